@@ -1,0 +1,324 @@
+"""The engine: brings one stage of one target up to date, whoever asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from mltkbuild import store
+from mltkbuild.errors import MltkError, StageError
+from mltkbuild.executor import Executor
+from mltkbuild.files import RACY_NS, DigestMemo, digest_of, stamp_of
+from mltkbuild.freshness import Reason, Record, Stamp
+from mltkbuild.protocol import Listener, Outcome, Request
+from mltkbuild.stages import STAGES, makes, reads, upstream
+from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
+from mltkbuild.workspace import TEST, Listing, Workspace, import_folders, list_specs
+
+MEMO = ".memo.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What running a stage came to.
+
+    Args:
+        target: The target.
+        stage: The stage.
+        reasons: Why it ran; empty when another build had done it meanwhile.
+        record: Its record.
+        changed: Artifacts that somebody had edited, kept as `NAME.changed`.
+        notes: Lines for people.
+    """
+
+    target: str
+    stage: str
+    reasons: tuple[Reason, ...]
+    record: Record | None
+    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def quiet(event: Mapping[str, object]) -> None:
+    """A listener that doesn't listen."""
+
+
+class Builder:
+    """Judges and runs stages in one workspace.
+
+    Args:
+        workspace: The workspace.
+        run: Runs a request somewhere and gives its outcome; a pool of worker processes when None.
+    """
+
+    def __init__(
+        self, workspace: Workspace, run: Callable[[Request, Listener], Outcome] | None = None
+    ) -> None:
+        self.workspace = workspace
+        self.listing: Listing = list_specs(workspace)
+        self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
+        self._states: dict[str, TargetState] = {}
+        self._executor: Executor | None = None
+        self._run = run
+
+    def state(self, target: str) -> TargetState:
+        """The state of a target in this build.
+
+        Raises:
+            UsageError: There is no such model.
+            SpecError: Its name is taken twice or can't be a name.
+        """
+        if target not in self._states:
+            self._states[target] = TargetState(self.workspace, self.listing[target], target, self.memo)
+        return self._states[target]
+
+    def reasons(self, target: str, stage: str, options: Mapping[str, int] | None = None) -> tuple[Reason, ...]:
+        """Why a stage must run; empty when it is up to date."""
+        return self.state(target).reasons(stage, options)
+
+    def build(
+        self,
+        target: str,
+        stage: str,
+        options: Mapping[str, int] | None = None,
+        listener: Listener = quiet,
+        *,
+        force: bool = False,
+    ) -> Built:
+        """Bring a stage up to date, with all that it needs.
+
+        Args:
+            target: `NAME` or `NAME-test`.
+            stage: The stage.
+            options: Options that change its result, such as epochs.
+            listener: Takes the progress.
+            force: Run it even when it is up to date.
+
+        Returns:
+            What came of this stage; `reasons` is empty when nothing had to be done.
+        """
+        state = self.state(target)
+        waiting = {"note": f"waiting for another build of {target}"}
+        with store.locked(state.folder, lambda: listener(waiting)):
+            recovered = store.recover(state.folder)
+            if recovered:
+                listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
+            state.reload()
+            # From here on every judgement is about the text that the stages will run, not about later edits.
+            self._share_sources(state)
+            _ = state.sources
+            for needed in upstream(stage)[:-1]:
+                if state.reasons(needed):
+                    self._run_stage(state, needed, {}, listener, state.reasons(needed))
+            reasons = state.reasons(stage, options)
+            if force and not reasons:
+                reasons = (Reason("forced"),)
+            if not reasons:
+                return Built(target, stage, (), state.record(stage))
+            return self._run_stage(state, stage, options or {}, listener, reasons)
+
+    def inspect(self, target: str) -> tuple[Record, dict[str, str]]:
+        """Run the spec stage without publishing anything.
+
+        Returns:
+            The record that it would have, and the text of its artifacts.
+        """
+        state = self.state(target)
+        with store.locked(state.folder):
+            scratch = store.begin(state.folder, "spec")
+            try:
+                inputs = state.inputs("spec", None)
+                outcome = self._execute(state, "spec", {}, scratch, quiet)
+                record = self._record(state, "spec", inputs, outcome, scratch, time.time_ns())
+                texts = {name: Path(scratch, name).read_text(encoding="utf-8") for name in outcome.artifacts}
+            finally:
+                store.discard(state.folder, "spec")
+        return record, texts
+
+    def stop(self) -> None:
+        """End all workers at once."""
+        if self._executor is not None:
+            self._executor.stop()
+
+    def close(self) -> None:
+        """End the workers and keep the digests that were learned."""
+        self.stop()
+        self.memo.save()
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def _run_stage(
+        self,
+        state: TargetState,
+        stage: str,
+        options: Mapping[str, int],
+        listener: Listener,
+        reasons: tuple[Reason, ...],
+    ) -> Built:
+        """Run a stage in scratch and publish it; its inputs are digested first. The target's lock is held."""
+        old = state.record(stage)
+        inputs = state.inputs(stage, None, options)
+        missing = [name for name, digest in inputs.items() if digest is None]
+        if missing:
+            raise StageError(
+                "an artifact of an earlier stage is missing",
+                where=f"{stage}:{state.target}",
+                found=missing[0],
+                fix=f"run `doit {stage}:{state.target}`, which makes it first",
+            )
+        started = time.time_ns()
+        scratch = store.begin(state.folder, stage)
+        try:
+            outcome = self._execute(state, stage, options, scratch, listener)
+            record = self._record(state, stage, inputs, outcome, scratch, started)
+            values = json.dumps(self._values(state, stage), sort_keys=True).encode()
+            record, changed = store.publish(state.folder, record, scratch, values)
+        except OSError as error:
+            raise store.disk_error(error, f"{stage}:{state.target}") from error
+        finally:
+            store.discard(state.folder, stage)
+        state.reload()
+        if old is not None and record.artifacts == old.artifacts and not changed:
+            listener({"note": f"{stage}:{state.target} gave the same result as before"})
+        return Built(state.target, stage, reasons, record, changed, outcome.notes)
+
+    def _share_sources(self, state: TargetState) -> None:
+        """Let a model and its dry run see the same text of the spec within one build."""
+        name = state.spec.name
+        twin = self._states.get(name if state.target != name else name + TEST)
+        if state.sources_if_read is None and twin is not None and twin.sources_if_read is not None:
+            state.use_sources(twin.sources_if_read)
+
+    def _execute(
+        self, state: TargetState, stage: str, options: Mapping[str, int], scratch: str, listener: Listener
+    ) -> Outcome:
+        """Run a stage's body and check that it made what it promised."""
+        request = self._request(state, stage, options, scratch)
+        outcome = self._runner()(request, listener)
+        if outcome.error is not None:
+            raise _placed(outcome.error, f"{stage}:{state.target}")
+        lacking = [name for name in makes(STAGES[stage], state.target) if name not in outcome.artifacts]
+        if lacking:
+            raise StageError(
+                "the stage did not make what it promises", where=f"{stage}:{state.target}", found=f"no {lacking[0]}"
+            )
+        return outcome
+
+    def _runner(self) -> Callable[[Request, Listener], Outcome]:
+        if self._run is not None:
+            return self._run
+        if self._executor is None:
+            self._executor = Executor()
+        return self._executor.run
+
+    def _request(self, state: TargetState, stage: str, options: Mapping[str, int], scratch: str) -> Request:
+        earlier = [record for needed in upstream(stage)[:-1] if (record := state.record(needed)) is not None]
+        spec_record = state.record("spec")
+        known = {
+            self.workspace.path(name.removeprefix(FILE)): digest
+            for record in earlier
+            for name, digest in record.inputs.items()
+            if name.startswith(FILE)
+        }
+        return Request(
+            target=state.target,
+            stage=stage,
+            root=self.workspace.root,
+            spec_path=state.spec.path,
+            import_folders=import_folders(self.workspace, state.spec.path),
+            sources=state.sources.texts,
+            folder=state.folder.path,
+            scratch=scratch,
+            log=state.folder.log_path(stage),
+            ignored=(self.workspace.path(self.workspace.build_dir),),
+            toolchain=self.workspace.toolchain,
+            artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
+            options={name: options[name] for name in STAGES[stage].options if name in options},
+            known_files=known,
+            provenance=self._provenance(state, earlier) if stage == "archive" else {},
+            deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
+        )
+
+    def _record(
+        self,
+        state: TargetState,
+        stage: str,
+        inputs: Mapping[str, str | None],
+        outcome: Outcome,
+        scratch: str,
+        started: int,
+    ) -> Record:
+        """The record of a stage that has just run: the inputs as digested before, and what was noticed while it ran."""
+        noticed: dict[str, str] = {}
+        stamps: dict[str, Stamp] = {}
+        for path, digest in outcome.files.items():
+            name = self.workspace.relative(path) or path
+            if CODE + name in inputs:
+                continue
+            noticed[FILE + name] = digest
+            stamp = stamp_of(path)
+            if stamp is not None and max(stamp[1], stamp[2]) < started - RACY_NS:
+                stamps[name] = stamp
+        noticed |= {PROPERTY + name: state.property_digest(name) or "" for name in outcome.reads}
+        noticed |= {LIBRARY + name: found for name, found in outcome.libraries.items()}
+        facts = dict(outcome.facts)
+        if IMPORTS in inputs:
+            facts["outside"] = sorted(state.sources.outside)
+        if STAGES[stage].sources:
+            stamps |= state.sources.stamps
+        return Record(
+            stage=stage,
+            target=state.target,
+            inputs={**{name: digest for name, digest in inputs.items() if digest is not None}, **noticed},
+            artifacts={name: digest_of(os.path.join(scratch, name)) or "" for name in outcome.artifacts},
+            stamps=stamps,
+            facts=facts,
+            tools=outcome.tools,
+            seconds=round(outcome.seconds, 3),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=platform.node(),
+        )
+
+    def _provenance(self, state: TargetState, earlier: list[Record]) -> dict[str, object]:
+        """Where every artifact comes from: digests and versions, no times and no hosts."""
+        return {
+            "schema": 1,
+            "model": state.spec.name,
+            "target": state.target,
+            "spec": state.spec.path,
+            "sources": {name.partition(" ")[2]: digest for name, digest in state.sources.digests("text ").items()},
+            "stages": {
+                record.stage: {
+                    "inputs": dict(record.inputs),
+                    "artifacts": dict(record.artifacts),
+                    "tools": dict(record.tools),
+                }
+                for record in earlier
+            },
+        }
+
+    def _values(self, state: TargetState, stage: str) -> dict[str, object]:
+        """The readable content of what a stage read of its spec, for `explain`."""
+        names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
+        return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
+
+
+def parse(text: str, name: str) -> object:
+    """The content of a slice or of `model.json`."""
+    return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+
+
+def _placed(error: MltkError, where: str) -> MltkError:
+    """An error with the stage as its place, unless it has a better one."""
+    if error.where is None:
+        error.where = where
+    return error
+

@@ -1,0 +1,1 @@
+"""Data sets: checks, subsets and digests."""

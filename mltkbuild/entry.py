@@ -1,0 +1,96 @@
+"""What a worker process runs: light to import in the deciding process, which only names these functions."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from mltkbuild.protocol import Event, Outcome, Request
+
+STEP_SECONDS = 0.2
+"""Progress within an epoch is reported at most this often."""
+
+_pipe: Connection[Any, Any] | None = None
+
+
+def start(pipe: Connection[Any, Any]) -> None:
+    """Prepare a new worker: progress goes into the pipe; the worker ends when its parent is gone."""
+    global _pipe  # noqa: PLW0603  # the pool's initializer has no other place to leave it
+    _pipe = pipe
+    # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def run(request: Request) -> Outcome:
+    """Run one stage; everything that it prints goes to its log file."""
+    os.makedirs(os.path.dirname(request.log), exist_ok=True)
+    with open(request.log, "ab", buffering=0) as log:
+        log.truncate(0)
+        faulthandler.enable(log)
+        try:
+            with _printing_to(log.fileno()):
+                # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
+                worker = importlib.import_module("mltkbuild.worker")
+                logging.captureWarnings(True)
+                outcome: Outcome = worker.run_stage(request, _throttled(request))
+                return outcome
+        finally:
+            faulthandler.disable()
+
+
+def warm_up() -> None:
+    """Load TensorFlow before the first request comes."""
+    with open(os.devnull, "ab", buffering=0) as nowhere, _printing_to(nowhere.fileno()):
+        importlib.import_module("mltkbuild.worker")
+
+
+@contextlib.contextmanager
+def _printing_to(target: int) -> Iterator[None]:
+    """Redirect this process's standard output and error, native code's too."""
+    saved = [os.dup(1), os.dup(2)]
+    try:
+        for stream in (1, 2):
+            os.dup2(target, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, old in zip((1, 2), saved, strict=True):
+            os.dup2(old, stream)
+            os.close(old)
+
+
+class _throttled:  # noqa: N801  # reads as the function that it stands for
+    """Sends events to the deciding process, those inside an epoch only now and then."""
+
+    def __init__(self, request: Request) -> None:
+        self._key = (request.target, request.stage)
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if "step" in event and now - self._last < STEP_SECONDS:
+            return
+        self._last = now
+        if _pipe is not None:
+            with contextlib.suppress(OSError):
+                _pipe.send((self._key, dict(event)))

@@ -1,0 +1,89 @@
+"""Errors that a front turns into text: what is wrong, where, what was found, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MltkError(Exception):
+    """An error with an answer.
+
+    Args:
+        what: What is wrong, as a sentence without its full stop.
+        where: The place, `path:line` or a target such as `train:kws`.
+        found: The value or state found, already readable.
+        fix: What to do about it.
+        trace: The user's own traceback, cut to the user's frames, when user code raised.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | Path | None = None,
+        found: str | None = None,
+        fix: str | None = None,
+        trace: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.found = found
+        self.fix = fix
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the keyword fields when the error crosses a process boundary."""
+        fields = {"where": self.where, "found": self.found, "fix": self.fix, "trace": self.trace}
+        return _rebuild, (type(self), self.what, fields)
+
+    def __str__(self) -> str:
+        """The text after `error: `, one field a line."""
+        lines = [f"{self.where}: {self.what}." if self.where else f"{self.what}."]
+        if self.found is not None:
+            lines.append(f"  found: {self.found}")
+        if self.fix is not None:
+            lines.append(f"  fix:   {self.fix}")
+        if self.trace:
+            lines.extend("  | " + line for line in self.trace.rstrip().splitlines())
+        return "\n".join(lines)
+
+
+def _rebuild(kind: type[MltkError], what: str, fields: dict[str, str | None]) -> MltkError:
+    return kind(what, **fields)  # type: ignore[arg-type]  # the fields are those of __reduce__
+
+
+class UsageError(MltkError):
+    """The command line or a call names something that isn't there."""
+
+    exit_code = 2
+
+
+class WorkspaceError(MltkError):
+    """The workspace or its configuration can't be used."""
+
+    exit_code = 2
+
+
+class SpecError(MltkError):
+    """A model spec is wrong: its syntax, a property, or what its builder returns."""
+
+    exit_code = 2
+
+
+class DataError(MltkError):
+    """A data set can't be trained on."""
+
+
+class StageError(MltkError):
+    """A stage failed for a reason that lies in its inputs or its tools."""
+
+
+class WorkerDied(StageError):
+    """The worker process ended without an answer: a crash of native code, or no memory."""
+
+
+class RecordError(MltkError):
+    """A record on disk can't be read."""

@@ -1,0 +1,184 @@
+"""Worker processes: warm, spawned, one stage at a time each, so that a crash fails one stage and no other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from mltkbuild import entry
+from mltkbuild.errors import MltkError, StageError, WorkerDied
+from mltkbuild.protocol import Listener, Outcome, Request
+
+ENVIRONMENT: Mapping[str, str] = {
+    # The order of a set of strings must not differ from run to run.
+    "PYTHONHASHSEED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "KERAS_BACKEND": "tensorflow",
+    "MPLBACKEND": "Agg",
+}
+_spawning = threading.Lock()
+
+
+class Worker:
+    """One worker process, started with the first request.
+
+    Args:
+        deterministic: Whether TensorFlow in it is held to deterministic operations, which can't be undone.
+    """
+
+    def __init__(self, deterministic: bool) -> None:
+        self.deterministic = deterministic
+        context = get_context("spawn")
+        self._events, sending = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=entry.start, initargs=(sending,))
+        self._sending: Connection[Any, Any] = sending
+        self._pid: int | None = None
+
+    def run(self, request: Request, listener: Listener) -> Outcome:
+        """Run a stage and hand its events on; blocks until it is done.
+
+        Raises:
+            WorkerDied: The process ended without an answer.
+        """
+        try:
+            self._start()
+            future = self._submit(entry.run, request)
+            self._listen(future, listener)
+            return future.result()
+        except BrokenProcessPool as error:
+            raise WorkerDied(
+                "the worker process died",
+                where=f"{request.stage}:{request.target}",
+                found=_last_words(request.log),
+                fix=f"see {os.path.relpath(request.log, request.root)}; free memory, or make the model or batch_size "
+                "smaller, and run the same command again",
+            ) from error
+        except MltkError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a stage's libraries raise is that stage's failure
+            raise StageError(
+                f"the stage failed with {type(error).__name__}",
+                where=f"{request.stage}:{request.target}",
+                found=str(error).strip()[:500] or None,
+                fix=f"see {os.path.relpath(request.log, request.root)}",
+            ) from error
+
+    def _start(self) -> None:
+        if self._pid is None:
+            with _spawning, _environment():
+                self._pid = self._submit(os.getpid).result()
+
+    def _submit(self, function: Any, *args: Any) -> Future[Any]:
+        try:
+            return self._pool.submit(function, *args)
+        except BrokenProcessPool as error:
+            broken: Future[Any] = Future()
+            broken.set_exception(error)
+            return broken
+
+    def _listen(self, future: Future[Any], listener: Listener) -> None:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        while not done.is_set():
+            if wait([self._events], timeout=0.05):
+                self._hand_on(listener)
+        while self._events.poll():
+            self._hand_on(listener)
+
+    def _hand_on(self, listener: Listener) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            _, event = self._events.recv()
+            listener(event)
+
+    def stop(self) -> None:
+        """End the process at once, whatever it does."""
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Executor:
+    """As many workers as stages run at the same time; each is reused while it lives."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._stopped = False
+
+    def run(self, request: Request, listener: Listener) -> Outcome:
+        """Run one stage in a free worker, a new one if need be."""
+        worker = self._take(request.deterministic)
+        try:
+            outcome = worker.run(request, listener)
+        except MltkError:
+            self._give_up(worker)
+            raise
+        with self._lock:
+            self._busy.discard(worker)
+            self._idle.append(worker)
+        return outcome
+
+    def _take(self, deterministic: bool) -> Worker:
+        with self._lock:
+            if self._stopped:
+                raise StageError("the build was stopped")
+            found = next((worker for worker in self._idle if worker.deterministic == deterministic), None)
+            if found is not None:
+                self._idle.remove(found)
+            else:
+                found = Worker(deterministic)
+            self._busy.add(found)
+            return found
+
+    def _give_up(self, worker: Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+        worker.stop()
+
+    def stop(self) -> None:
+        """End all workers at once; later requests are refused."""
+        with self._lock:
+            self._stopped = True
+            workers = [*self._idle, *self._busy]
+            self._idle.clear()
+            self._busy.clear()
+        for worker in workers:
+            worker.stop()
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """What a worker's environment must hold when its Python starts; this process keeps its own."""
+    saved = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _last_words(log: str) -> str:
+    """The likely cause of a worker's death, from its log."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        lines = []
+    fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
+    if fatal is not None:
+        return f"{fatal.removeprefix('Fatal Python error: ')} in native code (TensorFlow or its converter)"
+    return "it was killed from outside, most likely because the machine ran out of memory"

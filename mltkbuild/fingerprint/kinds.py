@@ -1,0 +1,91 @@
+"""What sort of value something is, told by the names of its classes: NumPy, TensorFlow and Keras stay unimported."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+_KERAS = frozenset({"keras", "tf_keras", "tensorflow"})
+
+
+def class_name(kind: type) -> str:
+    """Name a class, `module.Class`; the built-in ones without their module."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def type_name(value: object) -> str:
+    """Name a value's class, as `class_name` does."""
+    return class_name(type(value))
+
+
+def is_array(kind: type) -> bool:
+    """Tell a NumPy array's class."""
+    return _is_a(kind, "numpy", "ndarray")
+
+
+def is_numpy_scalar(kind: type) -> bool:
+    """Tell the class of a NumPy scalar, such as `numpy.float32`."""
+    return _is_a(kind, "numpy", "generic")
+
+
+def is_dtype(kind: type) -> bool:
+    """Tell the class of a NumPy dtype."""
+    return _is_a(kind, "numpy", "dtype")
+
+
+def is_tf_dtype(kind: type) -> bool:
+    """Tell TensorFlow's class of dtypes."""
+    return kind.__name__ == "DType" and _top(kind) == "tensorflow"
+
+
+def is_tensor(kind: type) -> bool:
+    """Tell a class of TensorFlow or Keras, tensor or variable, whose content `numpy()` gives."""
+    return all(hasattr(kind, name) for name in ("numpy", "shape", "dtype")) and _is_keras_kind(kind)
+
+
+def is_keras(value: object) -> bool:
+    """Tell an instance of a Keras class, or of a subclass, that describes itself by `get_config()`."""
+    kind = type(value)
+    return callable(getattr(kind, "get_config", None)) and _is_keras_kind(kind)
+
+
+def is_data(kind: type) -> bool:
+    """Tell the library classes that hold data and no code: scalars, dtypes, tensors."""
+    if is_numpy_scalar(kind) or is_dtype(kind) or is_tf_dtype(kind):
+        return True
+    return _top(kind) in _KERAS and is_tensor(kind)
+
+
+def attributes_of(value: object) -> dict[str, object]:
+    """Give an instance's state by attribute: its `__dict__` and slots, without unset slots and cached properties."""
+    found = dict(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
+        for name in _slots(base):
+            try:
+                found.setdefault(name, getattr(value, name))
+            except AttributeError:
+                continue
+        for name, item in vars(base).items():
+            if isinstance(item, functools.cached_property):
+                found.pop(name, None)
+    return dict(sorted(found.items()))
+
+
+def _slots(kind: type) -> Iterator[str]:
+    slots = vars(kind).get("__slots__", ())
+    for name in (slots,) if isinstance(slots, str) else slots:
+        if name not in {"__dict__", "__weakref__"}:
+            private = name.startswith("__") and not name.endswith("__")
+            yield f"_{kind.__name__.lstrip('_')}{name}" if private else name
+
+
+def _top(kind: type) -> str:
+    return str(kind.__module__).partition(".")[0]
+
+
+def _is_keras_kind(kind: type) -> bool:
+    return any(_top(base) in _KERAS for base in kind.__mro__)
+
+
+def _is_a(kind: type, module: str, name: str) -> bool:
+    return any(base.__name__ == name and _top(base) == module for base in kind.__mro__)

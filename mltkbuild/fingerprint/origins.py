@@ -1,0 +1,103 @@
+"""Where code comes from: the workspace, or a library whose version says everything."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from typing import Any, Protocol
+
+
+class Sources(Protocol):
+    """What the workspace's code is, as the process that runs it sees it."""
+
+    def label(self, filename: str) -> str | None:
+        """Give a file's path in the workspace, or None when it isn't workspace code."""
+
+    def source(self, filename: str) -> str:
+        """Give the text that the running code of a workspace file was compiled from."""
+
+    def skip(self, obj: object) -> bool:
+        """Tell an object to leave out, such as the model, whose reads are tracked elsewhere."""
+
+
+class Origins:
+    """Answers, for modules, functions and classes, which workspace file they are from."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._label = sources.label
+
+    def of_module(self, module: object) -> str | None:
+        """Give the label of a module's file."""
+        filename = getattr(module, "__file__", None)
+        return self._label(filename) if isinstance(filename, str) else None
+
+    def of_function(self, function: types.FunctionType) -> str | None:
+        """Give the label of a function's file; for one made from a string, that of the module it was made in."""
+        filename = function.__code__.co_filename
+        label = self._label(filename)
+        if label is None and filename.startswith("<"):
+            owner = function.__globals__.get("__file__")
+            return self._label(owner) if isinstance(owner, str) else None
+        return label
+
+    def of_class(self, kind: type) -> str | None:
+        """Give the label of the file that defines a class."""
+        module = sys.modules.get(str(kind.__module__))
+        if module is not None:
+            return self.of_module(module)
+        # The module was run without being registered: its methods know their file.
+        labels = (self._label(method.__code__.co_filename) for method in own_methods(kind))
+        return next((label for label in labels if label is not None), None)
+
+    def is_ours(self, value: object) -> bool:
+        """Tell a workspace function or class, or an instance of one."""
+        if isinstance(value, types.FunctionType):
+            return self.of_function(value) is not None
+        return self.of_class(value if isinstance(value, type) else type(value)) is not None
+
+    def is_public(self, function: object, value: Any) -> bool:
+        """Tell whether a value is what its own name means in a library.
+
+        Args:
+            function: What carries the name: the value itself, or a bound method's function.
+            value: A function, or a method of an object that the library's module holds, such as `random.shuffle`.
+        """
+        module = getattr(function, "__module__", None)
+        if not isinstance(module, str) or self.of_module(sys.modules.get(module)) is not None:
+            return False
+        if lookup(module, getattr(function, "__qualname__", "")) is value:
+            return True
+        is_method = isinstance(value, types.MethodType | types.BuiltinFunctionType)
+        return is_method and same_method(lookup(module, value.__name__), value)
+
+
+def lookup(module: object, qualname: object) -> object:
+    """Give what a dotted name means in a loaded module, or None."""
+    found: object = sys.modules.get(str(module))
+    for name in str(qualname).split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    return found
+
+
+def same_method(one: object, other: object) -> bool:
+    """Compare bound methods, which are made anew at each look."""
+    return type(one) is type(other) and bool(one == other)
+
+
+def functions_of(item: object) -> list[types.FunctionType]:
+    """Give the functions behind an entry of a class: a method, or those of a property."""
+    behind: tuple[object, ...] = (item,)
+    if isinstance(item, staticmethod | classmethod):
+        behind = (item.__func__,)
+    elif isinstance(item, property):
+        behind = (item.fget, item.fset, item.fdel)
+    elif isinstance(item, functools.cached_property):
+        behind = (item.func,)
+    return [part for part in behind if isinstance(part, types.FunctionType)]
+
+
+def own_methods(kind: type) -> list[types.FunctionType]:
+    """List the functions that were written inside a class, by their names; not those put in from elsewhere."""
+    methods = [method for item in vars(kind).values() for method in functions_of(item)]
+    return [method for method in methods if method.__code__.co_qualname.startswith(f"{kind.__qualname__}.")]

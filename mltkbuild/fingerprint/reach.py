@@ -1,0 +1,308 @@
+"""What later stages call, with everything that it reaches in workspace code, as rows that people can compare.
+
+A walk in a fixed order: roots by name, then breadth first through globals, closures, defaults, attributes, classes and
+modules. A row's label says where something was found, its value what was found there:
+
+    code models/parts.py:augment      the digest of a function's or class's source
+    value models/parts.py:SCALE       a global that is read: its value, or the label of the code it's bound to
+    default, closure, attribute ...   of a function
+    bases, metaclass ...              of a class
+    module models/parts.py            a module that counts as a whole
+    library scikit-learn              a version
+    inexact ...                       the rows don't tell everything: fall back to the digest of the whole spec
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mltkbuild.fingerprint import kinds, names, parts
+from mltkbuild.fingerprint.locate import holds_line
+from mltkbuild.fingerprint.lookups import Lookups, is_dynamic
+from mltkbuild.fingerprint.origins import Sources, functions_of, lookup, own_methods, same_method
+from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, is_dunder, short
+from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable, summary
+
+__all__ = ["Sources", "reach"]
+
+# Classes whose methods were generated from what their source, bases and values say.
+_GENERATED = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
+
+
+def reach(roots: Mapping[str, object], sources: Sources) -> dict[str, object]:
+    """Describe what is called or read by later stages, down to the last helper in workspace code.
+
+    Args:
+        roots: Functions, classes, instances or plain values, by the names that their rows shall have.
+        sources: The workspace's code.
+
+    Returns:
+        Rows by label, sorted; each a plain value for YAML. Equal rows (compare them by `digest_value`) mean that
+        everything reached is the same, unless a label starts with `inexact`.
+    """
+    walk = _Walk(sources)
+    for name in sorted(roots):
+        walk.later(walk.describe, roots[name], f"root {name}")
+        walk.run()
+    return dict(sorted(walk.rows.items()))
+
+
+class _Walk(Lookups):
+    """The part of a walk that looks into values, functions and classes."""
+
+    # --- values ----------------------------------------------------------------------------------------------------
+
+    def describe(self, value: object, place: str) -> None:
+        """Write the row of a value found at a place, and look into it later."""
+        if self.sources.skip(value):
+            return
+        self.rows[place] = self.tag(value, place)
+
+    def tag(self, value: Any, place: str) -> object:
+        """Name a value: as itself when it's plain, else by its label."""
+        if is_dynamic(value):
+            self.inexact(place, str(getattr(value, "__name__", "sys.modules")))
+            return f"<{kinds.type_name(value)}>"
+        owner = parts.descriptor_owner(value)
+        if owner is not None:
+            self.library(owner.__module__)
+            return f"<method {kinds.class_name(owner)}.{value.__name__}>"
+        for kind, name in self._namers():
+            if isinstance(value, kind):
+                return name(value, place)
+        try:
+            return self.plain(value) if is_plain(value) else self.composite(value, place)
+        except (parts.Inexact, Unfingerprintable, RecursionError):
+            self.inexact(place, kinds.type_name(value))
+            return f"<{kinds.type_name(value)}>"
+
+    def _namers(self) -> tuple[tuple[type, Callable[[Any, str], str]], ...]:
+        return (
+            (types.ModuleType, lambda value, _: self.module(value, whole=True)),
+            (types.FunctionType, self.function),
+            (type, lambda value, _: self.class_(value)),
+            (types.BuiltinFunctionType, self.builtin),
+            (types.MethodWrapperType, self.builtin),
+        )
+
+    def plain(self, value: object) -> object:
+        """Give a value without code as it is, or in short."""
+        # A string that looks like the label of something else must not be taken for it.
+        if isinstance(value, str) and (value.startswith("<") or ".py:" in value or WORKSPACE in value):
+            return summary(value)
+        return readable(self.moved(value))
+
+    def composite(self, value: Any, place: str) -> object:
+        """Name an object that has parts, each described at its own place."""
+        if self.origins.is_public(value, value):
+            self.library(value.__module__)
+            return f"<{kinds.type_name(value)} {value.__module__}.{value.__qualname__}>"
+        known = self.places.get(id(value))
+        if known is not None:
+            return f"<same as {known[0]}>"
+        self.places[id(value)] = place, value
+        found = parts.contained(value)
+        if found is not None:
+            self.parts(place, found)
+            return f"<{type(value).__name__} of {len(value)}>"
+        found = parts.wrapped(value)
+        if found is not None:
+            if isinstance(value, types.MethodType) and self.origins.is_public(value.__func__, value):
+                return f"<method {value.__module__}.{value.__qualname__}>"
+            self.library(type(value).__module__)
+            self.parts(place, found)
+            return f"<{kinds.class_name(type(value))}>"
+        return self.instance(value, place)
+
+    def parts(self, place: str, found: Iterable[tuple[str, object]]) -> None:
+        for name, part in found:
+            self.later(self.describe, part, place + name)
+
+    def instance(self, value: Any, place: str) -> object:
+        kind = type(value)
+        ours = self.origins.of_class(kind) is not None
+        label = self.class_(kind)
+        if ours and hasattr(kind, "__members__"):
+            return f"<member {label}.{value.name}>"
+        if kinds.is_keras(value):
+            self.keras(value, place, ours)
+        else:
+            self.parts(place, parts.instance(value, ours=ours))
+        return f"<instance of {str(label).strip('<>').removeprefix('class ')}>"
+
+    def keras(self, value: Any, place: str, ours: bool) -> None:
+        """Describe a Keras object by its config, what its workspace methods use, and the workspace code it holds."""
+        try:
+            self.rows[f"{place} (config)"] = summary(value)
+        except Unfingerprintable:
+            self.parts(place, parts.attributes(value))
+            return
+        used = self.used_attributes(type(value)) if ours else set()
+        state = kinds.attributes_of(value)
+        self.parts(place, [(f".{name}", item) for name, item in state.items() if name in used])
+        held = {name: item for name, item in state.items() if name not in used}
+        for name, item in parts.inside(held, self.origins.is_ours):
+            self.later(self.describe, item, f"{place} (holds){name}")
+
+    def used_attributes(self, kind: type) -> set[str]:
+        """List the names that the workspace methods of a class mention."""
+        bases = [base for base in kind.__mro__ if self.origins.of_class(base) is not None]
+        methods = [method for base in bases for item in vars(base).values() for method in functions_of(item)]
+        return {name for method in methods for part in names.nested(method.__code__) for name in part.co_names}
+
+    # --- functions -------------------------------------------------------------------------------------------------
+
+    def function(self, function: types.FunctionType, place: str) -> str:
+        file = self.origins.of_function(function)
+        if file is None:
+            return self.library_function(function, place)
+        label, fresh = self.name(f"{file}:{function.__code__.co_qualname}", function)
+        if fresh:
+            self.later(self.look_into, function, label, False)
+        return label
+
+    def look_into(self, function: types.FunctionType, label: str, in_class: bool) -> None:
+        """Describe a workspace function: its source unless its class's has it, and what it reads."""
+        node = self.locator.function(function.__code__)
+        if node is None:
+            self.rows[f"code {label}"] = "bytecode " + short(digest_value(_bytecode(function.__code__)))
+            if not function.__code__.co_filename.startswith("<"):
+                self.inexact(label, "its source wasn't found")
+        elif not in_class:
+            self.rows[f"code {label}"] = short(self.locator.digest(function.__code__.co_filename, node))
+        self.surroundings(function, label)
+        package = function.__globals__.get("__package__")
+        found = names.reads(function.__code__, node, package if isinstance(package, str) else "")
+        self.look_up(found, function.__globals__, label)
+
+    def surroundings(self, function: types.FunctionType, label: str) -> None:
+        """Describe what a function carries with it: defaults, closure and attributes."""
+        code = function.__code__
+        defaults = function.__defaults__ or ()
+        arguments = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
+        for name, value in [*zip(arguments, defaults, strict=True), *sorted((function.__kwdefaults__ or {}).items())]:
+            self.later(self.describe, value, f"default {label}({name})")
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            if parts.is_empty(cell):
+                self.rows[f"closure {label}.{name}"] = MISSING
+            else:
+                self.later(self.describe, cell.cell_contents, f"closure {label}.{name}")
+        for name, value in sorted(vars(function).items()):
+            self.later(self.describe, value, f"attribute {label}.{name}")
+
+    def library_function(self, function: types.FunctionType, place: str) -> str:
+        """Name a library's function; one that was made at run time is looked into for what it closes over."""
+        name = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"
+        self.library(function.__globals__.get("__name__"))
+        if self.origins.is_public(function, function):
+            self.library(function.__module__)
+            return f"<function {function.__module__}.{function.__qualname__}>"
+        label, fresh = self.name(name, function)
+        if fresh and hasattr(function, "registry") and hasattr(function, "dispatch"):
+            # functools.singledispatch: besides the registry it closes over a cache.
+            found = [(".registry", function.registry), (".__wrapped__", getattr(function, "__wrapped__", None))]
+            self.parts(f"attribute {label}", found)
+        elif fresh:
+            self.surroundings(function, label)
+        return f"<function {label}>"
+
+    def builtin(self, value: Any, place: str) -> str:
+        owner = value.__self__
+        if owner is None or isinstance(owner, types.ModuleType):
+            module = value.__module__ or getattr(owner, "__name__", None)
+            self.library(module)
+            return f"<function {module}.{value.__qualname__}>"
+        if isinstance(owner, type):
+            return f"<method {self.class_(owner)}.{value.__name__}>"
+        module = type(owner).__module__
+        if same_method(lookup(module, value.__name__), value):
+            self.library(module)
+            return f"<function {module}.{value.__name__}>"
+        self.later(self.describe, owner, f"{place}.__self__")
+        return f"<method {kinds.type_name(owner)}.{value.__name__}>"
+
+    # --- classes ---------------------------------------------------------------------------------------------------
+
+    def class_(self, kind: type) -> str:
+        file = self.origins.of_class(kind)
+        if file is None:
+            self.library(kind.__module__)
+            if self.first("class", id(kind)):
+                self.later(self.patched, kind)
+            return f"<class {kinds.class_name(kind)}>"
+        label, fresh = self.name(f"{file}:{kind.__qualname__}", kind)
+        if fresh:
+            self.later(self.look_into_class, kind, label)
+        return label
+
+    def patched(self, kind: type) -> None:
+        """Describe the workspace functions that were put into a library's class, or what one made at run time holds."""
+        made = "<locals>" in kind.__qualname__ or kind.__module__ == "types"
+        everything = made and lookup(kind.__module__, kind.__qualname__) is not kind
+        for base in kind.__mro__:
+            for name, item in sorted(vars(base).items()):
+                put_in = any(self.origins.of_function(method) is not None for method in functions_of(item))
+                held = everything and base is kind and not is_dunder(name) and not functions_of(item)
+                if (put_in or held) and self.first("patched", id(base), name):
+                    self.describe(item, f"value {kinds.class_name(base)}.{name}")
+
+    def look_into_class(self, kind: type, label: str) -> None:
+        """Describe a workspace class: its source, its bases, its members."""
+        codes = [method.__code__ for method in own_methods(kind)]
+        named = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        filename = named or next((code.co_filename for code in codes if self.sources.label(code.co_filename)), "")
+        lines = [code.co_firstlineno for code in codes if code.co_filename == filename]
+        nodes = self.locator.classes(filename, kind.__qualname__, lines) if filename else []
+        if nodes:
+            self.rows[f"code {label}"] = short(self.locator.digest(filename, *nodes))
+        bases = [base for base in kind.__bases__ if base is not object and not self.sources.skip(base)]
+        if bases:
+            self.rows[f"bases {label}"] = [self.class_(base) for base in bases]
+        if type(kind) is not type:
+            self.rows[f"metaclass {label}"] = self.class_(type(kind))
+        for name, item in sorted(vars(kind).items()):
+            methods = functions_of(item)
+            if methods and all(_is_inside(method.__code__, filename, nodes) for method in methods):
+                self.methods(methods, label)
+            elif not self.says_nothing(name, item, kind):
+                self.later(self.describe, item, f"value {label}.{name}")
+        self.declared(kind, label)
+
+    def methods(self, methods: list[types.FunctionType], label: str) -> None:
+        """Look into the methods whose source the class's has."""
+        for method in methods:
+            name, fresh = self.name(f"{label.partition(':')[0]}:{method.__code__.co_qualname}", method)
+            if fresh:
+                self.later(self.look_into, method, name, True)
+
+    def says_nothing(self, name: str, item: object, kind: type) -> bool:
+        """Tell an entry of a class that follows from the rest of it."""
+        methods = functions_of(item)
+        if methods and any(mark in vars(kind) for mark in _GENERATED):
+            return all(method.__code__.co_filename.startswith("<") for method in methods)
+        members = getattr(kind, "__members__", None)
+        if members is not None and (name.startswith("_") or name in members):
+            return True
+        return (
+            parts.descriptor_owner(item) is not None or (is_dunder(name) and not callable(item)) or name == "_abc_impl"
+        )
+
+    def declared(self, kind: type, label: str) -> None:
+        """Describe the members of an enum and the factories of a dataclass."""
+        for name, value in sorted(getattr(kind, "__members__", {}).items()):
+            self.later(self.describe, value._value_, f"value {label}.{name}")
+        for name, field in sorted(vars(kind).get("__dataclass_fields__", {}).items()):
+            self.later(self.describe, field.default_factory, f"value {label}.{name} (factory)")
+
+
+def _is_inside(code: types.CodeType, filename: str, nodes: list[ast.ClassDef]) -> bool:
+    return code.co_filename == filename and any(holds_line(node, code.co_firstlineno) for node in nodes)
+
+
+def _bytecode(code: types.CodeType) -> list[object]:
+    constants = [_bytecode(part) if isinstance(part, types.CodeType) else part for part in code.co_consts]
+    return [code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars, code.co_exceptiontable]

@@ -1,0 +1,90 @@
+"""What makes a stage dirty: one pure function, which build, status, explain and dry run all call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SCHEMA = 1
+
+Stamp = tuple[int, int, int, int]
+"""Size, mtime_ns, ctime_ns and inode: while they stand, a file's digest stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a stage's last success read and made.
+
+    Args:
+        stage: The stage's name.
+        target: The model, with `-test` for its dry run.
+        inputs: Digest (or plain value) of everything that the stage read, taken before it ran.
+        artifacts: Digest of every file that it made, as published.
+        stamps: Size, times and inode of the files behind inputs and artifacts, so that a digest need not be taken again.
+        facts: Figures for people (accuracy, size) and what later judging needs, as JSON values.
+        tools: Versions of what ran.
+        seconds: How long the stage ran.
+        finished: UTC time of the success, ISO 8601.
+        host: The machine that ran it.
+    """
+
+    stage: str
+    target: str
+    inputs: Mapping[str, str]
+    artifacts: Mapping[str, str]
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause to run a stage.
+
+    Args:
+        kind: 'never built', 'bad record', 'unfinished', 'input changed', 'input new', 'input gone', 'artifact missing',
+            'artifact changed' or 'forced'.
+        subject: The input or artifact; empty when the stage as a whole is meant.
+        old: What the record says, where there is something to say.
+        new: What is found now.
+    """
+
+    kind: str
+    subject: str = ""
+    old: str | None = None
+    new: str | None = None
+
+
+def reasons_to_run(
+    record: Record | None, inputs: Mapping[str, str | None], artifacts: Mapping[str, str | None]
+) -> tuple[Reason, ...]:
+    """Say why a stage must run: an empty tuple when it is up to date.
+
+    Args:
+        record: The record of its last success; None when there is none.
+        inputs: Digests of what it would read now; None for something that is missing.
+        artifacts: Digests of its artifacts as they lie on the disk; None for a missing one.
+
+    Returns:
+        The reasons, inputs first, each group in alphabetical order.
+    """
+    if record is None:
+        return (Reason("never built"),)
+    if record.inputs == inputs and record.artifacts == artifacts:
+        return ()
+    reasons = []
+    for name in sorted(record.inputs.keys() | inputs.keys()):
+        old, new = record.inputs.get(name), inputs.get(name)
+        if old != new:
+            kind = "input new" if name not in record.inputs else "input gone" if new is None else "input changed"
+            reasons.append(Reason(kind, name, old, new))
+    for name in sorted(record.artifacts):
+        old, new = record.artifacts[name], artifacts.get(name)
+        if new is None:
+            reasons.append(Reason("artifact missing", name, old))
+        elif old != new:
+            reasons.append(Reason("artifact changed", name, old, new))
+    return tuple(reasons)

@@ -1,0 +1,155 @@
+"""What a running build shows: a live line for each running stage on a terminal, one quiet line a stage elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from mltkbuild.protocol import Event
+from mltkbuild.report import duration
+
+
+class Display(Protocol):
+    """Shows stages as they run."""
+
+    def begin(self, label: str, why: str) -> None:
+        """A stage starts."""
+
+    def event(self, label: str, event: Event) -> None:
+        """A stage reports progress."""
+
+    def end(self, label: str, text: str) -> None:
+        """A stage is done."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def close(self) -> None:
+        """The build is over."""
+
+
+class QuietDisplay:
+    """One line a stage, when it is done; for files, pipes and continuous integration."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started: dict[str, float] = {}
+        self._why: dict[str, str] = {}
+
+    def begin(self, label: str, why: str) -> None:
+        """Remember when and why."""
+        self._started[label] = time.monotonic()
+        self._why[label] = why
+
+    def event(self, label: str, event: Event) -> None:
+        """Only notes are worth a line."""
+        if "note" in event:
+            self.note(str(event["note"]))
+
+    def end(self, label: str, text: str) -> None:
+        """Print the stage's line."""
+        seconds = time.monotonic() - self._started.pop(label, time.monotonic())
+        self._print(f"{label:<28} {duration(seconds):>9}  {text or self._why.get(label, '')}")
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._print(text)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveDisplay(QuietDisplay):
+    """The lines of finished stages above, a moving line for each running one below."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._lock = threading.Lock()
+        self._tasks: dict[str, TaskID] = {}
+        self._first: dict[str, tuple[float, float]] = {}
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[text]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def begin(self, label: str, why: str) -> None:
+        """Start the stage's moving line."""
+        super().begin(label, why)
+        with self._lock:
+            self._progress.start()
+            self._tasks[label] = self._progress.add_task(f"{label:<24}", total=None, text=why)
+
+    def event(self, label: str, event: Event) -> None:
+        """Move the stage's line on."""
+        super().event(label, event)
+        if label not in self._tasks or "epoch" not in event:
+            return
+        done, total = _fraction(event)
+        text = f"{event['epoch']}/{event['epochs']} epochs{_metric(event)}{self._left(label, done, total)}"
+        with self._lock:
+            fields = {"completed": done, "total": total}
+            if "metrics" in event or "step" not in event:
+                fields["text"] = text  # type: ignore[assignment]  # rich takes any field
+            self._progress.update(self._tasks[label], **fields)  # type: ignore[arg-type]
+
+    def end(self, label: str, text: str) -> None:
+        """Take the moving line away and print the stage's line."""
+        with self._lock:
+            task = self._tasks.pop(label, None)
+            self._first.pop(label, None)
+            if task is not None:
+                self._progress.remove_task(task)
+        super().end(label, text)
+        if not self._tasks:
+            self._progress.stop()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._progress.stop()
+
+    def _left(self, label: str, done: float, total: float) -> str:
+        """The time left, from the pace since the first event, which leaves out the time to start."""
+        now = time.monotonic()
+        start, first = self._first.setdefault(label, (now, done))
+        if done <= first:
+            return ""
+        return f", {duration((now - start) / (done - first) * (total - done))} left"
+
+
+def _fraction(event: Event) -> tuple[float, float]:
+    """How many epochs are done and how many there are."""
+    epoch, epochs = float(str(event["epoch"])), float(str(event["epochs"]))
+    step, steps = event.get("step"), event.get("steps")
+    if isinstance(step, int) and isinstance(steps, int) and steps:
+        return epoch - 1 + step / steps, epochs
+    return epoch if "metrics" in event else epoch - 1, epochs
+
+
+def _metric(event: Event) -> str:
+    """The one figure that tells most: the validation's, else the training's, accuracy before loss."""
+    metrics = event.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return ""
+    for name in ("val_accuracy", "accuracy", "val_loss", "loss"):
+        if name in metrics:
+            return f", {name} {metrics[name]:.4f}"
+    return ""
+
+
+def make_display() -> Display:
+    """The display that fits standard error: live on a terminal, quiet elsewhere."""
+    console = Console(stderr=True)
+    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else QuietDisplay(console)

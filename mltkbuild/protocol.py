@@ -1,0 +1,91 @@
+"""What the deciding process and a worker say to each other: plain values that can be pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mltkbuild.errors import MltkError
+
+Event = Mapping[str, object]
+"""Progress of a running stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, or `note` for a line of text."""
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Run one stage of one target.
+
+    Args:
+        target: `NAME` or `NAME-test`.
+        stage: The stage's name.
+        root: Absolute path of the workspace.
+        spec_path: The spec, relative to the root.
+        import_folders: Where the spec imports from, relative to the root.
+        sources: Text of the spec and its workspace modules, by path relative to the root.
+        folder: Absolute path of the target's build folder.
+        scratch: Absolute path of the empty folder to work in.
+        log: Absolute path of the file that takes everything that is printed.
+        ignored: Absolute folders whose files are never inputs.
+        toolchain: How exactly tool versions count.
+        artifacts: Absolute path of every artifact made so far, by name.
+        options: Options of the command line that change the result.
+        known_files: Digests of files that earlier stages of this model have as inputs.
+        provenance: For the archive: inputs, artifacts and tools of every stage.
+        deterministic: Whether TensorFlow may only use deterministic operations.
+    """
+
+    target: str
+    stage: str
+    root: str
+    spec_path: str
+    import_folders: tuple[str, ...]
+    sources: Mapping[str, str]
+    folder: str
+    scratch: str
+    log: str
+    ignored: tuple[str, ...] = ()
+    toolchain: str = "minor"
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, int] = field(default_factory=dict)
+    known_files: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    deterministic: bool = True
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.target.removesuffix("-test")
+
+    @property
+    def test(self) -> bool:
+        """True for a dry run."""
+        return self.target != self.name
+
+
+@dataclass
+class Outcome:
+    """What a stage gave.
+
+    Args:
+        artifacts: Names of the files in the scratch folder that are to be published.
+        files: Digests of files that user code read, by absolute path, taken as they were opened.
+        reads: Names of properties that user code read.
+        libraries: Versions of the packages that the spec's code reaches.
+        facts: Figures for the record.
+        tools: Versions of what ran.
+        notes: Lines for people.
+        error: Why there is no result.
+        seconds: How long the stage ran.
+    """
+
+    artifacts: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    libraries: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    error: MltkError | None = None
+    seconds: float = 0.0

@@ -1,0 +1,123 @@
+"""The stages as data: what each one reads and makes, and in which order they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from spec to archive.
+
+    Args:
+        name: Its name, and that of its doit task group.
+        doc: One line for `doit list`.
+        needs: The stages whose artifacts it reads.
+        reads: The artifacts that it reads, with `{name}` for the target's name.
+        makes: The artifacts that it always makes; some settings make it write further ones.
+        revision: Counts up when the stage's own code makes other artifacts of the same inputs.
+        tools: The packages whose version its result depends on.
+        options: The command line options that change its result.
+        sources: How the spec's files count: 'code' (parsed), 'text' (every byte) or not at all ('').
+    """
+
+    name: str
+    doc: str
+    needs: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    revision: int = 1
+    tools: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    sources: str = ""
+
+
+TOOLCHAIN = ("python", "tensorflow", "keras")
+SLICES = ("data", "train", "quantize", "params", "evaluate")
+
+SPEC = Stage(
+    "spec",
+    "run the spec, build its Keras model, write down what each stage reads",
+    makes=(*(f"spec/{stage}.yaml" for stage in SLICES), "spec/model.json", "summary.txt"),
+    tools=TOOLCHAIN,
+    sources="code",
+)
+DATA = Stage(
+    "data",
+    "load the data set and check it",
+    needs=("spec",),
+    reads=("spec/data.yaml",),
+    makes=(
+        "data/manifest.json",
+        "data/training.json",
+        "data/validation.json",
+        "data/evaluation.json",
+        "data/calibration.json",
+    ),
+)
+TRAIN = Stage(
+    "train",
+    "train the Keras model",
+    needs=("spec", "data"),
+    reads=("spec/train.yaml", "spec/model.json", "data/training.json", "data/validation.json"),
+    makes=("{name}.keras", "train/history.json", "train/history.png", "train/log.txt"),
+    tools=TOOLCHAIN,
+    options=("epochs",),
+)
+QUANTIZE = Stage(
+    "quantize",
+    "convert the model to int8 for TensorFlow Lite Micro",
+    needs=("spec", "data", "train"),
+    reads=("spec/quantize.yaml", "{name}.keras", "data/calibration.json"),
+    makes=("{name}.converted.tflite",),
+    tools=TOOLCHAIN,
+)
+PARAMS = Stage(
+    "params",
+    "embed the model parameters in the .tflite",
+    needs=("spec", "quantize"),
+    reads=("spec/params.yaml", "{name}.converted.tflite"),
+    makes=("{name}.tflite",),
+)
+EVALUATE = Stage(
+    "evaluate",
+    "evaluate the Keras model and the quantized one",
+    needs=("spec", "data", "train", "quantize"),
+    reads=("spec/evaluate.yaml", "{name}.keras", "{name}.converted.tflite", "data/evaluation.json"),
+    makes=("eval/keras/results.json", "eval/keras/summary.txt", "eval/tflite/results.json", "eval/tflite/summary.txt"),
+)
+ARCHIVE = Stage(
+    "archive",
+    "pack everything that belongs to a model into NAME.mltk.zip",
+    needs=("spec", "data", "train", "quantize", "params", "evaluate"),
+    makes=("{name}.mltk.zip",),
+    sources="text",
+)
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, ARCHIVE)
+}
+
+
+def makes(stage: Stage, target: str) -> tuple[str, ...]:
+    """The artifacts that a stage always makes for a target."""
+    return tuple(name.replace("{name}", target) for name in stage.makes)
+
+
+def reads(stage: Stage, target: str) -> tuple[str, ...]:
+    """The artifacts that a stage reads for a target."""
+    return tuple(name.replace("{name}", target) for name in stage.reads)
+
+
+def upstream(name: str) -> tuple[str, ...]:
+    """A stage and all that it needs, in the order of building."""
+    wanted = {name}
+    for stage in reversed(STAGES.values()):
+        if stage.name in wanted:
+            wanted.update(stage.needs)
+    return tuple(stage for stage in STAGES if stage in wanted)
+
+
+def owner(artifact: str, target: str) -> str | None:
+    """The stage that always makes an artifact; None when no stage does."""
+    return next((stage.name for stage in STAGES.values() if artifact in makes(stage, target)), None)

@@ -1,0 +1,284 @@
+"""What a target's stages would read now, and what lies on the disk: the facts that `reasons_to_run` judges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mltkbuild import store
+from mltkbuild.errors import RecordError, SpecError
+from mltkbuild.files import DigestMemo, bytes_digest, settled, source_digest, stamp_of
+from mltkbuild.fingerprint.code import workspace_closure
+from mltkbuild.fingerprint.values import digest_value
+from mltkbuild.freshness import Reason, Record, Stamp, reasons_to_run
+from mltkbuild.stages import STAGES, Stage, reads
+from mltkbuild.store import Folder
+from mltkbuild.toolchain import reduced_version, version
+from mltkbuild.workspace import Spec, Workspace, import_folders, module_file, workspace_modules
+
+CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION = "code ", "text ", "file ", "property ", "tool ", "library ", "option "
+IMPORTS = "imports"
+REVISION = "stage revision"
+NOT_IMPORTED = frozenset({"mltkbuild", "dodo"})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The text of a spec and of the workspace modules that it imports, read once for a whole build.
+
+    Args:
+        texts: Text by path, relative to the workspace.
+        outside: Top-level modules that it imports from elsewhere.
+        stamps: Stamps of those files that were settled when they were read.
+    """
+
+    texts: Mapping[str, str]
+    outside: frozenset[str]
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+    def digests(self, prefix: str) -> dict[str, str | None]:
+        """The files as inputs: by meaning for the prefix CODE, by their bytes for TEXT."""
+        if prefix == CODE:
+            return {CODE + path: source_digest(text.encode()) for path, text in self.texts.items()}
+        return {TEXT + path: bytes_digest(text.encode()) for path, text in self.texts.items()}
+
+
+class TargetState:
+    """One target during one build: its folder, its records, and its sources once they are read.
+
+    Args:
+        workspace: The workspace.
+        spec: The model's spec.
+        target: `NAME` or `NAME-test`.
+        memo: The digests of touched files.
+    """
+
+    def __init__(self, workspace: Workspace, spec: Spec, target: str, memo: DigestMemo) -> None:
+        self.workspace = workspace
+        self.spec = spec
+        self.target = target
+        build = os.path.join(workspace.root, workspace.build_dir, target)
+        archive_dir = os.path.join(workspace.root, os.path.dirname(spec.path))
+        self.folder = Folder(target, build, archive_dir)
+        self._memo = memo
+        self._records: dict[str, Record | RecordError | None] = {}
+        self._sources: Sources | None = None
+        self._pending: frozenset[str] | None = None
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Forget the records read so far: another build may have written new ones."""
+        self._records.clear()
+        self._pending = None
+
+    def record(self, stage: str) -> Record | None:
+        """A stage's record; None when there is none or it can't be read."""
+        found = self.record_or_error(stage)
+        return None if isinstance(found, RecordError) else found
+
+    def record_or_error(self, stage: str) -> Record | RecordError | None:
+        """A stage's record, or why it can't be read."""
+        if stage not in self._records:
+            try:
+                self._records[stage] = store.load_record(self.folder, stage)
+            except RecordError as error:
+                self._records[stage] = error
+        return self._records[stage]
+
+    def assume(self, record: Record) -> None:
+        """Judge as if a stage had this record: for plans."""
+        self._records[record.stage] = record
+
+    # -- sources -----------------------------------------------------------------------------------------------------
+
+    @property
+    def sources(self) -> Sources:
+        """The spec and its modules as this build uses them: read on the first call, the same ever after.
+
+        Raises:
+            SpecError: The spec can't be read, or isn't UTF-8.
+        """
+        if self._sources is None:
+            self._sources = read_sources(self.workspace, self.spec)
+        return self._sources
+
+    def use_sources(self, sources: Sources) -> None:
+        """Take the sources that another target of the same spec has read."""
+        self._sources = sources
+
+    @property
+    def sources_if_read(self) -> Sources | None:
+        """The sources if this build has read them."""
+        return self._sources
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    def reasons(self, stage_name: str, options: Mapping[str, int] | None = None) -> tuple[Reason, ...]:
+        """Why a stage must run; empty when it is up to date. What its upstream stages may change doesn't count."""
+        found = self.record_or_error(stage_name)
+        if isinstance(found, RecordError):
+            return (Reason("bad record", found.where or "", found.found, None),)
+        if self._is_pending(stage_name):
+            return (Reason("unfinished"),)
+        if found is None:
+            return reasons_to_run(None, {}, {})
+        return reasons_to_run(found, self.inputs(stage_name, found, options), self.artifacts(found))
+
+    def _is_pending(self, stage_name: str) -> bool:
+        if self._pending is None:
+            try:
+                names = os.listdir(os.path.join(self.folder.path, store.RECORDS))
+            except OSError:
+                names = []
+            self._pending = frozenset(name for name in names if name.endswith(store.PENDING))
+        return bool(self._pending) and stage_name + store.PENDING in self._pending
+
+    def inputs(
+        self, stage_name: str, record: Record | None, options: Mapping[str, int] | None = None
+    ) -> dict[str, str | None]:
+        """Digests of everything that a stage would read now: what the stage table says, and what its last run noticed."""
+        stage = STAGES[stage_name]
+        found: dict[str, str | None] = {REVISION: str(stage.revision)}
+        for tool in stage.tools:
+            found[TOOL + tool] = self._tool(tool)
+        for name in reads(stage, self.target):
+            found[name] = self.artifact_digest(name, stage)
+        if stage.sources == "code":
+            self._add_code(found, record)
+        elif stage.sources == "text":
+            self._add_everything(found, stage, record)
+        if stage.options and options:
+            found.update(self._options(stage, options))
+        if record is not None:
+            self._add_noticed(found, record)
+        return found
+
+    def artifacts(self, record: Record) -> dict[str, str | None]:
+        """Digests of a record's artifacts as they lie on the disk."""
+        digest, stamps, path = self._memo.digest, record.stamps, self.folder.artifact
+        return {name: digest(path(name), stamps, name, old) for name, old in record.artifacts.items()}
+
+    def artifact_digest(self, name: str, reader: Stage) -> str | None:
+        """The digest of an artifact of an earlier stage, as that stage's record has it."""
+        for needed in reader.needs:
+            record = self.record(needed)
+            if record is not None and name in record.artifacts:
+                return record.artifacts[name]
+        return None
+
+    def _tool(self, tool: str) -> str:
+        return reduced_version(tool, version(tool), self.workspace.toolchain)
+
+    def _add_code(self, found: dict[str, str | None], record: Record | None) -> None:
+        """The spec's code by meaning: from the record while no file has changed, else read anew."""
+        if self._sources is None and record is not None:
+            recorded = {name: digest for name, digest in record.inputs.items() if name.startswith(CODE)}
+            current = {
+                name: self._memo.digest(self.workspace.path(name[5:]), record.stamps, name[5:], digest, "code")
+                for name, digest in recorded.items()
+            }
+            outside = record.facts.get("outside")
+            imports = self.shadowed(outside) if isinstance(outside, list) else None
+            if current == recorded and imports == record.inputs.get(IMPORTS):
+                found.update(current)
+                found[IMPORTS] = imports
+                return
+        found.update(self.sources.digests(CODE))
+        found[IMPORTS] = self.shadowed(self.sources.outside)
+
+    def _add_everything(self, found: dict[str, str | None], stage: Stage, record: Record | None) -> None:
+        """For the archive: every artifact so far, and every byte of the sources."""
+        for needed in stage.needs:
+            upstream = self.record(needed)
+            if upstream is not None:
+                found.update(upstream.artifacts)
+        spec_record = self.record("spec")
+        if self._sources is not None or record is None or spec_record is None:
+            found.update(self.sources.digests(TEXT))
+            return
+        for name in spec_record.inputs:
+            if name.startswith(CODE):
+                path = name[5:]
+                old = record.inputs.get(TEXT + path, "")
+                found[TEXT + path] = self._memo.digest(self.workspace.path(path), record.stamps, path, old)
+
+    def _add_noticed(self, found: dict[str, str | None], record: Record) -> None:
+        """What the last run noticed: files that user code read, properties, library versions."""
+        for name, old in record.inputs.items():
+            if name.startswith(FILE):
+                path = self.workspace.path(name[5:])
+                found[name] = self._memo.digest(path, record.stamps, name[5:], old)
+            elif name.startswith(PROPERTY):
+                found[name] = self.property_digest(name[9:])
+            elif name.startswith(LIBRARY):
+                found[name] = self._tool(name[8:])
+
+    def _options(self, stage: Stage, options: Mapping[str, int]) -> dict[str, str]:
+        """Options that differ from what the spec says; a dry run has its own epochs."""
+        if self.target != self.spec.name:
+            return {}
+        return {
+            OPTION + name: str(options[name])
+            for name in stage.options
+            if name in options and self.property_digest(name) != digest_value(options[name])
+        }
+
+    def property_digest(self, name: str) -> str | None:
+        """The digest of a property as the spec stage found it; of the whole code for one that has none."""
+        record = self.record("spec")
+        if record is None:
+            return None
+        digests = record.facts.get("properties")
+        found = digests.get(name, "default") if isinstance(digests, dict) else None
+        if found is not None:
+            return str(found)
+        return digest_value({key: digest for key, digest in record.inputs.items() if key.startswith(CODE)})
+
+    def shadowed(self, outside: object) -> str:
+        """The modules that the spec takes from elsewhere although the workspace now has files of these names."""
+        names = outside if isinstance(outside, list | frozenset) else ()
+        present = _modules(self.workspace, import_folders(self.workspace, self.spec.path), self.spec.path)
+        return ", ".join(sorted(present.intersection(names) - NOT_IMPORTED))
+
+
+_module_names: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}
+
+
+def _modules(workspace: Workspace, folders: tuple[str, ...], spec_path: str) -> frozenset[str]:
+    """The importable names of some folders, listed once a process."""
+    key = (workspace.root, folders)
+    if key not in _module_names:
+        _module_names[key] = workspace_modules(workspace, spec_path)
+    return _module_names[key]
+
+
+def read_sources(workspace: Workspace, spec: Spec) -> Sources:
+    """Read a spec and every workspace module that it imports, directly or not."""
+    texts: dict[str, str] = {}
+    stamps: dict[str, Stamp] = {}
+
+    def read(path: str) -> str:
+        if path not in texts:
+            before = stamp_of(workspace.path(path))
+            try:
+                with open(workspace.path(path), encoding="utf-8", newline="") as file:
+                    texts[path] = file.read()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SpecError(
+                    "this file can't be read", where=path, found=str(error), fix="save it as UTF-8 text"
+                ) from error
+            if before is not None and settled(before) and stamp_of(workspace.path(path)) == before:
+                stamps[path] = before
+        return texts[path]
+
+    def find(dotted: str) -> str | None:
+        return None if dotted.partition(".")[0] in NOT_IMPORTED else module_file(workspace, spec.path, dotted)
+
+    try:
+        files, outside = workspace_closure(spec.path, find, read)
+    except SyntaxError:
+        # The spec stage runs the spec and reports the line; the closure of what can't be parsed is the file itself.
+        files, outside = (spec.path,), frozenset()
+    return Sources({path: read(path) for path in files}, outside, stamps)

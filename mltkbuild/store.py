@@ -1,0 +1,357 @@
+"""The only writer under `build/`: paths, records, locks, and publishing that a kill can't tear.
+
+A stage works in a scratch folder. Publishing then goes through four steps, each durable before the next:
+
+1. every file in scratch is flushed to the disk;
+2. the new record is written as `STAGE.pending`;
+3. each file is renamed to its final name, and artifacts that the new record doesn't have are removed;
+4. `STAGE.pending` is renamed to `STAGE.json`.
+
+After a kill at any point, `recover` finishes from step 3 when a pending record is there, and else drops the scratch
+folder. No file ever has its final name before it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from filelock import FileLock, Timeout
+
+from mltkbuild.errors import RecordError, StageError
+from mltkbuild.files import digest_of, settled, stamp_of
+from mltkbuild.freshness import Record, Stamp
+from mltkbuild.records import decode, encode
+
+RECORDS, SCRATCH, LOGS, LOCK = ".records", ".scratch", ".logs", ".lock"
+ARCHIVE_SUFFIX = ".mltk.zip"
+CHANGED_SUFFIX = ".changed"
+PENDING, DONE, VALUES = ".pending", ".json", ".values.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The artifacts and records of one target.
+
+    Args:
+        target: `NAME` or `NAME-test`.
+        path: Absolute path of `build/TARGET`.
+        archive_dir: Absolute path of the folder that the archive is published in, beside the spec.
+    """
+
+    target: str
+    path: str
+    archive_dir: str
+
+    def artifact(self, name: str) -> str:
+        """The absolute path of an artifact."""
+        if name.endswith(ARCHIVE_SUFFIX):
+            return os.path.join(self.archive_dir, name)
+        return os.path.join(self.path, name)
+
+    def record_path(self, stage: str, suffix: str = DONE) -> str:
+        """The path of a stage's record."""
+        return os.path.join(self.path, RECORDS, stage + suffix)
+
+    def log_path(self, stage: str) -> str:
+        """The path of a stage's log: everything that it and its libraries print."""
+        return os.path.join(self.path, LOGS, f"{stage}.log")
+
+    def scratch_path(self, stage: str) -> str:
+        """The scratch folder that a stage of this process works in."""
+        return os.path.join(self.path, SCRATCH, f"{stage}-{os.getpid()}")
+
+
+def load_record(folder: Folder, stage: str) -> Record | None:
+    """The record of a stage's last success; None when there is none.
+
+    Raises:
+        RecordError: The file is no record, one of another version, or one of another stage or model.
+    """
+    path = folder.record_path(stage)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(
+            "this record can't be read", where=path, found=str(error), fix="check its permissions, or delete it"
+        ) from error
+    record = decode(data, path)
+    if (record.stage, record.target) != (stage, folder.target):
+        raise RecordError(
+            "this record belongs elsewhere",
+            where=path,
+            found=f"{record.stage}:{record.target}",
+            fix=f"delete {path}; its stage runs again",
+        )
+    return record
+
+
+def has_pending(folder: Folder, stage: str) -> bool:
+    """Say whether a publication was cut off, or is under way in another process."""
+    return os.path.exists(folder.record_path(stage, PENDING))
+
+
+@contextlib.contextmanager
+def locked(folder: Folder, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of one target; the system frees it when the process dies.
+
+    Args:
+        folder: The target's folder.
+        on_wait: Called once when another build holds the lock.
+    """
+    _make_folder(folder.path)
+    lock = FileLock(os.path.join(folder.path, LOCK), thread_local=False)
+    try:
+        try:
+            lock.acquire(timeout=0.05)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+        yield
+    finally:
+        lock.release(force=True)
+
+
+def begin(folder: Folder, stage: str) -> str:
+    """Make an empty scratch folder for a stage and return its path; call it with the lock held."""
+    recover(folder)
+    scratch = folder.scratch_path(stage)
+    shutil.rmtree(scratch, ignore_errors=True)
+    _make_folder(scratch)
+    _make_folder(os.path.join(folder.path, LOGS))
+    return scratch
+
+
+def discard(folder: Folder, stage: str) -> None:
+    """Drop a stage's scratch folder."""
+    shutil.rmtree(folder.scratch_path(stage), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(folder.path, SCRATCH))
+
+
+def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}") -> tuple[Record, tuple[str, ...]]:
+    """Give a stage's files their final names and write its record, as the module's docstring says.
+
+    Args:
+        folder: The target's folder; its lock must be held.
+        record: The record without its artifacts' stamps.
+        scratch: The folder that holds the files under their artifact names.
+        values: What the stage read in readable form, for `explain`.
+
+    Returns:
+        The record as written, and the names of artifacts that somebody had changed, each kept as `NAME.changed`.
+
+    Raises:
+        StageError: The disk is full or read-only; nothing was published, the old artifacts stand.
+    """
+    try:
+        for name in sorted(record.artifacts):
+            _flush(os.path.join(scratch, name))
+        _write(os.path.join(scratch, VALUES), values)
+        pending = replace(record, facts={**record.facts, "scratch": os.path.basename(scratch)})
+        _write(folder.record_path(record.stage, PENDING), encode(pending))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(folder.record_path(record.stage, PENDING))
+        raise disk_error(error, f"{record.stage}:{record.target}") from error
+    try:
+        return _finish(folder, record, scratch)
+    except OSError as error:
+        raise disk_error(error, f"{record.stage}:{record.target}") from error
+
+
+def recover(folder: Folder) -> tuple[str, ...]:
+    """Finish the publications that were cut off and drop other processes' scratch folders; call it with the lock held.
+
+    Returns:
+        The stages whose publication was finished.
+    """
+    finished = []
+    for entry in _names(os.path.join(folder.path, RECORDS)):
+        if entry.endswith(PENDING):
+            stage = entry.removesuffix(PENDING)
+            if _recover_stage(folder, stage):
+                finished.append(stage)
+    shutil.rmtree(os.path.join(folder.path, SCRATCH), ignore_errors=True)
+    return tuple(finished)
+
+
+def _recover_stage(folder: Folder, stage: str) -> bool:
+    """Finish one publication; a pending record that is torn or whose files are gone is dropped."""
+    path = folder.record_path(stage, PENDING)
+    try:
+        with open(path, "rb") as file:
+            pending = decode(file.read(), path)
+    except (OSError, RecordError):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        return False
+    facts = dict(pending.facts)
+    scratch = os.path.join(folder.path, SCRATCH, os.path.basename(str(facts.pop("scratch", "gone"))))
+    record = replace(pending, facts=facts)
+    for name, digest in record.artifacts.items():
+        if digest not in (digest_of(os.path.join(scratch, name)), digest_of(folder.artifact(name))):
+            os.unlink(path)
+            return False
+    _finish(folder, record, scratch)
+    return True
+
+
+def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple[str, ...]]:
+    """Steps 3 and 4 of publishing; safe to do again."""
+    old = _old_artifacts(folder, record.stage)
+    changed = []
+    stamps: dict[str, Stamp] = dict(record.stamps)
+    for name, digest in sorted(record.artifacts.items()):
+        source, final = os.path.join(scratch, name), folder.artifact(name)
+        if os.path.exists(source):
+            if _keep_changed(final, old.get(name), digest):
+                changed.append(name)
+            _move(source, final)
+        stamp = stamp_of(final)
+        if stamp is not None:
+            stamps[name] = stamp
+    for name in sorted(old.keys() - record.artifacts.keys()):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.artifact(name))
+    if os.path.exists(os.path.join(scratch, VALUES)):
+        os.replace(os.path.join(scratch, VALUES), folder.record_path(record.stage, VALUES))
+    for parent in {os.path.dirname(folder.artifact(name)) for name in record.artifacts}:
+        _flush_folder(parent)
+    done = replace(record, stamps=stamps)
+    _write(folder.record_path(record.stage), encode(done))
+    os.unlink(folder.record_path(record.stage, PENDING))
+    _flush_folder(os.path.join(folder.path, RECORDS))
+    shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(folder.path, SCRATCH))
+    return done, tuple(changed)
+
+
+def _old_artifacts(folder: Folder, stage: str) -> Mapping[str, str]:
+    try:
+        record = load_record(folder, stage)
+    except RecordError:
+        return {}
+    return {} if record is None else record.artifacts
+
+
+def _keep_changed(final: str, recorded: str | None, coming: str) -> bool:
+    """Set a file aside that is neither what the record says nor what is coming: somebody edited it."""
+    found = digest_of(final)
+    if found is None or recorded is None or found in (recorded, coming):
+        return False
+    os.replace(final, final + CHANGED_SUFFIX)
+    return True
+
+
+def _move(source: str, final: str) -> None:
+    """Rename into place; across file systems by a complete copy beside the final name."""
+    _make_folder(os.path.dirname(final))
+    try:
+        os.replace(source, final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = f"{final}.{os.getpid()}.tmp"
+        shutil.copyfile(source, temporary)
+        _flush(temporary)
+        os.replace(temporary, final)
+
+
+def forget(folder: Folder, stage: str) -> bool:
+    """Drop a stage's record and keep its artifacts; say whether there was one."""
+    found = False
+    for suffix in (DONE, PENDING, VALUES):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.record_path(stage, suffix))
+            found = found or suffix == DONE
+    return found
+
+
+def artifacts_on_disk(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
+    """The files that a stage made and that are still there."""
+    names = dict.fromkeys((*always, *_old_artifacts(folder, stage)))
+    return tuple(name for name in names if os.path.lexists(folder.artifact(name)))
+
+
+def clean(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
+    """Delete a stage's artifacts and its log, and the folders that this leaves empty; keep its record."""
+    names = artifacts_on_disk(folder, stage, always)
+    for name in names:
+        os.unlink(folder.artifact(name))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder.log_path(stage))
+    for parent in sorted({os.path.dirname(folder.artifact(name)) for name in names} | {os.path.dirname(folder.log_path(stage))}):
+        if parent.startswith(folder.path + os.sep):
+            with contextlib.suppress(OSError):
+                os.rmdir(parent)
+    return names
+
+
+def disk_error(error: OSError, where: str) -> StageError:
+    """What a full, read-only or missing disk means for a stage."""
+    fixes = {
+        errno.ENOSPC: "free some space and run the same command again; the old artifacts are untouched",
+        errno.EDQUOT: "free some of your quota and run the same command again; the old artifacts are untouched",
+        errno.EROFS: "the file system is read-only: make it writable, or set build_dir in pyproject.toml",
+        errno.EACCES: "give yourself permission to write there",
+    }
+    return StageError(
+        "the artifacts can't be written",
+        where=where,
+        found=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
+        fix=fixes.get(error.errno or 0, "check the disk and run the same command again"),
+    )
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all, even after a power cut."""
+    _make_folder(os.path.dirname(path))
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _flush_folder(os.path.dirname(path))
+
+
+def _flush(path: str) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(path: str) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,640 @@
+"""Predictions, labels, results and the files they go to."""
+
+# ruff: noqa: SIM300 - the house writes `expected == actual`.
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import roc_auc_score
+
+from mltkbuild.bodies import evaluate
+from mltkbuild.errors import DataError, StageError
+
+YES_NO = ("yes", "no")
+WORDS = ("yes", "no", "_unknown_")
+
+law = settings(deadline=None, max_examples=60, database=None)
+
+
+@st.composite
+def classified(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Labels, scores with many ties, and class names."""
+    n_classes = draw(st.integers(2, 5))
+    n_samples = draw(st.integers(1, 40))
+    labels = draw(arrays(np.int64, n_samples, elements=st.integers(0, n_classes - 1)))
+    eighths = draw(arrays(np.int64, (n_samples, n_classes), elements=st.integers(0, 8)))
+    return labels, eighths / 8, tuple(f"class {place}" for place in range(n_classes))
+
+
+def perfect(labels: list[int], n_classes: int) -> np.ndarray:
+    return np.eye(n_classes)[labels]
+
+
+# Labels and scores.
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([2, 0, 1]),
+        np.array([[2], [0], [1]], dtype=np.uint8),
+        np.array([2.0, 0.0, 1.0], dtype=np.float32),
+        np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+        np.array([[0.1, 0.1, 0.8], [0.9, 0.1, 0.0], [0.2, 0.6, 0.2]]),
+    ],
+    ids=["ids", "column", "float ids", "one-hot", "soft"],
+)
+def test_labels_of_reads_every_form(y: np.ndarray) -> None:
+    """One-hot rows, soft rows, flat ids and a column of ids mean the same classes."""
+    labels = evaluate.labels_of(y, 3)
+
+    assert [2, 0, 1] == labels.tolist()
+    assert np.int64 == labels.dtype
+
+
+def test_labels_of_reads_a_binary_column() -> None:
+    """A float column of zeros and ones holds the ids of two classes."""
+    assert [0, 1, 1] == evaluate.labels_of(np.array([[0.0], [1.0], [1.0]]), 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "found"),
+    [
+        (np.array([0, 3]), "3 for 3 classes"),
+        (np.array([0, -1]), "-1 for 3 classes"),
+        (np.array([0.5]), "0.5 for 3 classes"),
+        (np.array([np.nan]), "nan for 3 classes"),
+        (np.array([[1, 0, 0], [1, 1, 0]]), "row 1: [1, 1, 0]"),
+        (np.array([[0, 0, 0]]), "row 0: [0, 0, 0]"),
+        (np.zeros((2, 4)), "float64 of shape (2, 4) for 3 classes"),
+        (np.array(["yes"]), "<U3 of shape (1,) for 3 classes"),
+    ],
+)
+def test_labels_of_refuses_what_names_no_class(y: np.ndarray, found: str) -> None:
+    """A target that isn't exactly one of the classes is an error that shows it."""
+    with pytest.raises(DataError) as caught:
+        evaluate.labels_of(y, 3)
+
+    assert found == caught.value.found
+
+
+def test_scores_of_completes_a_sigmoid() -> None:
+    """One unit p for two classes means 1 - p for the first and p for the second."""
+    assert [[0.75, 0.25], [0.0, 1.0]] == evaluate.scores_of(np.array([[0.25], [1.0]]), 2).tolist()
+    assert [[0.75, 0.25]] == evaluate.scores_of(np.array([0.25]), 2).tolist()
+
+
+def test_scores_of_takes_probabilities_as_they_are() -> None:
+    """Scores within [0, 1] stay, even if rounding to int8 took their sum off 1."""
+    predictions = np.array([[0.5, 0.25, 0.2421875], [0.0, 0.99609375, 0.0]])
+
+    assert predictions.tolist() == evaluate.scores_of(predictions, 3).tolist()
+
+
+def test_scores_of_turns_binary_logits_into_probabilities() -> None:
+    """A single unit outside [0, 1] is a logit: zero means even odds."""
+    scores = evaluate.scores_of(np.array([[0.0], [-3.0], [800.0]]), 2)
+
+    assert [0.5, 0.5] == scores[0].tolist()
+    assert 0.047426 == round(scores[1, 1], 6)
+    assert [0.0, 1.0] == scores[2].tolist()
+
+
+def test_scores_of_drops_axes_of_length_one() -> None:
+    """A head that ends in a 1 x 1 convolution has scores too."""
+    assert (5, 3) == evaluate.scores_of(np.zeros((5, 1, 1, 3)), 3).shape
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4,), (4, 1), (4, 3, 1), (4, 2, 3), ()])
+def test_scores_of_refuses_another_width(shape: tuple[int, ...]) -> None:
+    """Predictions that aren't one value per class are an error."""
+    with pytest.raises(StageError, match="doesn't fit its classes"):
+        evaluate.scores_of(np.zeros(shape), 3)
+
+
+@law
+@given(arrays(np.float32, (7, 4), elements=st.floats(-100, 100, width=32)))
+def test_scores_of_keeps_the_winner(predictions: np.ndarray) -> None:
+    """Logits or not, scores lie in [0, 1] and each row's largest prediction has its largest score."""
+    scores = evaluate.scores_of(predictions, 4)
+
+    winners = predictions.argmax(axis=1)
+    assert scores.max(axis=1).tolist() == scores[np.arange(7), winners].tolist()
+    assert scores.min() >= -1e-3
+    assert scores.max() <= 1 + 1e-3
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_must_be_numbers(bad: float) -> None:
+    """A NaN or an infinite prediction is an error, for a classifier and otherwise."""
+    predictions = np.array([[0.5, 0.5], [bad, 0.5]])
+    expected = "1 of 4 values are NaN or infinite"
+
+    for call in (
+        lambda: evaluate.scores_of(predictions, 2),
+        lambda: evaluate.classifier_results(np.array([0, 1]), predictions, YES_NO),
+        lambda: evaluate.error_results(predictions, predictions),
+    ):
+        with pytest.raises(StageError) as caught:
+            call()
+        assert expected == caught.value.found
+
+
+# Classifiers.
+
+
+def test_a_perfect_classifier_scores_one_everywhere() -> None:
+    """Every figure of a perfect classifier is 1."""
+    labels = [0, 1, 2, 2, 1]
+
+    results = evaluate.classifier_results(np.array(labels), perfect(labels, 3), WORDS)
+
+    ones = dict.fromkeys(WORDS, 1.0)
+    assert 5 == results["n_samples"]
+    assert 1.0 == results["overall_accuracy"]
+    assert [[1, 0, 0], [0, 2, 0], [0, 0, 2]] == results["confusion_matrix"]
+    for figure in ("class_accuracies", "precision", "recall", "f1", "roc_auc"):
+        assert ones == results[figure], figure
+    assert 1.0 == results["roc_auc_avg"]
+
+
+def test_a_useless_classifier_ranks_like_chance() -> None:
+    """Equal scores for all give AUC 0.5, and a class that is never predicted has no precision."""
+    results = evaluate.classifier_results(np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), YES_NO)
+
+    assert 0.75 == results["overall_accuracy"]
+    assert {"yes": 0.5, "no": 0.5} == results["roc_auc"]
+    assert {"yes": 0.75, "no": None} == results["precision"]
+    assert {"yes": 1.0, "no": 0.0} == results["recall"]
+    assert {"yes": 0.857143, "no": 0.0} == results["f1"]
+
+
+def test_a_known_example() -> None:
+    """Counts, rates and the curve of a small example are those worked out by hand."""
+    scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]])
+
+    results = evaluate.classifier_results(np.array([0, 0, 1, 1]), scores, YES_NO)
+
+    assert [[2, 0], [1, 1]] == results["confusion_matrix"]
+    assert {"yes": 0.666667, "no": 1.0} == results["precision"]
+    assert {"yes": 0.75, "no": 0.75} == results["roc_auc"]
+    assert {
+        "fpr": [0.0, 0.0, 0.5, 0.5, 1.0],
+        "tpr": [0.0, 0.5, 0.5, 1.0, 1.0],
+        "thresholds": [1.9, 0.9, 0.65, 0.6, 0.2],
+    } == results["roc"]["yes"]
+
+
+def test_a_missing_class_has_no_figures() -> None:
+    """A class without samples gives None, not an exception, even if it was predicted."""
+    scores = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+
+    results = evaluate.classifier_results(np.array([0, 1, 1]), scores, WORDS)
+
+    for figure in ("class_accuracies", "precision", "recall", "f1", "roc", "roc_auc"):
+        assert results[figure]["_unknown_"] is None, figure
+    assert [[1, 0, 0], [0, 1, 1], [0, 0, 0]] == results["confusion_matrix"]
+    assert (results["roc_auc"]["yes"] + results["roc_auc"]["no"]) / 2 == results["roc_auc_avg"]
+
+
+def test_a_single_class_has_accuracy_but_no_curve() -> None:
+    """With samples of one class only there is nothing to rank."""
+    results = evaluate.classifier_results(np.array([1, 1]), np.array([[0.4, 0.6], [0.7, 0.3]]), YES_NO)
+
+    assert {"yes": None, "no": 0.5} == results["class_accuracies"]
+    assert {"yes": None, "no": None} == results["roc_auc"]
+    assert results["roc_auc_avg"] is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "shape", "classes"),
+    [([0, 1], (3, 2), YES_NO), ([0, 1], (2, 3), YES_NO), ([0, 2], (2, 2), YES_NO), ([0, 1], (2, 2), ("yes", "yes"))],
+    ids=["samples", "columns", "label", "names"],
+)
+def test_what_does_not_fit_is_refused(labels: list[int], shape: tuple[int, int], classes: tuple[str, ...]) -> None:
+    """Labels, scores and class names of different numbers, or a name twice, are an error."""
+    with pytest.raises(StageError, match="don't fit together"):
+        evaluate.classifier_results(np.array(labels), np.zeros(shape), classes)
+
+
+def test_no_samples_is_a_data_error(tmp_path: Path) -> None:
+    """An empty evaluation set is an error of the data, wherever it is noticed."""
+    for call in (
+        lambda: evaluate.classifier_results(np.zeros(0, int), np.zeros((0, 2)), YES_NO),
+        lambda: evaluate.error_results(np.zeros((0, 2)), np.zeros((0, 2))),
+        lambda: evaluate.predict_tflite(tmp_path / "unread.tflite", np.zeros((0, 2))),
+    ):
+        with pytest.raises(DataError, match="no samples"):
+            call()
+
+
+@law
+@given(classified())
+def test_the_confusion_matrix_counts_every_sample(case: tuple[np.ndarray, np.ndarray, tuple[str, ...]]) -> None:
+    """The confusion matrix sums to n, its rows to the samples of a class, and its trace over n is the accuracy."""
+    labels, scores, classes = case
+
+    results = evaluate.classifier_results(labels, scores, classes)
+
+    matrix = np.array(results["confusion_matrix"])
+    assert len(labels) == matrix.sum()
+    assert np.bincount(labels, minlength=len(classes)).tolist() == matrix.sum(axis=1).tolist()
+    assert round(np.trace(matrix) / len(labels), 6) == results["overall_accuracy"]
+
+
+@law
+@given(classified())
+def test_the_roc_rises_and_its_area_is_that_of_scikit_learn(
+    case: tuple[np.ndarray, np.ndarray, tuple[str, ...]],
+) -> None:
+    """Each curve goes monotonously from (0, 0) to (1, 1), and its area is `roc_auc_score` within the rounding."""
+    labels, scores, classes = case
+
+    results = evaluate.classifier_results(labels, scores, classes)
+
+    for place, name in enumerate(classes):
+        positive = labels == place
+        curve = results["roc"][name]
+        assert (curve is None) == (len(set(positive.tolist())) == 1)
+        if curve is None:
+            continue
+        assert sorted(curve["fpr"]) == curve["fpr"]
+        assert sorted(curve["tpr"]) == curve["tpr"]
+        assert sorted(curve["thresholds"], reverse=True) == curve["thresholds"]
+        assert (0.0, 0.0, 1.0, 1.0) == (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1])
+        assert pytest.approx(roc_auc_score(positive, scores[:, place]), abs=1e-6) == results["roc_auc"][name]
+
+
+@law
+@given(classified(), st.randoms(use_true_random=False))
+def test_the_order_of_samples_means_nothing(case: tuple[np.ndarray, np.ndarray, tuple[str, ...]], random: Any) -> None:
+    """Permuting the samples changes nothing."""
+    labels, scores, classes = case
+    order = list(range(len(labels)))
+    random.shuffle(order)
+
+    expected = evaluate.classifier_results(labels, scores, classes)
+    assert expected == evaluate.classifier_results(labels[order], scores[order], classes)
+
+
+@law
+@given(classified())
+def test_results_are_plain_json(case: tuple[np.ndarray, np.ndarray, tuple[str, ...]]) -> None:
+    """Results survive JSON without NaN or infinity."""
+    results = evaluate.classifier_results(*case)
+
+    assert results == json.loads(json.dumps(results, allow_nan=False))
+
+
+@law
+@given(arrays(np.int64, st.integers(2, 30), elements=st.integers(0, 1)))
+def test_a_perfect_sigmoid_has_area_one_for_both_classes(labels: np.ndarray) -> None:
+    """Binary p in {0, 1} that is always right has AUC 1 for class 0 as well as for class 1."""
+    assume(len(set(labels.tolist())) == 2)
+
+    results = evaluate.classifier_results(labels, evaluate.scores_of(labels[:, None].astype(float), 2), YES_NO)
+
+    assert {"yes": 1.0, "no": 1.0} == results["roc_auc"]
+
+
+def test_a_long_curve_is_thinned() -> None:
+    """A curve of thousands of points keeps at most 101, its ends, its rise and the exact area."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 5000)
+    p = 1 / (1 + np.exp(-rng.normal(labels, 1.0)))
+
+    results = evaluate.classifier_results(labels, np.stack([1 - p, p], axis=1), YES_NO)
+
+    curve = results["roc"]["no"]
+    assert 90 < len(curve["fpr"]) <= 101
+    assert (0.0, 0.0, 1.0, 1.0) == (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1])
+    assert sorted(curve["fpr"]) == curve["fpr"]
+    assert round(roc_auc_score(labels, p), 6) == results["roc_auc"]["no"]
+    assert pytest.approx(results["roc_auc"]["no"], abs=2e-3) == np.trapezoid(curve["tpr"], curve["fpr"])
+
+
+# Models that aren't classifiers.
+
+
+def keras_fake(**metrics: Any) -> Any:
+    def evaluate_silently(x: Any, y: Any, *, batch_size: int, verbose: int, return_dict: bool) -> dict[str, Any]:
+        assert (0, True) == (verbose, return_dict)
+        return metrics
+
+    return SimpleNamespace(compiled=bool(metrics), evaluate=evaluate_silently)
+
+
+def test_generic_results_are_the_compiled_metrics() -> None:
+    """A Keras model is measured with its own metrics, to 6 significant digits, None for NaN, all values of a vector."""
+    model = keras_fake(loss=1.23456789e-8, mae=float("nan"), f1_score=np.array([0.5, 0.25]))
+    expected = {"loss": 1.23457e-08, "mae": None, "f1_score[0]": 0.5, "f1_score[1]": 0.25}
+
+    results = evaluate.generic_results(model, np.zeros((4, 2)), np.zeros(4), 2)
+
+    assert {"n_samples": 4, "metrics": expected} == results
+
+
+def test_generic_results_need_a_compiled_model() -> None:
+    """A model that isn't compiled is an error that says so."""
+    with pytest.raises(StageError, match="no metrics"):
+        evaluate.generic_results(keras_fake(), np.zeros((4, 2)), np.zeros(4), 2)
+
+
+def test_error_results_compare_where_shapes_agree() -> None:
+    """Predictions and targets of one shape, axes of length 1 aside, have errors; others are only counted."""
+    predictions = np.array([[1.0], [3.0]], dtype=np.float32)
+    expected = {"mean_squared_error": 2.5, "mean_absolute_error": 1.5}
+
+    assert {"n_samples": 2, "metrics": expected} == evaluate.error_results(predictions, np.array([0, 1]))
+    assert {"n_samples": 2, "metrics": {}} == evaluate.error_results(predictions, np.zeros((2, 3)))
+
+
+def test_predict_keras_is_silent_and_wants_one_output() -> None:
+    """Prediction passes `verbose=0`, gives float32, and refuses several outputs."""
+
+    def predict(x: np.ndarray, *, batch_size: int, verbose: int) -> Any:
+        assert (3, 0) == (batch_size, verbose)
+        return x if x.ndim == 2 else [x, x]
+
+    model = SimpleNamespace(predict=predict)
+
+    scores = evaluate.predict_keras(model, np.ones((2, 2)), 3)
+    assert ([[1.0, 1.0], [1.0, 1.0]], np.dtype("float32")) == (scores.tolist(), scores.dtype)
+    with pytest.raises(StageError, match="one output"):
+        evaluate.predict_keras(model, np.ones(2), 3)
+
+
+# Choosing samples.
+
+
+def test_select_balanced_takes_the_first_of_each_class() -> None:
+    """The first samples of each class are chosen, in their order; -1 chooses all."""
+    labels = np.array([1, 1, 0, 1, 2, 0, 0])
+
+    assert [0, 1, 2, 4, 5] == evaluate.select_balanced(labels, 2).tolist()
+    assert [] == evaluate.select_balanced(labels, 0).tolist()
+    assert list(range(7)) == evaluate.select_balanced(labels, -1).tolist()
+    assert [] == evaluate.select_balanced(labels[:0], 2).tolist()
+
+
+# Files.
+
+
+SUMMARY = """\
+kws
+===
+
+samples                4
+overall accuracy  0.7500
+average ROC AUC   0.7500
+
+class      n  accuracy  precision  recall      F1     AUC
+yes        2    1.0000     0.6667  1.0000  0.8000  0.7500
+no         2    0.5000     1.0000  0.5000  0.6667  0.7500
+_unknown_  0         -          -       -       -       -
+
+confusion matrix  [0]  [1]  [2]
+[0] yes             2    0    0
+[1] no              1    1    0
+[2] _unknown_       0    0    0
+
+Rows are true classes, columns are predicted ones.
+"""
+
+
+def evaluate_words(folder: Path) -> dict[str, Any]:
+    predictions = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.65, 0.35, 0.0], [0.2, 0.8, 0.0]])
+    y = np.eye(3)[[0, 0, 1, 1]]
+    return evaluate.evaluate_model(predictions=predictions, y=y, classes=WORDS, folder=folder, title="kws")
+
+
+def test_a_classifier_writes_a_summary_json_and_pictures(tmp_path: Path) -> None:
+    """Evaluating a classifier writes its results, a readable table, the confusion matrix and the ROC."""
+    results = evaluate_words(tmp_path / "eval")
+
+    written = {path.name: path for path in (tmp_path / "eval").iterdir()}
+    text = written["results.json"].read_text()
+    assert {"results.json", "summary.txt", "confusion_matrix.png", "roc.png"} == set(written)
+    assert results == json.loads(text)
+    assert json.dumps(results, sort_keys=True, indent=2) + "\n" == text
+    assert SUMMARY == written["summary.txt"].read_text()
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    """Every file of an evaluation is byte-equal when it is written again."""
+    evaluate_words(tmp_path / "first")
+    evaluate_words(tmp_path / "second")
+
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_a_regression_writes_no_pictures(tmp_path: Path) -> None:
+    """Without classes the errors are written, and no picture."""
+    evaluate.evaluate_model(predictions=np.ones((2, 1)), y=np.zeros(2), classes=None, folder=tmp_path, title="sine")
+
+    assert {"results.json", "summary.txt"} == {path.name for path in tmp_path.iterdir()}
+    expected = "sine\n====\n\nsamples              2\nmean_squared_error   1\nmean_absolute_error  1\n"
+    assert expected == (tmp_path / "summary.txt").read_text()
+
+
+def test_a_summary_of_many_classes_leaves_out_the_matrix(tmp_path: Path) -> None:
+    """A confusion matrix of more than 20 classes isn't printed as text, a set of one class is drawn all the same."""
+    classes = [f"class {place}" for place in range(21)]
+
+    evaluate.evaluate_model(
+        predictions=np.full((3, 21), 0.1), y=np.zeros(3), classes=classes, folder=tmp_path, title="many"
+    )
+
+    assert "confusion" not in (tmp_path / "summary.txt").read_text()
+    assert (tmp_path / "roc.png").exists()
+
+
+# .tflite files.
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "x", "expected"),
+    [
+        ("int8", 0.5, 0, [0.25, 0.75, 1.25, -0.25, -0.75], [0, 2, 2, 0, -2]),
+        ("int8", 1.0, -1, [126.4, 1e9, -1e9, -127.6, 1.5], [125, 127, -128, -128, 1]),
+        ("uint8", 1.0, 128, [-128.0, -129.0, 127.0, 128.0, np.inf], [0, 0, 255, 255, 255]),
+        ("int16", 2.0, 0, [65536.0, -65538.0, 3.0, 5.0, 1.0], [32767, -32768, 2, 2, 0]),
+        ("float32", 0.0, 0, [0.25, 0.75, 1.25, -0.25, -0.75], [0.25, 0.75, 1.25, -0.25, -0.75]),
+        ("int32", 0.0, 0, [1.0, 2.0, 3.0, 4.0, 5.0], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_inputs_are_rounded_and_clipped(
+    dtype: str, scale: float, zero_point: int, x: list[float], expected: list[float]
+) -> None:
+    """A quantized input rounds half to even and clips to its range; it neither truncates nor wraps."""
+    entry = {"dtype": np.dtype(dtype).type, "quantization": (scale, zero_point)}
+
+    values = evaluate._quantized(np.array(x), entry)
+
+    assert (expected, np.dtype(dtype)) == (values.tolist(), values.dtype)
+
+
+def test_nan_is_no_int8() -> None:
+    """A NaN sample is an error, not an arbitrary integer."""
+    with pytest.raises(StageError, match="can't be quantized"):
+        evaluate._quantized(np.array([np.nan]), {"dtype": np.int8, "quantization": (1.0, 0)})
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    """A file that LiteRT can't read is an error that names it."""
+    tflite = tmp_path / "bad.tflite"
+    tflite.write_bytes(b"not a flatbuffer")
+
+    with pytest.raises(StageError) as caught:
+        evaluate.predict_tflite(tflite, np.zeros((1, 4)))
+
+    assert str(tflite) == caught.value.where
+
+
+MAKE_MODELS = """
+import json, sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mltkbuild.bodies import evaluate
+
+folder = Path(sys.argv[1])
+rng = np.random.default_rng(0)
+
+
+def export(model, name, **kwargs):
+    shape = (1, *model.input_shape[1:])
+    signature = [keras.InputSpec(shape=shape, dtype="float32")]
+    model.export(folder / name, format="litert", verbose=False, input_signature=signature, **kwargs)
+
+
+def export_int8(model, name):
+    samples = rng.uniform(-1, 1, (50, 1, *model.input_shape[1:])).astype("float32")
+    export(
+        model,
+        name,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([sample] for sample in samples),
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
+        inference_input_type=tf.int8,
+        inference_output_type=tf.int8,
+    )
+
+
+layers = keras.layers
+keras.utils.set_random_seed(1)
+dense = keras.Sequential([keras.Input((4,)), layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")])
+conv = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(3)])
+inputs = keras.Input((4,))
+forked = keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(3)(inputs)])
+export_int8(dense, "batches.tflite")
+export_int8(conv, "one_by_one.tflite")
+export(forked, "forked.tflite")
+
+x = rng.uniform(-1, 1, (70, 4)).astype("float32")
+dense.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+generic = evaluate.generic_results(dense, x, np.eye(3)[dense.predict(x, verbose=0).argmax(1)], 16)
+(folder / "answers.json").write_text(json.dumps([evaluate.predict_keras(dense, x, 16).tolist(), generic]))
+np.save(folder / "x.npy", x)
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real .tflite files, converted in a process of their own."""
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run([sys.executable, "-c", MAKE_MODELS, str(folder)], check=True, capture_output=True, timeout=240)
+    return folder
+
+
+def one_by_one(tflite: Path, x: np.ndarray) -> np.ndarray:
+    """The plainest loop over the reference kernels."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: PLC0415 - only real tests need it
+
+    interpreter = Interpreter(str(tflite), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    (scale, zero_point), (end_scale, end_zero_point) = entry["quantization"], end["quantization"]
+    outputs = []
+    for sample in x:
+        steps = [min(max(round(float(value) / scale) + zero_point, -128), 127) for value in sample.ravel()]
+        interpreter.set_tensor(entry["index"], np.array(steps, np.int8).reshape(1, *sample.shape))
+        interpreter.invoke()
+        outputs.append((interpreter.get_tensor(end["index"])[0].astype(np.float32) - end_zero_point) * end_scale)
+    return np.array(outputs, np.float32)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["batches", "one_by_one"])
+def test_predict_tflite_agrees_with_a_plain_loop(models: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """An int8 model predicts bit for bit what a loop over single samples predicts, and prints nothing."""
+    tflite = models / f"{name}.tflite"
+    shape = (4,) if name == "batches" else (6, 6, 1)
+    x = np.random.default_rng(1).uniform(-1.5, 1.5, (70, *shape)).astype(np.float32)
+
+    scores = evaluate.predict_tflite(tflite, x)
+
+    assert ("", "") == tuple(capfd.readouterr())
+    assert ((70, 3), np.dtype("float32")) == (scores.shape, scores.dtype)
+    assert one_by_one(tflite, x).tolist() == scores.tolist()
+    assert scores[:5].tolist() == evaluate.predict_tflite(tflite, x[:5]).tolist()
+
+
+@pytest.mark.real
+def test_only_a_graph_without_constant_shapes_runs_in_batches(models: Path) -> None:
+    """Dense layers run in batches; a Flatten, whose shape is a constant, makes samples go one by one."""
+    for name, shape, expected in (("batches", (4,), True), ("one_by_one", (6, 6, 1), False)):
+        x = np.zeros((32, *shape), np.float32)
+        single = evaluate._TfliteRunner(models / f"{name}.tflite", 1, shape).run(x)
+        assert expected == (evaluate._batched_runner(models / f"{name}.tflite", x, single) is not None)
+
+
+@pytest.mark.real
+def test_a_real_input_clips(models: Path) -> None:
+    """Samples far outside the calibrated range give what its ends give."""
+    ends = np.array([[1.0, -1.0, 1.0, -1.0]])
+
+    far, near = (evaluate.predict_tflite(models / "batches.tflite", ends * factor) for factor in (1e6, 2.0))
+
+    assert near.tolist() == far.tolist()
+
+
+@pytest.mark.real
+def test_keras_and_tflite_predict_the_same_classes(models: Path) -> None:
+    """The Keras model and its int8 file give nearly the same scores, and the compiled metrics are silent numbers."""
+    keras_scores, generic = json.loads((models / "answers.json").read_text())
+
+    scores = evaluate.predict_tflite(models / "batches.tflite", np.load(models / "x.npy"))
+
+    assert float(np.abs(scores - keras_scores).max()) < 0.03
+    assert (70, 1.0, {"loss", "accuracy"}) == (
+        generic["n_samples"],
+        generic["metrics"]["accuracy"],
+        set(generic["metrics"]),
+    )
+
+
+@pytest.mark.real
+def test_what_a_tflite_file_cannot_take_is_refused(models: Path) -> None:
+    """Samples of another shape and a model with two outputs are errors that show what was found."""
+    with pytest.raises(StageError) as caught:
+        evaluate.predict_tflite(models / "batches.tflite", np.zeros((2, 5)))
+    assert "samples of shape (5,); the model takes (4,)" == caught.value.found
+
+    with pytest.raises(StageError) as caught:
+        evaluate.predict_tflite(models / "forked.tflite", np.zeros((2, 4)))
+    assert "1 inputs and 2 outputs" == caught.value.found

@@ -1,0 +1,553 @@
+"""What the functions that a stage calls reach in workspace code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from mltkbuild.fingerprint import libraries
+from mltkbuild.fingerprint.reach import reach
+from mltkbuild.fingerprint.values import digest_value
+
+
+class FolderSources:
+    """Workspace code is what lies under one folder."""
+
+    def __init__(self, root: Path, skipped: object = None) -> None:
+        self.root = str(root)
+        self.skipped = skipped
+
+    def label(self, filename: str) -> str | None:
+        inside = filename.startswith(self.root + "/")
+        return filename.removeprefix(self.root + "/") if inside else None
+
+    def source(self, filename: str) -> str:
+        return Path(filename).read_text()
+
+    def skip(self, obj: object) -> bool:
+        return self.skipped is not None and obj is self.skipped
+
+
+Rows = dict[str, object]
+Reach = Callable[..., Rows]
+
+
+@pytest.fixture
+def reached(tmp_path: Path) -> Iterator[Reach]:
+    """Write modules into a fresh folder, import `spec`, and reach the value that it calls `root`."""
+    count = 0
+    path, loaded, writes = list(sys.path), set(sys.modules), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+
+    def forget() -> None:
+        for name in set(sys.modules) - loaded:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+                del sys.modules[name]
+
+    def run(
+        spec: str, skip: str = "", roots: Mapping[str, str] = types.MappingProxyType({"it": "root"}), **files: str
+    ) -> Rows:
+        nonlocal count
+        count += 1
+        root = tmp_path / f"workspace{count}"
+        for name, text in {"spec": spec, **files}.items():
+            file = root / (name.replace("__in__", "/") + ".py")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(text))
+        forget()
+        sys.path[:] = [str(root), *path]
+        importlib.invalidate_caches()
+        module = importlib.import_module("spec")
+        sources = FolderSources(root, getattr(module, skip) if skip else None)
+        return reach({label: getattr(module, name) for label, name in roots.items()}, sources)
+
+    yield run
+    forget()
+    sys.path[:] = path
+    sys.dont_write_bytecode = writes
+
+
+def differ(one: Rows, other: Rows) -> bool:
+    return digest_value(one) != digest_value(other)
+
+
+def inexact(rows: Rows) -> list[str]:
+    return [label for label in rows if label.startswith("inexact")]
+
+
+LOADER = """
+    import math
+    import parts
+    from parts import scale as by
+
+    LIMIT = 10
+
+    def unused():
+        return 1
+
+    def root(path, count=3):
+        # A comment.
+        '''Load.'''
+        return [by(parts.augment(x)) for x in range(min(LIMIT, count))]
+"""
+PARTS = """
+    SCALE = 0.5
+    OTHER = 1
+
+    def unused():
+        return OTHER
+
+    def scale(x):
+        '''Scale.'''
+        return helper(x) * SCALE
+
+    def helper(x):
+        return x + 1
+
+    def augment(x):
+        return -x
+"""
+
+
+def test_rows_say_what_was_found(reached: Reach) -> None:
+    """Every function, global, default and library that is reached has a row that a person can read."""
+    rows = reached(LOADER, parts=PARTS)
+
+    assert "spec.py:root" == rows["root it"]
+    assert 0.5 == rows["value parts.py:SCALE"]
+    assert 10 == rows["value spec.py:LIMIT"]
+    assert "parts.py:scale" == rows["value spec.py:by"]
+    assert "<module parts.py>" == rows["value spec.py:parts"]
+    assert 3 == rows["default spec.py:root(count)"]
+    assert f"3.{sys.version_info.minor}" == rows["library python"]
+    code = {label for label in rows if label.startswith("code ")}
+    assert {f"code parts.py:{name}" for name in ("augment", "helper", "scale")} | {"code spec.py:root"} == code
+    assert all(str(rows[label]).startswith("sha256:") for label in code)
+    assert list(rows) == sorted(rows)
+    assert [] == inexact(rows)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("spec", "return 1", "return 2"),
+        ("spec", "# A comment.", "# Another one."),
+        ("spec", "'''Load.'''", "'''Load it all.'''"),
+        ("parts", "'''Scale.'''", "'''Scale it.'''"),
+        ("parts", "return OTHER", "return OTHER + 1"),
+        ("parts", "OTHER = 1", "OTHER = 2"),
+        ("parts", "    SCALE = 0.5\n", "\n\n    SCALE = 1 / 2\n"),
+    ],
+)
+def test_an_edit_outside_of_what_is_reached_changes_nothing(reached: Reach, file: str, old: str, new: str) -> None:
+    """Unused functions, comments, docstrings and the way a constant is written don't count."""
+    files = {"spec": LOADER, "parts": PARTS}
+    assert old in files[file]
+
+    assert reached(**files) == reached(**{**files, file: files[file].replace(old, new)})
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("spec", "LIMIT = 10", "LIMIT = 10.0"),
+        ("spec", "count=3", "count=4"),
+        ("spec", "scale as by", "helper as by"),
+        ("spec", "parts.augment", "parts.helper"),
+        ("parts", "SCALE = 0.5", "SCALE = 0.25"),
+        ("parts", "return x + 1", "return x + 2"),
+        ("parts", "return -x", "return x"),
+    ],
+)
+def test_an_edit_of_what_is_reached_changes_the_rows(reached: Reach, file: str, old: str, new: str) -> None:
+    """A used constant, default, binding, helper, and helper of a helper count."""
+    files = {"spec": LOADER, "parts": PARTS}
+    assert old in files[file]
+
+    assert differ(reached(**files), reached(**{**files, file: files[file].replace(old, new)}))
+
+
+# Each text is a spec; `1` stands for what one edit changes to `2`.
+CHANGES = {
+    "closure": "def make(k):\n    def inner(x):\n        return x * k\n    return inner\nroot = make($)\n",
+    "keyword default": "def root(x, *, k=$):\n    return k\n",
+    "default by a global": "K = $\ndef root(x, k=K):\n    return k\n",
+    "lambda": "root = lambda x: x + $\n",
+    "lambda beside another": "pair = (lambda x: x, lambda x: x + $)\nroot = pair[1]\n",
+    "lambda in a lambda": "root = (lambda y: (lambda x: x + $))(1)\n",
+    "decorator with wraps": (
+        "import functools\ndef twice(f):\n    @functools.wraps(f)\n    def wrapper(x):\n        return f(x) * $\n"
+        "    return wrapper\n@twice\ndef root(x):\n    return x\n"
+    ),
+    "decorated": (
+        "import functools\ndef twice(f):\n    @functools.wraps(f)\n    def wrapper(x):\n        return f(x)\n"
+        "    return wrapper\n@twice\ndef root(x):\n    return $\n"
+    ),
+    "decorated without wraps": ("def twice(f):\n    return lambda x: f(x)\n@twice\ndef root(x):\n    return $\n"),
+    "library decorator": "import functools\n@functools.lru_cache(None)\ndef root(x):\n    return $\n",
+    "library decorator's argument": "import functools\n@functools.lru_cache($)\ndef root(x):\n    return 0\n",
+    "context manager": "import contextlib\n@contextlib.contextmanager\ndef root():\n    yield $\n",
+    "single dispatch": (
+        "import functools\n@functools.singledispatch\ndef root(x):\n    return 0\n"
+        "@root.register\ndef _(x: int):\n    return $\n"
+    ),
+    "partial's function": "import functools\ndef f(x, y):\n    return $\nroot = functools.partial(f, 1)\n",
+    "partial's argument": "import functools\ndef f(x, y):\n    return x\nroot = functools.partial(f, $)\n",
+    "partial's keyword": "import functools\ndef f(x, y):\n    return x\nroot = functools.partial(f, y=$)\n",
+    "function attribute": "def root(x):\n    return root.k\nroot.k = $\n",
+    "class": "class root:\n    def f(self):\n        return self.g()\n    def g(self):\n        return $\n",
+    "class attribute at run time": "class root:\n    k = 0\nroot.k = $\n",
+    "class attribute by a global": "K = $\nclass root:\n    k = K\n",
+    "base class": "class Base:\n    def g(self):\n        return $\nclass root(Base):\n    pass\n",
+    "metaclass": "class Meta(type):\n    k = $\nclass root(metaclass=Meta):\n    pass\n",
+    "global of a method": "K = $\nclass root:\n    def f(self):\n        return K\n",
+    "global of a property": "K = $\nclass root:\n    @property\n    def f(self):\n        return K\n",
+    "global of a static method": "K = $\nclass root:\n    @staticmethod\n    def f():\n        return K\n",
+    "global of a class method": "K = $\nclass root:\n    @classmethod\n    def f(cls):\n        return K\n",
+    "method put in from elsewhere": (
+        "def f(self):\n    return $\nclass root:\n    def f(self):\n        return 0\nroot.f = f\n"
+    ),
+    "class made by a call": "def f(self):\n    return $\nroot = type('root', (), {'f': f})\n",
+    "instance": "class C:\n    def __init__(self, k):\n        self.k = k\nroot = C($)\n",
+    "instance with slots": "class C:\n    __slots__ = ('k',)\nroot = C()\nroot.k = $\n",
+    "instance that holds a function": "class C:\n    pass\ndef f():\n    return $\nroot = C()\nroot.f = f\n",
+    "instance's class": "class C:\n    def __call__(self):\n        return $\nroot = C()\n",
+    "instance in an instance": "class C:\n    pass\nroot = C()\nroot.c = C()\nroot.c.k = $\n",
+    "instance of a list's subclass": "class C(list):\n    pass\nroot = C([$])\n",
+    "instance of a dict's subclass": "class C(dict):\n    pass\nroot = C(k=$)\n",
+    "instance that hides its state": (
+        "class C:\n    def __getstate__(self):\n        return {}\nroot = C()\nroot.k = $\n"
+    ),
+    "instance of a C class": "import random\nclass C(random.Random):\n    pass\nroot = C($)\n",
+    "bound method": "class C:\n    def f(self):\n        return $\nroot = C().f\n",
+    "bound method's object": "class C:\n    def f(self):\n        return 0\nc = C()\nc.k = $\nroot = c.f\n",
+    "dataclass": "import dataclasses\n@dataclasses.dataclass\nclass C:\n    k: int\nroot = C($)\n",
+    "dataclass factory": (
+        "import dataclasses\ndef f():\n    return $\n@dataclasses.dataclass\nclass root:\n"
+        "    k: int = dataclasses.field(default_factory=f)\n"
+    ),
+    "enum": "import enum\nK = $\nclass C(enum.Enum):\n    A = K\nroot = C.A\n",
+    "enum member": "import enum\nclass C(enum.Enum):\n    A1 = 1\n    A2 = 2\nroot = C.A$\n",
+    "named tuple": "import collections\nC = collections.namedtuple('C', 'k')\nroot = C($)\n",
+    "registry": "def f():\n    return $\nREG = {'f': f}\ndef root(n):\n    return REG[n]()\n",
+    "registry's keys": "def f():\n    return 0\nREG = {'f$': f}\ndef root(n):\n    return REG[n]()\n",
+    "set of functions": "def f():\n    return $\nFS = {f}\ndef root():\n    return [g() for g in FS]\n",
+    "list of instances": "class C:\n    pass\nCS = [C(), C()]\nCS[1].k = $\ndef root():\n    return CS\n",
+    "generator": "def g():\n    yield $\ndef root():\n    yield from g()\n",
+    "async": "async def g():\n    return $\nasync def root():\n    return await g()\n",
+    "comprehension": "K = $\ndef root(xs):\n    return {x: K for x in xs}\n",
+    "nested def": "K = $\ndef root():\n    def inner():\n        return lambda: K\n    return inner\n",
+    "nested class": "K = $\ndef root():\n    class C:\n        k = K\n    return C\n",
+    "recursion": "def root(n):\n    return root(n - $)\n",
+    "closure recursion": "def make():\n    def f(n):\n        return f(n - $)\n    return f\nroot = make()\n",
+    "cells of two made alike": (
+        "def make(k):\n    return lambda: k\nf, g = make(1), make($)\ndef root():\n    return f() + g()\n"
+    ),
+    "global array": "import numpy as np\nK = np.arange(4) * $\ndef root():\n    return K\n",
+    "library class by name": "import numpy as np\nroot = [np.int8, np.int16][$ - 1]\n",
+    "library function": "import math\ndef root(x):\n    return F(x)\nF = [math.sin, math.cos][$ - 1]\n",
+    "library object": "import string\nroot = string.Formatter()\nroot.k = $\n",
+    "library object that holds a function": (
+        "import types\ndef f():\n    return $\nroot = types.SimpleNamespace(f=f)\n"
+    ),
+    "monkeypatched library": (
+        "import string\ndef f(x):\n    return $\nstring.for_this_test = f\ndef root(x):\n    return string.for_this_test(x)\n"
+    ),
+    "two names swapped": (
+        "def a():\n    return 1\ndef b():\n    return 2\nf, g = [(a, b), (b, a)][$ - 1]\ndef root():\n    return f() - g()\n"
+    ),
+    "self-reference": "L = [$]\nL.append(L)\ndef f():\n    return 0\nL.append(f)\ndef root():\n    return L\n",
+    "global of a private name": "__K = $\n_C__K = $\nclass C:\n    def f(self):\n        return __K\nroot = C().f\n",
+    "type annotation read at run time": "def root(x: 'int$'):\n    return x\n",
+    "star arguments' default": "def root(*a, k={'x': $}, **kw):\n    return k\n",
+    "module docstring that is read": "'''$'''\ndef root():\n    return __doc__\n",
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_shows(reached: Reach, name: str) -> None:
+    """A change of anything that a root carries or reaches changes its rows, and a second look doesn't."""
+    before, again, after = (reached(CHANGES[name].replace("$", value)) for value in "112")
+
+    assert before == again
+    assert differ(before, after)
+    assert [] == inexact(before)
+
+
+def test_a_second_module_is_reached_as_far_as_it_is_used(reached: Reach) -> None:
+    """Of a package that is used through attributes only those attributes count."""
+    spec = "import pkg.mod\ndef root(x):\n    return pkg.mod.f(x)\n"
+    mod = "def f(x):\n    return $\ndef g(x):\n    return %\n"
+
+    def rows(f: str, g: str) -> Rows:
+        return reached(spec, **{"pkg__in____init__": "", "pkg__in__mod": mod.replace("$", f).replace("%", g)})
+
+    assert rows("1", "1") == rows("1", "2")
+    assert differ(rows("1", "1"), rows("2", "1"))
+    assert "code pkg/mod.py:f" in rows("1", "1")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "import parts\ndef use(m):\n    return m.f()\ndef root():\n    return use(parts)\n",
+        "import parts\ndef root():\n    return vars(parts)\n",
+        "import parts\ndef root():\n    return parts.__dict__\n",
+        "import parts\nclass C:\n    m = parts\nroot = C()\n",
+        "import importlib, parts\ndef root():\n    return importlib.import_module('parts').f()\n",
+        "def root():\n    import importlib\n    return importlib.import_module('parts').f()\n",
+        "def root():\n    import parts\n    return parts.f()\n",
+        "def root():\n    from parts import f\n    return f()\n",
+        "def root():\n    import parts as p\n    return p\n",
+    ],
+)
+def test_a_module_used_in_a_way_that_does_not_show_counts_whole(reached: Reach, spec: str) -> None:
+    """A module that is passed around, or imported only when the function runs, counts with all that it reaches."""
+    parts = "import more\nK = 1\ndef f():\n    return K + more.f()\n"
+    more = "def f():\n    return $\n"
+    before = reached(spec, parts=parts, more=more.replace("$", "1"))
+
+    assert differ(before, reached(spec, parts=parts.replace("K = 1", "K = 2"), more=more.replace("$", "1")))
+    assert differ(before, reached(spec, parts=parts, more=more.replace("$", "2")))
+    assert "module parts.py" in before
+    assert [] == inexact(before)
+
+
+def test_a_constant_getattr_is_an_attribute(reached: Reach) -> None:
+    """`getattr(parts, "f")` reads just `f`."""
+    spec = "import parts\ndef root():\n    return getattr(parts, 'f')()\n"
+    parts = "def f():\n    return $\ndef g():\n    return %\n"
+
+    def rows(f: str, g: str) -> Rows:
+        return reached(spec, parts=parts.replace("$", f).replace("%", g))
+
+    assert rows("1", "1") == rows("1", "2")
+    assert differ(rows("1", "1"), rows("2", "1"))
+
+
+def test_a_relative_import_inside_a_function_is_followed(reached: Reach) -> None:
+    """`from . import other` in a function leads to the module beside it."""
+    spec = "import pkg.mod\nroot = pkg.mod.f\n"
+
+    def rows(value: str) -> Rows:
+        mod = "def f():\n    from . import other\n    from .third import g\n    return other.h() + g()\n"
+        other, third = f"def h():\n    return {value}\n", f"def g():\n    return {value}\n"
+        return reached(
+            spec, **{"pkg__in____init__": "", "pkg__in__mod": mod, "pkg__in__other": other, "pkg__in__third": third}
+        )
+
+    assert differ(rows("1"), rows("2"))
+    assert {"module pkg/other.py", "module pkg/third.py"} <= set(rows("1"))
+
+
+def test_modules_that_call_each_other_come_to_an_end(reached: Reach) -> None:
+    """Mutual recursion between modules is walked once."""
+    spec = "import parts\ndef root(n):\n    return parts.f(n)\ndef back(n):\n    return root(n - 1)\n"
+    parts = "import spec\ndef f(n):\n    return spec.back(n)\n"
+
+    rows = reached(spec, parts=parts)
+
+    assert {"code spec.py:root", "code spec.py:back", "code parts.py:f"} <= set(rows)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "def root():\n    return eval('1')\n",
+        "def root():\n    exec('1')\n",
+        "def root():\n    return globals()['x']\n",
+        "import sys\ndef root():\n    return sys.modules['x']\n",
+        "from sys import modules\ndef root():\n    return modules['x']\n",
+        "import importlib\ndef root(n):\n    return importlib.import_module(n)\n",
+        "from importlib import import_module\ndef root(n):\n    return import_module(n)\n",
+        "def root(n):\n    return __import__(n)\n",
+        "import parts\ndef root(n):\n    return getattr(parts, n)\n",
+        "import threading\nLOCK = threading.Lock()\ndef root():\n    return LOCK\n",
+        "GEN = (x for x in 'abc')\ndef root():\n    return GEN\n",
+        "class C:\n    pass\nroot = {C(), C()}\n",
+        "class C:\n    def __reduce_ex__(self, p):\n        raise ValueError\nroot = C()\n",
+    ],
+)
+def test_what_can_not_be_told_exactly_says_so(reached: Reach, spec: str) -> None:
+    """Code that names what it runs at run time, and state that can't be read, are marked inexact."""
+    assert [] != inexact(reached(spec, parts="def f():\n    return 1\n"))
+
+
+def test_a_missing_global_counts_as_missing(reached: Reach) -> None:
+    """A name that nothing defines yet has a row, which changes once it's defined."""
+    spec = "def root():\n    return NAME\n"
+
+    assert "<missing>" == reached(spec)["value spec.py:NAME"]
+    assert 1 == reached(spec + "NAME = 1\n")["value spec.py:NAME"]
+
+
+def test_a_rebound_global_counts_as_what_it_is_now(reached: Reach) -> None:
+    """The function that a name is bound to when it's looked at is the one that counts."""
+    parts = "def f():\n    return 1\ndef g():\n    return 2\n"
+    spec = "import parts\ndef mine():\n    return 3\n{}\ndef root():\n    return parts.f()\n"
+
+    rows = reached(spec.format("parts.f = mine"), parts=parts)
+
+    assert "spec.py:mine" == rows["value parts.py:f"]
+    assert differ(rows, reached(spec.format(""), parts=parts))
+
+
+def test_skipped_objects_leave_no_trace(reached: Reach) -> None:
+    """The model that a loader reads is tracked elsewhere, so its state doesn't count here."""
+    spec = "class Model:\n    pass\nmodel = Model()\nmodel.epochs = $\ndef root():\n    return model.epochs\n"
+
+    assert reached(spec.replace("$", "1"), skip="model") == reached(spec.replace("$", "2"), skip="model")
+
+
+def test_a_library_counts_by_its_version(reached: Reach, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of a distribution that is called changes the rows; one that isn't called doesn't."""
+    spec = "import numpy as np\ndef root(x):\n    return np.add(np.random.rand(3), x)\n"
+    before = reached(spec)
+    found = libraries.versions
+    monkeypatch.setattr(libraries, "versions", lambda top: {"numpy": "0.1"} if top == "numpy" else found(top))
+
+    assert found("numpy")["numpy"] == before["library numpy"]
+    assert {**before, "library numpy": "0.1"} == reached(spec)
+    assert reached("def root():\n    return 1\n") == reached("def root():\n    return 1\n")
+
+
+def test_public_names_of_libraries_are_not_looked_into(reached: Reach) -> None:
+    """Functions and bound methods that a library offers by name count by its version alone."""
+    spec = "from random import shuffle, random\nfrom numpy.random import normal\nfrom numpy import sum as s, add, dot\n"
+    rows = reached(
+        spec + "from textwrap import dedent\ndef root():\n    return shuffle, random, normal, s, add, dot, dedent\n"
+    )
+
+    assert "<function textwrap.dedent>" == rows["value spec.py:dedent"]
+    assert "<numpy._ArrayFunctionDispatcher numpy.sum>" == rows["value spec.py:s"]
+    assert not [label for label in rows if "." in label.partition(".py")[2].partition(":")[2]]
+    assert [] == inexact(rows)
+
+
+def test_the_same_workspace_elsewhere_gives_the_same_rows(reached: Reach) -> None:
+    """No path of the folder that the workspace lies in gets into the rows."""
+    spec = (
+        "from pathlib import Path\nimport os\nHERE = Path(__file__).resolve().parent\nDATA = str(HERE / 'data')\n"
+        "FILES = [HERE / 'a', HERE / 'b']\nWORDS = {'dir': os.path.join(os.path.dirname(__file__), 'c')}\n"
+        "def root():\n    return HERE, DATA, FILES, WORDS, __file__\n"
+    )
+    rows = reached(spec)
+
+    assert rows == reached(spec)
+    assert "{workspace}/data" == rows["value spec.py:DATA"]
+    assert "workspace1" not in repr(rows)
+
+
+def test_rows_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    """Two processes with different hash seeds, and different folders, give equal rows."""
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        root = sys.argv[1]
+        sys.dont_write_bytecode = True
+        sys.path.insert(0, root)
+        import spec
+        from mltkbuild.fingerprint.reach import reach
+        class Sources:
+            def label(self, name):
+                return name.removeprefix(root + "/") if name.startswith(root + "/") else None
+            def source(self, name):
+                return Path(name).read_text()
+            def skip(self, obj):
+                return False
+        print(reach({"a": spec.root, "b": spec.C(), "c": spec.make(2)}, Sources()))
+    """)
+    spec = (
+        "class A:\n    pass\nclass B:\n    pass\nWORDS = {'x', 'y', 'z', 'w'}\nKINDS = {A, B}\n"
+        "def make(k):\n    return lambda: k\nTWO = {'p': make(1), 'q': make(1)}\nclass C(A, B):\n    words = WORDS\n"
+        "def root(x):\n    return WORDS, KINDS, TWO, A() if x in ('a', 'b') else x in {'c', 'd'}\n"
+    )
+    outputs = []
+    for seed in ("1", "2"):
+        folder = tmp_path / f"w{seed}"
+        folder.mkdir()
+        (folder / "spec.py").write_text(spec)
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", program, str(folder)]
+        outputs.append(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
+
+    assert outputs[0] == outputs[1]
+    assert "inexact" not in outputs[0]
+
+
+def test_roots_keep_their_names(reached: Reach) -> None:
+    """Each root has its row, be it a function, a class or a plain value."""
+    spec = "def f():\n    return 1\nclass C:\n    pass\nN = 3\nS = 'spec.py:f'\nT = (3, 3)\n"
+    rows = reached(spec, roots={"f": "f", "c": "C", "n": "N", "s": "S", "t": "T"})
+
+    assert ["spec.py:C", "spec.py:f", 3] == [rows["root c"], rows["root f"], rows["root n"]]
+    assert "spec.py:f" != rows["root s"]
+    assert str(rows["root t"]).startswith("tuple (3, 3) sha256:")
+
+
+def test_keras_objects_count_by_config_and_by_the_workspace_code_in_them(reached: Reach) -> None:
+    """An optimizer, a callback, a custom layer, loss or schedule changes with its settings and with its code."""
+    spec = """
+        import keras
+        class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+            def __init__(self, rate):
+                self.rate = rate
+            def __call__(self, step):
+                return self.rate * {code}
+            def get_config(self):
+                return {{"rate": self.rate}}
+        class Loss(keras.losses.Loss):
+            def __init__(self, alpha):
+                super().__init__(name="loss")
+                self.alpha = alpha
+            def call(self, y_true, y_pred):
+                return self.alpha
+        class Bare(keras.optimizers.schedules.LearningRateSchedule):
+            def __init__(self, rate):
+                self.rate = rate
+            def __call__(self, step):
+                return self.rate
+        def act(x):
+            return x * {code}
+        optimizer = keras.optimizers.Adam(Schedule({value}), name="adam")
+        loss = Loss({value})
+        bare = Bare({value})
+        callback = keras.callbacks.LearningRateScheduler(act)
+        stopping = keras.callbacks.EarlyStopping(patience={value})
+        dense = keras.layers.Dense(3, name="dense", activation=act)
+    """
+    names = ("optimizer", "loss", "bare", "callback", "stopping", "dense")
+    roots = {name: name for name in names}
+    before, again, value, code = (
+        reached(textwrap.dedent(spec).format(value=v, code=c), roots=roots) for v, c in ("11", "11", "21", "12")
+    )
+
+    assert before == again
+    assert [] == inexact(before)
+    changed = {
+        label.split()[1].partition(".")[0]
+        for label in before
+        if label.startswith("root") and before[label] != value.get(label)
+    }
+    assert {"optimizer", "loss", "bare", "stopping"} == changed
+    assert {"code spec.py:Schedule", "code spec.py:act"} == {k for k in before if before[k] != code.get(k)}
+
+
+def test_a_tf_function_counts_by_the_function_in_it(reached: Reach) -> None:
+    """A `tf.function` changes with its Python function and its settings."""
+    spec = (
+        "import tensorflow as tf\n@tf.function(jit_compile={jit})\ndef root(x):\n    return x * {k} + tf.nn.relu(x)\n"
+    )
+    before = reached(spec.format(jit=False, k=1))
+
+    assert differ(before, reached(spec.format(jit=False, k=2)))
+    assert differ(before, reached(spec.format(jit=True, k=1)))
+    assert [] == inexact(before)
