@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mltkbuild.bodies import archive, evaluate, keras_file, params, quantize, spec, train
+from mltkbuild.bodies import archive, evaluate, keras_file, params, predict, quantize, spec, train
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.files import bytes_digest
@@ -333,8 +333,8 @@ class StageRun:
         tflite = self.artifact("{name}.converted.tflite")
         batch_size = int(getattr(self.model, "batch_size", 32))
         for kind, predictions in (
-            ("keras", evaluate.predict_keras(keras_model, part.x, batch_size)),
-            ("tflite", evaluate.predict_tflite(tflite, part.x)),
+            ("keras", predict.predict_keras(keras_model, part.x, batch_size)),
+            ("tflite", predict.predict_tflite(tflite, part.x)),
         ):
             self._evaluate_kind(kind, keras_model, predictions, part)
 

@@ -1,81 +1,26 @@
-"""Measure a trained model: predict with Keras or with the .tflite file, count, write results and pictures."""
+"""Measure a trained model: count what it got right, write results and pictures."""
 
-# ruff: noqa: PLC0415 - heavy imports live inside stage bodies.
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import auc, confusion_matrix, precision_recall_fscore_support, roc_curve
 
 from mltkbuild.bodies import plots
+from mltkbuild.bodies.predict import no_samples
 from mltkbuild.errors import DataError, StageError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Results = dict[str, Any]
 
-_TFLITE_BATCH = 32
 _ROC_POINTS = 101
 _SUMMARY_CLASSES = 20
 # How far a probability may leave [0, 1] by rounding before the scores count as logits.
 _PROBABILITY_SLACK = 1e-3
-
-
-def predict_keras(keras_model: Any, x: np.ndarray, batch_size: int) -> np.ndarray:
-    """Predict with a Keras model, printing nothing.
-
-    Returns:
-        float32 scores of shape `(n, ...)`.
-
-    Raises:
-        StageError: The model has several outputs.
-    """
-    import numpy as np
-
-    scores = keras_model.predict(x, batch_size=batch_size, verbose=0)
-    if isinstance(scores, list | tuple | dict):
-        raise StageError(
-            "evaluation needs a model with one output",
-            found=f"{len(scores)} outputs",
-            fix="evaluate a model that ends in one output.",
-        )
-    return np.asarray(scores, dtype=np.float32)
-
-
-def predict_tflite(tflite: Path, x: np.ndarray) -> np.ndarray:
-    """Predict with a .tflite file and LiteRT's reference kernels, which compute what TensorFlow Lite Micro computes.
-
-    Samples run in batches where the graph allows it and gives the same bits, else one by one. Each starts from a
-    reset state.
-
-    Args:
-        tflite: A model with one input and one output.
-        x: Samples of shape `(n, *input_shape)`, the same that the Keras model reads, whatever their dtype: a
-            quantized input gets `round_half_even(x / scale) + zero_point`, clipped to its range.
-
-    Returns:
-        float32 scores of shape `(n, ...)`, dequantized.
-
-    Raises:
-        StageError: The file isn't a model that LiteRT runs, has several inputs or outputs, or takes another shape.
-    """
-    import numpy as np
-
-    if len(x) == 0:
-        raise _no_samples()
-    single = _TfliteRunner(tflite, 1, x.shape[1:])
-    parts = [single.run(x[:_TFLITE_BATCH])]
-    rest = x[_TFLITE_BATCH:]
-    whole = len(rest) // _TFLITE_BATCH * _TFLITE_BATCH
-    if whole:
-        batched = _batched_runner(tflite, x, parts[0])
-        parts.append((batched or single).run(rest[:whole]))
-    if len(rest) > whole:
-        parts.append(single.run(rest[whole:]))
-    return np.concatenate(parts)
 
 
 def labels_of(y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -91,8 +36,6 @@ def labels_of(y: np.ndarray, n_classes: int) -> np.ndarray:
     Raises:
         DataError: The targets name no class, or not exactly one.
     """
-    import numpy as np
-
     y = np.asarray(y)
     fix = f"let the evaluation data yield one-hot rows of {n_classes} values, or ids from 0 to {n_classes - 1}."
     if y.ndim == 2 and y.shape[1] == n_classes and n_classes > 1:
@@ -129,8 +72,6 @@ def scores_of(predictions: np.ndarray, n_classes: int) -> np.ndarray:
     Raises:
         StageError: The shape doesn't fit the classes, or a prediction isn't finite.
     """
-    import numpy as np
-
     values = np.asarray(predictions, dtype=np.float64)
     width = math.prod(values.shape[1:])
     binary = width == 1 and n_classes == 2
@@ -168,9 +109,6 @@ def classifier_results(y_true: np.ndarray, scores: np.ndarray, classes: Sequence
         DataError: There are no samples.
         StageError: Scores don't fit the labels and classes, or aren't finite.
     """
-    import numpy as np
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     _require_fitting(y_true, scores, classes)
     ids = np.arange(len(classes))
     predicted = scores.argmax(axis=1)
@@ -212,8 +150,6 @@ def generic_results(keras_model: Any, x: np.ndarray, y: np.ndarray, batch_size: 
     Raises:
         StageError: The model isn't compiled.
     """
-    import numpy as np
-
     if not keras_model.compiled:
         raise StageError(
             "the model has no metrics to evaluate",
@@ -239,10 +175,8 @@ def error_results(predictions: np.ndarray, y: np.ndarray) -> Results:
         DataError: There are no samples.
         StageError: A prediction isn't finite.
     """
-    import numpy as np
-
     if len(predictions) == 0:
-        raise _no_samples()
+        raise no_samples()
     _require_finite(predictions)
     metrics = {}
     given, wanted = _squeezed(predictions), _squeezed(y)
@@ -258,8 +192,6 @@ def select_balanced(labels: np.ndarray, max_per_class: int) -> np.ndarray:
     Returns:
         The indices, ascending.
     """
-    import numpy as np
-
     if max_per_class < 0:
         return np.arange(len(labels))
     firsts = [np.flatnonzero(labels == label)[:max_per_class] for label in np.unique(labels)]
@@ -310,117 +242,8 @@ def write_results(folder: Path, title: str, results: Results) -> None:
         plots.roc_png(folder / "roc.png", results["roc"], results["roc_auc"], classes, title)
 
 
-class _TfliteRunner:
-    """An interpreter with the reference kernels, resized to one batch size."""
-
-    def __init__(self, tflite: Path, batch: int, sample_shape: tuple[int, ...]) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self._tflite = tflite
-        self._batch = batch
-        try:
-            # XNNPACK, the default, is up to dozens of steps off the kernels of microcontrollers.
-            kernels = OpResolverType.BUILTIN_REF
-            self._interpreter = Interpreter(str(tflite), experimental_op_resolver_type=kernels, num_threads=1)
-            self._check(sample_shape)
-            entry = self._interpreter.get_input_details()[0]
-            self._interpreter.resize_tensor_input(entry["index"], [batch, *sample_shape])
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise self._refused(error) from error
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
-
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """Predict samples whose number is a multiple of the batch."""
-        import numpy as np
-
-        outputs = []
-        for start in range(0, len(x), self._batch):
-            values = _quantized(x[start : start + self._batch], self._input)
-            try:
-                # An LSTM would go on from the sample before.
-                self._interpreter.reset_all_variables()
-                self._interpreter.set_tensor(self._input["index"], values)
-                self._interpreter.invoke()
-                output = self._interpreter.get_tensor(self._output["index"])
-            except (RuntimeError, ValueError) as error:
-                raise self._refused(error) from error
-            if output.shape[:1] != (self._batch,):
-                raise self._refused(f"an output of shape {output.shape} for {self._batch} samples")
-            outputs.append(_dequantized(output, self._output))
-        return np.concatenate(outputs)
-
-    def _check(self, sample_shape: tuple[int, ...]) -> None:
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if (len(inputs), len(outputs)) != (1, 1):
-            raise StageError(
-                "evaluation needs a .tflite file with one input and one output",
-                where=self._tflite,
-                found=f"{len(inputs)} inputs and {len(outputs)} outputs",
-                fix="evaluate a model that has one input and ends in one output.",
-            )
-        expected = tuple(int(size) for size in inputs[0]["shape_signature"][1:])
-        if len(expected) != len(sample_shape) or any(
-            size not in (-1, given) for size, given in zip(expected, sample_shape, strict=True)
-        ):
-            raise StageError(
-                "the evaluation data doesn't fit the model's input",
-                where=self._tflite,
-                found=f"samples of shape {sample_shape}; the model takes {expected}",
-                fix="load the data in the shape that the model was trained on.",
-            )
-
-    def _refused(self, cause: object) -> StageError:
-        return StageError(
-            "LiteRT's reference kernels can't run the .tflite file",
-            where=self._tflite,
-            found=" ".join(str(cause).split()),
-            fix="convert the model with builtin ops and a batch of 1.",
-        )
-
-
-def _batched_runner(tflite: Path, x: np.ndarray, expected: np.ndarray) -> _TfliteRunner | None:
-    """A runner for whole batches, if its first batch gives what single samples gave."""
-    import numpy as np
-
-    try:
-        runner = _TfliteRunner(tflite, _TFLITE_BATCH, x.shape[1:])
-        agrees = np.array_equal(runner.run(x[:_TFLITE_BATCH]), expected, equal_nan=True)
-    except StageError:
-        # Shapes that are constants of the graph (RESHAPE) hold for the batch it was converted with.
-        return None
-    return runner if agrees else None
-
-
-def _quantized(x: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
-    """Bring samples to the dtype of a model's input: round half to even, then clip; never truncate or wrap."""
-    import numpy as np
-
-    dtype = np.dtype(entry["dtype"])
-    scale, zero_point = entry["quantization"]
-    if dtype.kind == "f" or scale == 0.0:
-        return x.astype(dtype)
-    steps: np.ndarray = np.rint(x.astype(np.float64) / scale) + zero_point
-    if np.isnan(steps).any():
-        raise StageError("a sample can't be quantized", found="NaN", fix="clean the evaluation data.")
-    limits = np.iinfo(dtype)
-    return np.asarray(np.clip(steps, limits.min, limits.max), dtype=dtype)
-
-
-def _dequantized(output: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
-    import numpy as np
-
-    scale, zero_point = entry["quantization"]
-    values = output.astype(np.float32)
-    return values if output.dtype.kind == "f" or scale == 0.0 else (values - np.float32(zero_point)) * np.float32(scale)
-
-
 def _roc(positive: np.ndarray, scores: np.ndarray) -> tuple[dict[str, list[float]] | None, float | None]:
     """The curve of one class, thinned evenly along its length, and the area under all of it."""
-    import numpy as np
-    from sklearn.metrics import auc, roc_curve
-
     if positive.all() or not positive.any():
         return None, None
     fpr, tpr, thresholds = roc_curve(positive, scores)
@@ -480,19 +303,11 @@ def _significant(value: float) -> float | None:
 
 
 def _squeezed(values: np.ndarray) -> np.ndarray:
-    import numpy as np
-
     values = np.asarray(values, dtype=np.float64)
     return values.reshape(len(values), *(size for size in values.shape[1:] if size != 1))
 
 
-def _no_samples() -> DataError:
-    return DataError("the evaluation set has no samples", found="0", fix="let the evaluation subset yield samples.")
-
-
 def _require_finite(values: np.ndarray) -> None:
-    import numpy as np
-
     count = int(np.size(values) - np.isfinite(values).sum())
     if count:
         raise StageError(
@@ -504,7 +319,7 @@ def _require_finite(values: np.ndarray) -> None:
 
 def _require_fitting(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> None:
     if len(y_true) == 0:
-        raise _no_samples()
+        raise no_samples()
     named = len(set(classes)) == len(classes)
     known = y_true.min() >= 0 and y_true.max() < len(classes)
     if not (named and known and scores.shape == (len(y_true), len(classes))):

@@ -3,7 +3,6 @@
 Nothing here reads the clock, pyplot's global state or the user's matplotlibrc.
 """
 
-# ruff: noqa: PLC0415 - heavy imports live inside stage bodies.
 from __future__ import annotations
 
 import math
@@ -13,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Curve = Mapping[str, Sequence[float]]
 
@@ -72,9 +72,6 @@ def confusion_matrix_png(path: Path, matrix: Sequence[Sequence[int]], classes: S
         classes: The names, in the order of the rows.
         title: The heading.
     """
-    import numpy as np
-    from matplotlib.colors import PowerNorm
-
     counts = np.asarray(matrix, dtype=np.int64)
     names = [_short(name) for name in classes]
     numbered = len(names) <= _NUMBERED_CELLS
@@ -158,8 +155,6 @@ def history_png(path: Path, history: Mapping[str, Sequence[float]], *, title: st
         title: The heading.
         best_epoch: The epoch to mark, counted from 1 as the axis is. One that the history lacks isn't marked.
     """
-    from matplotlib.ticker import MaxNLocator
-
     names = _panels(history)
     epochs = max((len(values) for values in history.values()), default=0)
     marked = best_epoch if best_epoch is not None and 1 <= best_epoch <= epochs else None
@@ -183,8 +178,6 @@ def history_png(path: Path, history: Mapping[str, Sequence[float]], *, title: st
 @contextmanager
 def _figure(path: Path, size: tuple[float, float], title: str) -> Iterator[Figure]:
     """Give a figure in matplotlib's own default style, saved without the version of the program that drew it."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; there is nothing to do about it here.
@@ -237,8 +230,6 @@ def _percent(share: float) -> str:
 
 def _average(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
     """The mean true positive rate of the curves at each false positive rate."""
-    import numpy as np
-
     grid = np.linspace(0.0, 1.0, 201)
     mean = np.mean([np.interp(grid, curve["fpr"], curve["tpr"]) for curve in curves], axis=0)
     return np.concatenate([[0.0], grid]), np.concatenate([[0.0], mean])

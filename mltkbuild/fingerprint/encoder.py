@@ -6,7 +6,6 @@ before it, so that no two values share an encoding.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import decimal
 import enum
@@ -87,7 +86,7 @@ class Encoder:
         content = self._content(value, path)
         if content is not None and kind in _EXACT:
             return _pack(kinds.type_name(value), content)
-        if content is not None or dataclasses.is_dataclass(kind):
+        if content is not None or hasattr(kind, "__dataclass_fields__"):
             return self._instance(value, content, path)
         return self._stand_in(value, path)
 

@@ -1,0 +1,208 @@
+"""The commands that only look: list, status, explain, summarize."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from mltkbuild.cli.build import enter, run_doit, split
+from mltkbuild.explain import changes
+from mltkbuild.freshness import Record
+from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, plan
+from mltkbuild.report import reason_text, reasons_text, size, table
+from mltkbuild.session import Session
+from mltkbuild.workspace import TEST
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """List the models of the workspace.
+
+    \b
+    mltk list
+    """
+    listing = enter().builder.listing
+    if as_json:
+        models = [{"name": spec.name, "spec": spec.path} for spec in listing.specs.values()]
+        problems = [{"name": name, "error": str(error)} for name, error in listing.problems.items()]
+        click.echo(json.dumps({"models": models, "problems": problems}, indent=1))
+        return
+    rows = [(spec.name, spec.path) for spec in listing.specs.values()]
+    rows += [(name, f"error: {error.what}: {error.found}") for name, error in listing.problems.items()]
+    click.echo(table(("model", "spec"), rows) if rows else "no models; write one, or try `mltk init`")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-a", "--all", "every", is_flag=True, help="A line for each stage instead of one for each model.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Show what is up to date, and the first reason why not, with accuracy and size.
+
+    \b
+    mltk status
+    mltk status kws_v2 --all
+    mltk status --json
+    """
+    session = enter()
+    for name in names:
+        _ = session.builder.listing[name]
+    targets = names or (*session.builder.listing.specs, *session.builder.listing.problems)
+    plans = [plan(session.builder, target) for target in targets]
+    session.close()
+    if as_json:
+        click.echo(json.dumps([_status_json(steps) for steps in plans], indent=1))
+        return
+    rows = [row for steps in plans for row in (_stage_rows(steps) if every else [_model_row(steps)])]
+    click.echo(table(("model", "stage", "state", "float", "int8", "size"), rows) if rows else "no models")
+
+
+def figures(steps: Sequence[Step]) -> dict[str, Any]:
+    """Accuracy of both models and the size of the `.tflite`, as the records have them; None where there is none."""
+    records: dict[str, Record] = {step.stage: step.record for step in steps if step.record is not None}
+    evaluated: Mapping[str, object] = records["evaluate"].facts if "evaluate" in records else {}
+    packed: Mapping[str, object] = records["params"].facts if "params" in records else {}
+    return {
+        "float_accuracy": evaluated.get("keras_accuracy"),
+        "int8_accuracy": evaluated.get("tflite_accuracy"),
+        "tflite_bytes": packed.get("bytes"),
+    }
+
+
+def state_text(step: Step) -> str:
+    """A step's state in words: up to date, or the first reason why not."""
+    if step.error is not None:
+        return f"error: {step.error.what}"
+    if step.reasons:
+        return reasons_text(step.reasons)
+    return FRESH if step.state == FRESH else f"may change with {' or '.join(step.after)}"
+
+
+def _figure_cells(steps: Sequence[Step]) -> tuple[str, str, str]:
+    found = figures(steps)
+    accuracies = [found["float_accuracy"], found["int8_accuracy"]]
+    cells = ["-" if value is None else f"{value:.4f}" for value in accuracies]
+    return cells[0], cells[1], "-" if found["tflite_bytes"] is None else size(found["tflite_bytes"])
+
+
+def _model_row(steps: Sequence[Step]) -> tuple[str, ...]:
+    first = next((step for step in steps if step.state != FRESH), None)
+    cells = _figure_cells(steps)
+    if first is None:
+        return (steps[0].target, "all", FRESH, *cells)
+    return (first.target, first.stage, state_text(first), *cells)
+
+
+def _stage_rows(steps: Sequence[Step]) -> list[tuple[str, ...]]:
+    cells = _figure_cells(steps)
+    empty = ("", "", "")
+    return [
+        (step.target, step.stage, state_text(step), *(cells if step.stage == "evaluate" else empty)) for step in steps
+    ]
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "stage": step.stage,
+        "state": step.state,
+        "reasons": [
+            {"kind": one.kind, "subject": one.subject, "old": one.old, "new": one.new, "text": reason_text(one)}
+            for one in step.reasons
+        ],
+        "after": list(step.after),
+        "seconds": step.seconds,
+        "error": None if step.error is None else str(step.error),
+    }
+
+
+def _status_json(steps: Sequence[Step]) -> dict[str, Any]:
+    return {"model": steps[0].target, **figures(steps), "stages": [_step_json(step) for step in steps]}
+
+
+@click.command()
+@click.argument("target", metavar="NAME[:STAGE]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(target: str, as_json: bool) -> None:
+    """Say why stages would run: old and new values, changed layers, changed functions.
+
+    A spec whose code has changed is run to find out exactly; nothing is built.
+
+    \b
+    mltk explain kws_v2
+    mltk explain kws_v2:train
+    """
+    session = enter()
+    # Both NAME:STAGE and doit's STAGE:NAME are understood.
+    name, _, last = target.partition(":")
+    if last and last in session.builder.listing.specs or last.endswith(TEST):
+        last, name = split(target)
+    else:
+        last, name = split(f"{last or 'archive'}:{name}")
+    _ = session.builder.listing[name]
+    steps = plan(session.builder, name, last, inspect=True)
+    wanted = [step for step in steps if step.state != FRESH and (last == "archive" or step.stage == last or step.error)]
+    found = {step.stage: changes(session.builder, step, steps) for step in wanted}
+    session.close()
+    if as_json:
+        click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
+    elif not wanted:
+        click.echo(f"{name}: up to date")
+    else:
+        _print_explanation(name, wanted, found)
+
+
+def _print_explanation(name: str, steps: Sequence[Step], found: Mapping[str, list[str]]) -> None:
+    for step in steps:
+        if step.state == BLOCKED:
+            click.echo(f"error: {step.error}", err=True)
+            raise SystemExit(step.error.exit_code if step.error is not None else 1)
+        if step.state == MAY_RUN:
+            click.echo(f"{step.stage}:{name} runs if {' or '.join(step.after)} changes its result")
+            continue
+        click.echo(f"{step.stage}:{name} runs because")
+        for reason in step.reasons:
+            if not (reason.subject.startswith("spec/") and found[step.stage]):
+                click.echo(f"  {reason_text(reason)}")
+        for line in found[step.stage]:
+            click.echo(f"  {line}")
+
+
+@click.command()
+@click.argument("name")
+def summarize(name: str) -> None:
+    """Print a model's layers, and what has been built of it.
+
+    \b
+    mltk summarize kws_v2
+    """
+    session = enter()
+    _ = session.builder.listing[name]
+    code = run_doit(["-r", "zero", f"spec:{name}"])
+    if code:
+        raise SystemExit(code)
+    state = session.builder.state(name)
+    with open(state.folder.artifact("summary.txt"), encoding="utf-8") as file:
+        click.echo(file.read())
+    click.echo("\n".join(_built_lines(session, name)))
+
+
+def _built_lines(session: Session, name: str) -> list[str]:
+    """The figures of what has been built, one a line."""
+    steps = plan(session.builder, name)
+    found = figures(steps)
+    lines = [f"spec: {session.builder.listing[name].path}"]
+    for label, value in (("float accuracy", found["float_accuracy"]), ("int8 accuracy", found["int8_accuracy"])):
+        if value is not None:
+            lines.append(f"{label}: {value:.4f}")
+    if found["tflite_bytes"] is not None:
+        lines.append(f"{name}.tflite: {size(found['tflite_bytes'])}")
+    first = next((step for step in steps if step.state != FRESH), None)
+    lines.append("up to date" if first is None else f"{first.stage}: {state_text(first)}")
+    return lines
+
+
+COMMANDS = (list_models, status, explain, summarize)
