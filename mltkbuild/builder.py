@@ -66,6 +66,7 @@ class Builder:
         self.listing: Listing = list_specs(workspace)
         self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
         self._states: dict[str, TargetState] = {}
+        self._done: set[tuple[str, str]] = set()
         self._executor: Executor | None = None
         self._run = run
 
@@ -82,7 +83,10 @@ class Builder:
 
     def reasons(self, target: str, stage: str, options: Mapping[str, int] | None = None) -> tuple[Reason, ...]:
         """Why a stage must run; empty when it is up to date."""
-        return self.state(target).reasons(stage, options)
+        reasons = self.state(target).reasons(stage, options)
+        if not reasons:
+            self._done.add((target, stage))
+        return reasons
 
     def build(
         self,
@@ -116,11 +120,14 @@ class Builder:
             self._share_sources(state)
             _ = state.sources
             for needed in upstream(stage)[:-1]:
-                if state.reasons(needed):
-                    self._run_stage(state, needed, {}, listener, state.reasons(needed))
+                # What this build has brought up to date stays so for it: a later edit is the next build's.
+                if (target, needed) not in self._done and (why := state.reasons(needed)):
+                    self._run_stage(state, needed, {}, listener, why)
+                self._done.add((target, needed))
             reasons = state.reasons(stage, options)
             if force and not reasons:
                 reasons = (Reason("forced"),)
+            self._done.add((target, stage))
             if not reasons:
                 return Built(target, stage, (), state.record(stage))
             return self._run_stage(state, stage, options or {}, listener, reasons)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -210,6 +210,11 @@ class MltkModel:
             self._reads = outer
             if outer is not None:
                 outer |= names
+
+    def beyond_slice(self, stage: str, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the properties read that are not in a stage's slice anyway."""
+        items = properties_of(type(self))
+        return tuple(sorted(name for name in names if stage not in items[name].reads))
 
     def peek(self, name: str) -> Any:
         """A property's value or default, read without being noticed; None when a required one is unset."""

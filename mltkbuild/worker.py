@@ -52,7 +52,8 @@ class StageRun:
         if count:
             known = self.request.known_files
             self.outcome.files.update({path: digest for path, digest in seen.files.items() if known.get(path) != digest})
-            self.outcome.reads = tuple(sorted({*self.outcome.reads, *reads}))
+            beyond = self.model.beyond_slice(self.request.stage, reads)
+            self.outcome.reads = tuple(sorted({*self.outcome.reads, *beyond}))
 
     @property
     def _is_classifier(self) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mltkbuild import fingerprint
 from mltkbuild.fingerprint.code import code_digest, imports, normalised, workspace_closure
 
 MODULE = '''
@@ -104,6 +106,14 @@ def test_docstrings_count_where_they_are_read(use: str) -> None:
 def test_an_empty_keyword_in_a_dict_is_not_a_missing_one() -> None:
     """`None` inside a list of nodes has its place: `{**a, b: c}` isn't `{b: a, **c}`."""
     assert code_digest("{**a, b: c}") != code_digest("{b: a, **c}")
+
+
+def test_the_cuts_of_an_f_string_do_not_count() -> None:
+    """Texts side by side in an f-string are one text: Python's versions cut them in different places."""
+    cut = ast.JoinedStr([ast.Constant("a"), ast.Constant("b"), ast.FormattedValue(ast.Name("x"), -1)])
+    whole = ast.JoinedStr([ast.Constant("ab"), ast.FormattedValue(ast.Name("x"), -1)])
+
+    assert normalised(whole) == normalised(cut)
 
 
 def test_a_long_sum_is_no_deep_recursion() -> None:
@@ -217,7 +227,7 @@ def test_the_closure_follows_imports_through_the_workspace() -> None:
     )
     files = "kws.py", "parts.py", "pkg/__init__.py", "pkg/base.py", "pkg/other.py", "pkg/sub/__init__.py"
 
-    assert ((*files, "pkg/sub/mod.py"), {"numpy", "scipy", "beyond"}) == workspace.closure("kws.py")
+    assert ((*files, "pkg/sub/mod.py"), frozenset({"numpy", "scipy", "beyond"})) == workspace.closure("kws.py")
 
 
 def test_a_folder_without_init_leads_to_its_modules() -> None:
@@ -225,7 +235,7 @@ def test_a_folder_without_init_leads_to_its_modules() -> None:
     workspace = Workspace({"kws.py": "from lib import a\nimport lib.b\nimport google.mine, google.other\n"})
     workspace |= {"lib/a.py": "", "lib/b.py": "", "google/mine.py": ""}
 
-    assert (("google/mine.py", "kws.py", "lib/a.py", "lib/b.py"), {"google"}) == workspace.closure("kws.py")
+    assert (("google/mine.py", "kws.py", "lib/a.py", "lib/b.py"), frozenset({"google"})) == workspace.closure("kws.py")
 
 
 def test_a_broken_file_is_reached_but_leads_nowhere() -> None:
@@ -241,8 +251,11 @@ def test_nothing_heavy_is_imported() -> None:
     """Digests of values and code load neither NumPy and TensorFlow nor Python's slow modules."""
     heavy = "{'numpy', 'tensorflow', 'keras', 'inspect', 'importlib.metadata', 'asyncio', 'email'}"
     program = f"import sys, mltkbuild.fingerprint.values, mltkbuild.fingerprint.code; print({heavy} & set(sys.modules))"
-    package = "import sys, types; p = types.ModuleType('mltkbuild'); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; "
-    folder = __import__("mltkbuild.errors").__path__[0]
+    # Without the package root, which imports what specs use.
+    package = (
+        "import sys, types; sys.modules['mltkbuild'] = p = types.ModuleType('mltkbuild'); p.__path__ = sys.argv[1:]; "
+    )
+    folder = str(Path(fingerprint.__file__).parent.parent)
     done = subprocess.run([sys.executable, "-c", package + program, folder], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"

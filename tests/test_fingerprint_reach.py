@@ -26,13 +26,16 @@ class FolderSources:
         self.skipped = skipped
 
     def label(self, filename: str) -> str | None:
+        """Give the path inside the folder."""
         inside = filename.startswith(self.root + "/")
         return filename.removeprefix(self.root + "/") if inside else None
 
     def source(self, filename: str) -> str:
+        """Read the file, which no test changes after it ran."""
         return Path(filename).read_text()
 
     def skip(self, obj: object) -> bool:
+        """Skip one object, if there is one to skip."""
         return self.skipped is not None and obj is self.skipped
 
 
@@ -259,15 +262,25 @@ CHANGES = {
         "import types\ndef f():\n    return $\nroot = types.SimpleNamespace(f=f)\n"
     ),
     "monkeypatched library": (
-        "import string\ndef f(x):\n    return $\nstring.for_this_test = f\ndef root(x):\n    return string.for_this_test(x)\n"
+        "import string\ndef f(x):\n    return $\nstring.for_this_test = f\n"
+        "def root(x):\n    return string.for_this_test(x)\n"
     ),
     "two names swapped": (
-        "def a():\n    return 1\ndef b():\n    return 2\nf, g = [(a, b), (b, a)][$ - 1]\ndef root():\n    return f() - g()\n"
+        "def a():\n    return 1\ndef b():\n    return 2\nf, g = [(a, b), (b, a)][$ - 1]\n"
+        "def root():\n    return f() - g()\n"
     ),
     "self-reference": "L = [$]\nL.append(L)\ndef f():\n    return 0\nL.append(f)\ndef root():\n    return L\n",
     "global of a private name": "__K = $\n_C__K = $\nclass C:\n    def f(self):\n        return __K\nroot = C().f\n",
     "type annotation read at run time": "def root(x: 'int$'):\n    return x\n",
     "star arguments' default": "def root(*a, k={'x': $}, **kw):\n    return k\n",
+    "class that wraps a function": (
+        "class Twice:\n    def __init__(self, f):\n        self.f = f\n    def __call__(self):\n        return self.f()\n"
+        "@Twice\ndef root():\n    return $\n"
+    ),
+    "base class's super": (
+        "class Base:\n    def f(self):\n        return $\nclass C(Base):\n    def f(self):\n        return super().f()\n"
+        "root = C.f\n"
+    ),
     "module docstring that is read": "'''$'''\ndef root():\n    return __doc__\n",
 }
 
@@ -280,6 +293,24 @@ def test_a_change_shows(reached: Reach, name: str) -> None:
     assert before == again
     assert differ(before, after)
     assert [] == inexact(before)
+
+
+def test_the_docstring_of_a_wrapped_function_does_not_count(reached: Reach) -> None:
+    """Docstrings that `functools.wraps` copied onto an object are docstrings still."""
+    spec = """
+        import functools
+        class Twice:
+            def __init__(self, f):
+                functools.update_wrapper(self, f)
+            def __call__(self):
+                return self.__wrapped__() * 2
+        @Twice
+        def root():
+            '''{}'''
+            return 1
+    """
+
+    assert reached(spec.format("One.")) == reached(spec.format("Other."))
 
 
 def test_a_second_module_is_reached_as_far_as_it_is_used(reached: Reach) -> None:
@@ -523,8 +554,11 @@ def test_keras_objects_count_by_config_and_by_the_workspace_code_in_them(reached
         callback = keras.callbacks.LearningRateScheduler(act)
         stopping = keras.callbacks.EarlyStopping(patience={value})
         dense = keras.layers.Dense(3, name="dense", activation=act)
+        metric = keras.metrics.MeanMetricWrapper(lambda a, b: a * {code}, name="metric")
+        built = keras.layers.Dense(3, name="built", kernel_initializer=keras.initializers.Constant({value}))
+        built.build((None, 2))
     """
-    names = ("optimizer", "loss", "bare", "callback", "stopping", "dense")
+    names = ("optimizer", "loss", "bare", "callback", "stopping", "dense", "metric", "built")
     roots = {name: name for name in names}
     before, again, value, code = (
         reached(textwrap.dedent(spec).format(value=v, code=c), roots=roots) for v, c in ("11", "11", "21", "12")
@@ -537,8 +571,10 @@ def test_keras_objects_count_by_config_and_by_the_workspace_code_in_them(reached
         for label in before
         if label.startswith("root") and before[label] != value.get(label)
     }
-    assert {"optimizer", "loss", "bare", "stopping"} == changed
-    assert {"code spec.py:Schedule", "code spec.py:act"} == {k for k in before if before[k] != code.get(k)}
+    assert {"optimizer", "loss", "bare", "stopping", "built"} == changed
+    assert {"code spec.py:Schedule", "code spec.py:act", "code spec.py:<lambda>"} == {
+        k for k in before if before[k] != code.get(k)
+    }
 
 
 def test_a_tf_function_counts_by_the_function_in_it(reached: Reach) -> None:

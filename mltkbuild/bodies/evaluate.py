@@ -37,7 +37,7 @@ def labels_of(y: np.ndarray, n_classes: int) -> np.ndarray:
         DataError: The targets name no class, or not exactly one.
     """
     y = np.asarray(y)
-    fix = f"let the evaluation data yield one-hot rows of {n_classes} values, or ids from 0 to {n_classes - 1}."
+    fix = f"let the evaluation data yield one-hot rows of {n_classes} values, or ids from 0 to {n_classes - 1}"
     if y.ndim == 2 and y.shape[1] == n_classes and n_classes > 1:
         unclear = np.flatnonzero((y == y.max(axis=1, keepdims=True)).sum(axis=1) != 1)
         if len(unclear):
@@ -79,7 +79,7 @@ def scores_of(predictions: np.ndarray, n_classes: int) -> np.ndarray:
         raise StageError(
             "the model's output doesn't fit its classes",
             found=f"predictions of shape {values.shape} for {n_classes} classes",
-            fix="end the model in one unit per class, or in one sigmoid unit for two classes.",
+            fix="end the model in one unit per class, or in one sigmoid unit for two classes",
         )
     _require_finite(values)
     values = values.reshape(len(values), width)
@@ -154,7 +154,7 @@ def generic_results(keras_model: Any, x: np.ndarray, y: np.ndarray, batch_size: 
         raise StageError(
             "the model has no metrics to evaluate",
             found="a model that isn't compiled",
-            fix="call keras_model.compile(...) with a loss and metrics where the model is built.",
+            fix="call keras_model.compile(...) with a loss and metrics where the model is built",
         )
     metrics = keras_model.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
     named: dict[str, float | None] = {}
@@ -313,7 +313,7 @@ def _require_finite(values: np.ndarray) -> None:
         raise StageError(
             "the model's predictions aren't numbers",
             found=f"{count} of {np.size(values)} values are NaN or infinite",
-            fix="look for a diverging loss in the training history, and lower the learning rate.",
+            fix="look for a diverging loss in the training history, and lower the learning rate",
         )
 
 
@@ -327,6 +327,6 @@ def _require_fitting(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[s
             "labels, scores and classes don't fit together",
             found=f"{len(y_true)} labels from {y_true.min()} to {y_true.max()}, scores of shape {scores.shape}, "
             f"classes {', '.join(classes)}",
-            fix="give a label and a row of scores per sample, and a column per class, each with its own name.",
+            fix="give a label and a row of scores per sample, and a column per class, each with its own name",
         )
     _require_finite(scores)

@@ -178,7 +178,6 @@ def history_png(path: Path, history: Mapping[str, Sequence[float]], *, title: st
 @contextmanager
 def _figure(path: Path, size: tuple[float, float], title: str) -> Iterator[Figure]:
     """Give a figure in matplotlib's own default style, saved without the version of the program that drew it."""
-
     with mpl.rc_context(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; there is nothing to do about it here.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import streams
 from mltkbuild.errors import DataError
 
 TEST_SAMPLES_PER_CLASS = 10
@@ -21,8 +22,8 @@ class Samples:
     """One subset of a data set.
 
     Args:
-        x: An array whose first axis counts the samples; or a stream: a `tf.data.Dataset`, a `keras.utils.PyDataset`,
-            or an iterable of batches `x`, `(x, y)` or `(x, y, weight)`.
+        x: An array whose first axis counts the samples; or a stream, a `tf.data.Dataset` or `keras.utils.PyDataset` of
+            batches `x`, `(x, y)` or `(x, y, weight)`.
         y: Labels or target values, one a sample; None for a stream or for data without labels.
         weight: How much each sample weighs in the loss; None for all the same.
     """
@@ -34,7 +35,7 @@ class Samples:
     @property
     def is_stream(self) -> bool:
         """True when the samples come in batches of the loader's own making."""
-        return not hasattr(self.x, "shape")
+        return not isinstance(self.x, np.ndarray)
 
     def __len__(self) -> int:
         """The number of samples in memory."""
@@ -42,25 +43,42 @@ class Samples:
 
 
 def as_samples(x: object, y: object = None, weight: object = None) -> Samples:
-    """Turn what a loader gave into Samples: lists become arrays, arrays and streams stay."""
-    def array(value: Any) -> Any:
-        if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not hasattr(value, "element_spec")):
-            try:
-                return np.asarray(value)
-            except ValueError as error:
-                raise DataError(
-                    "the samples don't all have one shape", found=str(error), fix="pad or crop them to one shape"
-                ) from error
-        return value
+    """Turn what a loader gave into Samples: lists, tensors and tables become arrays; arrays and streams stay."""
+    return Samples(_array(x), _array(y), _array(weight))
 
-    return Samples(array(x), array(y), array(weight))
+
+def _array(value: Any) -> Any:
+    if not isinstance(value, list | tuple) and (not hasattr(value, "__array__") or streams.is_dataset(value)):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DataError(
+            "the samples don't all have one shape", found=str(error), fix="pad or crop them to one shape"
+        ) from error
 
 
 def split_validation(samples: Samples, fraction: float) -> tuple[Samples, Samples | None]:
-    """Keep the last part of the samples for validation, as Keras' `validation_split` does."""
-    if not fraction or samples.is_stream:
+    """Keep the last part of the samples for validation, as Keras' `validation_split` does.
+
+    Raises:
+        DataError: The samples are a stream, or one of the parts would be empty.
+    """
+    if not fraction:
         return samples, None
+    if samples.is_stream:
+        raise DataError(
+            "validation_split needs samples in memory",
+            found=f"validation_split = {fraction} and a {type(samples.x).__name__}",
+            fix="return (x, None, validation_data) from the data loader, with a stream of its own for validation",
+        )
     cut = int(len(samples) * (1.0 - fraction))
+    if cut in (0, len(samples)):
+        raise DataError(
+            f"validation_split leaves no sample for {'validation' if cut else 'training'}",
+            found=f"{len(samples)} samples, validation_split = {fraction}",
+            fix="give more samples, or another validation_split",
+        )
     return _part(samples, slice(0, cut)), _part(samples, slice(cut, None))
 
 
@@ -75,42 +93,63 @@ def check(samples: Samples, subset: str, classes: Sequence[str] | None) -> None:
     """Raise a DataError for samples that can't be trained on or evaluated.
 
     Args:
-        samples: The samples; a stream is only checked while it is read.
+        samples: The samples; the batches of a stream are only checked where they are read.
         subset: The subset's name, for the error.
         classes: The class labels of a classifier; None for other models.
     """
     if samples.is_stream:
+        streams.check(samples.x, subset)
+        if samples.y is not None or samples.weight is not None:
+            raise DataError(
+                f"the {subset} data has y or sample_weight beside a stream",
+                found=f"x is a {type(samples.x).__name__}",
+                fix="let the stream yield (x, y) or (x, y, weight)",
+            )
         return
-    if samples.x.ndim == 0 or len(samples) == 0:
-        raise DataError(f"the {subset} data has no samples", found=f"x of shape {samples.x.shape}")
-    for name, value in (("y", samples.y), ("sample_weight", samples.weight)):
-        if value is not None and (getattr(value, "ndim", 0) == 0 or len(value) != len(samples)):
+    arrays = {"x": samples.x, "y": samples.y, "sample_weight": samples.weight}
+    for name, value in arrays.items():
+        if value is not None:
+            _check_numbers(name, value, subset)
+    for name, value in arrays.items():
+        if value is not None and len(value) != len(samples):
             raise DataError(
                 f"x and {name} of the {subset} data differ in length",
-                found=f"{len(samples)} samples, {name} of shape {getattr(value, 'shape', '?')}",
+                found=f"{len(samples)} samples, {name} of shape {value.shape}",
                 fix=f"give one entry of {name} for each sample",
             )
-    for name, value in (("x", samples.x), ("y", samples.y), ("sample_weight", samples.weight)):
-        if value is not None and np.issubdtype(value.dtype, np.inexact) and not np.isfinite(value).all():
-            first = int(np.argwhere(~np.isfinite(value))[0][0])
-            raise DataError(
-                f"{name} of the {subset} data holds a value that is no finite number",
-                found=f"{int((~np.isfinite(value)).sum())} such values, the first in sample {first}",
-                fix="remove or replace NaN and infinity in the data loader",
-            )
-        if value is not None and value.dtype == object:
-            raise DataError(
-                f"{name} of the {subset} data is no array of numbers",
-                found=f"an array of Python objects of shape {value.shape}",
-                fix="bring all samples to one shape and one number type",
-            )
-    if classes is not None and samples.y is not None:
+    if classes is not None:
         _check_labels(samples.y, subset, classes)
+
+
+def _check_numbers(name: str, value: Any, subset: str) -> None:
+    """Every array holds finite numbers, and its first axis counts the samples."""
+    if not isinstance(value, np.ndarray):
+        raise DataError(
+            f"{name} of the {subset} data is no array", found=f"a {type(value).__name__}", fix="return a NumPy array"
+        )
+    if value.dtype.kind not in "biuf":
+        ids = "the position of each label in my_model.classes"
+        raise DataError(
+            f"{name} of the {subset} data is no array of numbers",
+            found=f"an array of type {value.dtype} and shape {value.shape}",
+            fix=f"give class ids: {ids}" if name == "y" else "bring all samples to one shape and one number type",
+        )
+    if value.size == 0 or value.ndim == 0:
+        what = "samples" if value.ndim == 0 or len(value) == 0 else f"values in {name}"
+        raise DataError(f"the {subset} data has no {what}", found=f"{name} of shape {value.shape}")
+    if value.dtype.kind == "f" and not (finite := np.isfinite(value)).all():
+        raise DataError(
+            f"{name} of the {subset} data holds a value that is no finite number",
+            found=f"{int((~finite).sum())} such values, the first in sample {np.argwhere(~finite)[0][0]}",
+            fix="remove or replace NaN and infinity in the data loader",
+        )
 
 
 def _check_labels(y: Any, subset: str, classes: Sequence[str]) -> None:
     """Labels are class ids from 0 on, or one-hot rows."""
     n = len(classes)
+    if y is None:
+        raise DataError(f"the {subset} data has no labels", found=f"x without y, for {n} classes", fix="return (x, y)")
     if y.ndim == 2 and y.shape[1] > 1:
         if y.shape[1] != n:
             raise DataError(
@@ -121,10 +160,10 @@ def _check_labels(y: Any, subset: str, classes: Sequence[str]) -> None:
         return
     wrong = (y < 0) | (y >= n) | (y != np.floor(y))
     if wrong.any():
-        first = int(np.argwhere(wrong)[0][0])
+        place = tuple(np.argwhere(wrong)[0])
         raise DataError(
             f"y of the {subset} data has labels outside the classes",
-            found=f"{y.reshape(-1)[first]} in sample {first}, with {n} classes",
+            found=f"{y[place]} in sample {place[0]}, with {n} classes",
             fix=f"use whole numbers from 0 to {n - 1}, or one-hot rows of {n} numbers",
         )
 
@@ -132,12 +171,10 @@ def _check_labels(y: Any, subset: str, classes: Sequence[str]) -> None:
 def labels(samples: Samples) -> Any:
     """The class id of each sample in memory, from ids or one-hot rows; None without such labels."""
     y = samples.y
-    if samples.is_stream or y is None:
+    if samples.is_stream or y is None or y.ndim > 2:
         return None
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(axis=1)
-    if y.ndim > 2 or (y.ndim == 2 and y.shape[1] == 0):
-        return None
     flat = y.reshape(len(samples))
     return flat.astype(np.int64) if np.array_equal(flat, np.floor(flat)) else None
 
@@ -145,11 +182,11 @@ def labels(samples: Samples) -> Any:
 def small(samples: Samples, classes: Sequence[str] | None) -> Samples:
     """The few samples of a dry run: the first ones of each class, in their order; a stream's first batches."""
     if samples.is_stream:
-        return replace(samples, x=samples.x.take(TEST_BATCHES)) if hasattr(samples.x, "take") else samples
-    ids = labels(samples) if classes is not None else None
+        return replace(samples, x=streams.first(samples.x, TEST_BATCHES))
+    ids = labels(samples) if classes else None
     if ids is None:
         return _part(samples, slice(0, TEST_SAMPLES))
-    picked = [np.flatnonzero(ids == label)[:TEST_SAMPLES_PER_CLASS] for label in range(len(classes or ()))]
+    picked = [np.flatnonzero(ids == label)[:TEST_SAMPLES_PER_CLASS] for label in np.unique(ids)]
     return _part(samples, np.sort(np.concatenate(picked)))
 
 
@@ -190,60 +227,72 @@ def content_digest(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def batches(samples: Samples, limit: int | None = None) -> Iterator[tuple[Any, Any]]:
-    """The batches `(x, y)` of a stream as arrays; at most `limit` of them."""
-    source = samples.x
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        source = (samples.x[number] for number in range(len(samples.x)))
-    for number, batch in enumerate(source):
-        if limit is not None and number >= limit:
-            return
-        parts = batch if isinstance(batch, tuple | list) else (batch,)
-        yield np.asarray(parts[0]), np.asarray(parts[1]) if len(parts) > 1 else None
-
-
 def in_memory(samples: Samples, limit: int | None = None) -> Samples:
-    """A stream's samples as arrays; samples in memory stay."""
+    """An evaluation stream's samples as arrays; samples in memory stay.
+
+    Args:
+        samples: The samples; a stream's weights get lost.
+        limit: How many batches of a stream to read; None for all.
+    """
     if not samples.is_stream:
         return samples
+    if limit is None and streams.is_endless(samples.x):
+        raise DataError(
+            "the evaluation data has no end",
+            found=f"a {type(samples.x).__name__} that repeats",
+            fix="set my_model.eval_steps_per_epoch to how many batches are evaluated",
+        )
+    return _collected(streams.batches(samples.x, limit), "evaluation")
+
+
+def _collected(batches: Iterable[tuple[Any, Any]], subset: str) -> Samples:
     xs, ys = [], []
-    for x, y in batches(samples, limit):
+    for x, y in batches:
         xs.append(x)
         ys.append(y)
     if not xs:
-        raise DataError("the data loader's stream gave no batch", found=type(samples.x).__name__)
-    return Samples(np.concatenate(xs), None if ys[0] is None else np.concatenate(ys))
+        raise DataError(f"the stream of {subset} data gave no batch")
+    try:
+        collected = Samples(np.concatenate(xs), None if ys[0] is None else np.concatenate(ys))
+    except ValueError as error:
+        raise DataError(
+            f"the batches of the {subset} data don't fit together", found=str(error), fix="give all samples one shape"
+        ) from error
+    check(collected, subset, None)
+    return collected
 
 
 def calibration_samples(samples: Samples, limit: int, classes: Sequence[str] | None) -> Any:
-    """The samples that set the int8 ranges: evenly from each class, at most `limit`, in their order.
+    """The samples that set the int8 ranges, at most `limit`, in their order.
+
+    Of a classifier's samples the first ones of each class, as many of each as there are; of other samples some from
+    everywhere, for they may be sorted; of a stream the first.
 
     Returns:
         A float32 array of shape (n, *input_shape).
     """
     if samples.is_stream:
-        samples = _first_samples(samples, limit)
-    ids = labels(samples) if classes is not None else None
-    if ids is None or len(samples) <= limit:
-        return samples.x[:limit].astype(np.float32)
+        samples = _part(_collected(_until(streams.batches(samples.x), limit), "calibration"), slice(0, limit))
+    count = len(samples)
+    if count <= limit:
+        return samples.x.astype(np.float32)
+    ids = labels(samples) if classes else None
+    if ids is None:
+        return samples.x[np.arange(limit) * count // limit].astype(np.float32)
     # The k-th sample of every class comes before the (k+1)-th of any.
-    rank = np.empty(len(ids), np.int64)
+    rank = np.empty(count, np.int64)
     for label in np.unique(ids):
         members = np.flatnonzero(ids == label)
         rank[members] = np.arange(len(members))
-    picked = np.sort(np.lexsort((np.arange(len(ids)), rank))[:limit])
+    picked = np.sort(np.lexsort((np.arange(count), rank))[:limit])
     return samples.x[picked].astype(np.float32)
 
 
-def _first_samples(samples: Samples, limit: int) -> Samples:
-    """As many of a stream's first samples as are asked for."""
-    xs: list[Any] = []
-    ys: list[Any] = []
-    for x, y in batches(samples):
-        xs.append(x)
-        ys.append(y)
-        if sum(map(len, xs)) >= limit:
-            break
-    if not xs:
-        raise DataError("the data loader's stream gave no batch", found=type(samples.x).__name__)
-    return Samples(np.concatenate(xs)[:limit], None if ys[0] is None else np.concatenate(ys)[:limit])
+def _until(batches: Iterator[tuple[Any, Any]], limit: int) -> Iterator[tuple[Any, Any]]:
+    """The first batches that together hold as many samples as are asked for."""
+    count = 0
+    for x, y in batches:
+        yield x, y
+        count += len(x)
+        if count >= limit:
+            return

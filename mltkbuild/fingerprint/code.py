@@ -80,6 +80,8 @@ def _opened(node: ast.AST, docstrings: bool) -> list[object]:
         value = getattr(node, field, None)
         if value is None or value == [] or field in _SKIPPED:
             continue
+        if isinstance(node, ast.JoinedStr):
+            value = _joined(node)
         if field == "body" and isinstance(node, _DOCUMENTED) and not docstrings:
             value = _without_docstring(node)
         pieces += [field, "="]
@@ -100,6 +102,18 @@ def _without_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.A
         isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
     )
     return node.body[1:] if is_text else node.body
+
+
+def _joined(node: ast.JoinedStr) -> list[ast.expr]:
+    """Join the texts of an f-string that stand side by side: where they're cut depends on the version of Python."""
+    joined: list[ast.expr] = []
+    for part in node.values:
+        last = joined[-1] if joined else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            joined[-1] = ast.Constant(str(last.value) + str(part.value))
+        else:
+            joined.append(part)
+    return joined
 
 
 def _constant(value: object) -> str:

@@ -15,6 +15,7 @@ import pathlib
 import re
 import types
 import uuid
+import warnings
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -147,7 +148,8 @@ class Encoder:
             member = self.encode(value.name, path), self.encode(value._value_, f"{path}.value")
             return _pack("enum " + kinds.type_name(value), *member)
         if isinstance(value, pathlib.PurePath):
-            return _pack(kinds.type_name(value), _text(str(value)))
+            # Its module depends on the version of Python.
+            return _pack(f"path {type(value).__name__}", _text(str(value)))
         if type(value) in (datetime.datetime, datetime.time):
             zone = self.encode(value.tzinfo, f"{path}.tzinfo")
             return _pack(kinds.type_name(value), _text(value.isoformat()), b"%d" % value.fold, zone)
@@ -168,6 +170,8 @@ class Encoder:
             return _pack("dtype", _dtype(value))
         if kinds.is_tf_dtype(kind):
             return _pack("tf.DType", _text(value.name))
+        if kinds.is_tf_spec(kind):
+            return _pack(f"tf.{kind.__name__}", _text(repr(value)))
         if kinds.is_tensor(kind):
             try:
                 content = value.numpy()
@@ -200,13 +204,7 @@ class Encoder:
         """Encode a Keras object by its class, its config, and its weights where it has some."""
         if not kinds.is_keras(value):
             return None
-        try:
-            config = value.get_config()
-            weights = value.get_weights() if hasattr(value, "get_weights") else []
-        except Exception as error:
-            # Code of Keras or of a user, which may raise anything; the cause stays attached.
-            why = f"get_config() raised {type(error).__name__}"
-            raise Unfingerprintable(kinds.type_name(value), path, why) from error
+        config, weights = keras_state(value, path)
         parts = self.encode(config, f"{path}.get_config()"), self.encode(weights, f"{path}.get_weights()")
         return _pack("keras " + kinds.type_name(value), *parts)
 
@@ -223,6 +221,32 @@ class Encoder:
         if stand_in is value:
             raise Unfingerprintable(kinds.type_name(value), path)
         return _pack("opaque", self.encode(stand_in, path))
+
+
+def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, object]:
+    """Give a Keras object's config and weights.
+
+    Args:
+        value: A Keras object with `get_config()`.
+        path: Where it was found.
+        lambdas: Whether lambdas in the config may go without their code, because the caller looks at them itself.
+
+    Raises:
+        Unfingerprintable: It can't give its config, or that holds a lambda, which Keras writes with its file's path.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = value.get_config()
+        weights = value.get_weights() if hasattr(value, "get_weights") else []
+    except Exception as error:
+        # Code of Keras or of a user, which may raise anything; the cause stays attached.
+        why = f"get_config() raised {type(error).__name__}"
+        raise Unfingerprintable(kinds.type_name(value), path, why) from error
+    found = kinds.steady(config)
+    if found != config and not lambdas and kinds.LAMBDA in str(found):
+        raise Unfingerprintable(kinds.type_name(value), path, "its config holds a lambda")
+    return found, weights
 
 
 def show(value: object) -> str:

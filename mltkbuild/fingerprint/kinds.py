@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
+LAMBDA = "__lambda__"
 _KERAS = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
@@ -38,6 +39,11 @@ def is_tf_dtype(kind: type) -> bool:
     return kind.__name__ == "DType" and _top(kind) == "tensorflow"
 
 
+def is_tf_spec(kind: type) -> bool:
+    """Tell TensorFlow's classes of shapes and of what a tensor must be like; their repr says all about them."""
+    return kind.__name__ in {"TensorShape", "TensorSpec"} and _top(kind) == "tensorflow"
+
+
 def is_tensor(kind: type) -> bool:
     """Tell a class of TensorFlow or Keras, tensor or variable, whose content `numpy()` gives."""
     return all(hasattr(kind, name) for name in ("numpy", "shape", "dtype")) and _is_keras_kind(kind)
@@ -51,9 +57,18 @@ def is_keras(value: object) -> bool:
 
 def is_data(kind: type) -> bool:
     """Tell the library classes that hold data and no code: scalars, dtypes, tensors."""
-    if is_numpy_scalar(kind) or is_dtype(kind) or is_tf_dtype(kind):
+    if is_numpy_scalar(kind) or is_dtype(kind) or is_tf_dtype(kind) or is_tf_spec(kind):
         return True
     return _top(kind) in _KERAS and is_tensor(kind)
+
+
+def steady(config: object) -> object:
+    """Give a Keras config without what differs from run to run: ids of shared objects, the bytecode of lambdas."""
+    if type(config) is dict:
+        if config.get("class_name") == LAMBDA:
+            return {"class_name": LAMBDA}
+        return {key: steady(item) for key, item in config.items() if key != "shared_object_id"}
+    return type(config)(map(steady, config)) if type(config) in (list, tuple) else config  # type: ignore[call-arg]
 
 
 def attributes_of(value: object) -> dict[str, object]:

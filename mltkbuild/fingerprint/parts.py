@@ -114,7 +114,8 @@ def wrapped(value: Any) -> Parts | None:
 
 
 def _prefixed(attributes: dict[str, object]) -> Parts:
-    return [(f".{name}", item) for name, item in sorted(attributes.items())]
+    # Docstrings don't count, as in code; functools.wraps puts them here.
+    return [(f".{name}", item) for name, item in sorted(attributes.items()) if name != "__doc__"]
 
 
 def descriptor_owner(value: object) -> type | None:
@@ -152,8 +153,9 @@ def _reduced(value: object, *, state: bool) -> Parts:
         if isinstance(taken, str):
             return [(" (name)", taken)]
         build, args, kept, items, pairs = (*taken, None, None, None)[:5]
-        parts: Parts = [] if build in _REBUILDERS else [(" (made by)", build)]
-        parts += [(f" (argument {at})", item) for at, item in enumerate(args)]
+        usual = build in _REBUILDERS and args[0] is type(value)
+        parts: Parts = [] if usual else [(" (made by)", build)]
+        parts += [(f" (argument {at})", item) for at, item in enumerate(args) if at or not usual]
         if state:
             parts += [*content(list(items or ())), *content(dict(pairs or ()))]
     except Exception as error:

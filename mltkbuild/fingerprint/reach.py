@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mltkbuild.fingerprint import kinds, names, parts
+from mltkbuild.fingerprint.encoder import keras_state
 from mltkbuild.fingerprint.locate import holds_line
 from mltkbuild.fingerprint.lookups import Lookups, is_dynamic
 from mltkbuild.fingerprint.origins import Sources, functions_of, lookup, own_methods, same_method
@@ -137,7 +138,10 @@ class _Walk(Lookups):
     def keras(self, value: Any, place: str, ours: bool) -> None:
         """Describe a Keras object by its config, what its workspace methods use, and the workspace code it holds."""
         try:
-            self.rows[f"{place} (config)"] = summary(value)
+            config, weights = keras_state(value, place, lambdas=True)
+            self.rows[f"{place} (config)"] = readable(config)
+            if weights:
+                self.rows[f"{place} (weights)"] = summary(weights)
         except Unfingerprintable:
             self.parts(place, parts.attributes(value))
             return
@@ -146,7 +150,8 @@ class _Walk(Lookups):
         self.parts(place, [(f".{name}", item) for name, item in state.items() if name in used])
         held = {name: item for name, item in state.items() if name not in used}
         for name, item in parts.inside(held, self.origins.is_ours):
-            self.later(self.describe, item, f"{place} (holds){name}")
+            if item is not value:
+                self.later(self.describe, item, f"{place} (holds){name}")
 
     def used_attributes(self, kind: type) -> set[str]:
         """List the names that the workspace methods of a class mention."""
@@ -189,6 +194,9 @@ class _Walk(Lookups):
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if parts.is_empty(cell):
                 self.rows[f"closure {label}.{name}"] = MISSING
+            elif name == "__class__" and isinstance(cell.cell_contents, type):
+                # What super() uses: the class that the method is in.
+                self.class_(cell.cell_contents)
             else:
                 self.later(self.describe, cell.cell_contents, f"closure {label}.{name}")
         for name, value in sorted(vars(function).items()):

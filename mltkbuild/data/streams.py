@@ -1,0 +1,110 @@
+"""Streams of batches, a `tf.data.Dataset` or a `keras.utils.PyDataset`, told apart without importing either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mltkbuild.errors import DataError
+
+_ENDLESS = -1
+_UNKNOWN = -2
+
+
+def is_dataset(value: object) -> bool:
+    """Say whether a value is a `tf.data.Dataset`."""
+    return hasattr(value, "element_spec") and hasattr(value, "cardinality")
+
+
+def is_py_dataset(value: object) -> bool:
+    """Say whether a value is a `keras.utils.PyDataset`."""
+    return hasattr(type(value), "num_batches") and hasattr(type(value), "__getitem__")
+
+
+def check(stream: object, subset: str) -> None:
+    """Raise a DataError for what can't be read again and again, or not by Keras.
+
+    Args:
+        stream: What the data loader gave in place of arrays.
+        subset: The subset's name, for the error.
+    """
+    if is_dataset(stream) or is_py_dataset(stream):
+        return
+    fix = "return arrays, a tf.data.Dataset or a keras.utils.PyDataset"
+    if hasattr(stream, "__next__"):
+        raise DataError(
+            f"the {subset} data comes from a generator, which can be read only once",
+            found=f"a {type(stream).__name__}",
+            fix=f"{fix}; tf.data.Dataset.from_generator takes the function that makes the generator",
+        )
+    if isinstance(stream, dict):
+        fix = "build a model with one input, and return one array"
+    raise DataError(f"x of the {subset} data is no array and no stream", found=f"a {type(stream).__name__}", fix=fix)
+
+
+def is_endless(stream: Any) -> bool:
+    """Say whether a stream is known to go on for ever."""
+    return _cardinality(stream) == _ENDLESS
+
+
+def _cardinality(stream: Any) -> int:
+    if is_dataset(stream):
+        return int(stream.cardinality())
+    try:
+        count = stream.num_batches
+    except NotImplementedError:
+        return _UNKNOWN
+    return _ENDLESS if count is None else int(count)
+
+
+def first(stream: Any, count: int) -> Any:
+    """A stream of the same kind with the first batches alone."""
+    return stream.take(count) if is_dataset(stream) else _first_of_py_dataset(stream, count)
+
+
+def _first_of_py_dataset(stream: Any, count: int) -> Any:
+    import keras
+
+    length = _cardinality(stream)
+
+    class First(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+        def __len__(self) -> int:
+            return count if length < 0 else min(count, length)
+
+        def __getitem__(self, index: int) -> Any:
+            return stream[index]
+
+        def on_epoch_begin(self) -> None:
+            stream.on_epoch_begin()
+
+        def on_epoch_end(self) -> None:
+            stream.on_epoch_end()
+
+    return First()
+
+
+def batches(stream: Any, limit: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """The batches `(x, y)` of a stream as arrays; y is None without labels, weights are left out.
+
+    Args:
+        stream: Yields `x`, `(x, y)` or `(x, y, weight)`.
+        limit: How many batches to read; None for all.
+
+    Raises:
+        DataError: An element is no batch of arrays.
+    """
+    for element in islice(stream, limit):
+        parts = element if isinstance(element, tuple | list) else (element,)
+        x = np.asarray(parts[0])
+        y = np.asarray(parts[1]) if len(parts) > 1 else None
+        if x.ndim == 0 or (y is not None and y.shape[:1] != x.shape[:1]):
+            shapes = f"x of shape {x.shape}" + ("" if y is None else f", y of shape {y.shape}")
+            raise DataError(
+                "the data loader's stream doesn't give batches",
+                found=shapes,
+                fix="yield (x, y) whose first axes count the samples: call .batch(my_model.batch_size) on a dataset",
+            )
+        yield x, y

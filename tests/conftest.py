@@ -1,0 +1,248 @@
+"""What the tests share: workspaces in a temporary folder, fake stage bodies, and the command lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mltkbuild.bodies import spec
+from mltkbuild.builder import Builder
+from mltkbuild.errors import MltkError, StageError
+from mltkbuild.executor import Executor
+from mltkbuild.loader import Snapshot, loaded_spec, user_code
+from mltkbuild.model import MltkModel
+from mltkbuild.protocol import Listener, Outcome, Request
+from mltkbuild.stages import SLICES, STAGES, makes, reads
+from mltkbuild.toolchain import version
+from mltkbuild.watch import watch
+from mltkbuild.workspace import Workspace, configure
+
+REPOSITORY = Path(__file__).parent.parent
+
+SPEC = '''
+"""A model for tests."""
+import parts
+from mltkbuild import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
+
+# @mltk_model
+class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
+    """A model."""
+
+def load(subset, test):
+    """Read the samples."""
+    return parts.read_samples(subset), parts.SCALE
+
+def build(model):
+    """Build the network."""
+    width = parts.WIDTH
+    return {"layers": [width, 10], "optimizer": model.optimizer, "batch": 0}
+
+my_model = Model()
+my_model.version = 1
+my_model.description = "one"
+my_model.classes = ["a", "b"]
+my_model.input_shape = (4,)
+my_model.epochs = 10
+my_model.batch_size = 32
+my_model.dataset = load
+my_model.build_model_function = build
+my_model.model_parameters["threshold"] = 0.5
+'''
+PARTS = '''
+import os
+from pathlib import Path
+
+WIDTH = 8
+SCALE = 0.5
+
+def read_samples(subset):
+    folder = os.path.join(os.path.dirname(__file__), "..", "samples", subset)
+    return {name: Path(folder, name).read_text() for name in sorted(os.listdir(folder))}
+
+def unused(x):
+    return x
+'''
+
+
+@dataclass
+class Files:
+    """A workspace on disk that tests write and edit."""
+
+    root: Path
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace as configured now."""
+        return configure(str(self.root))
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file, its folders too."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return target
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that must be there."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        assert old in text
+        (self.root / path).write_text(text.replace(old, new), encoding="utf-8")
+
+    def spec(self, name: str = "kws", text: str = SPEC) -> Path:
+        """Write a model spec."""
+        return self.write(f"models/{name}.py", text)
+
+    def tree(self) -> dict[str, bytes]:
+        """Every file but locks and logs, with its bytes."""
+        return {
+            path.relative_to(self.root).as_posix(): path.read_bytes()
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file() and path.name != ".lock" and ".logs" not in path.parts and "__pycache__" not in path.parts
+        }
+
+
+@dataclass
+class Fakes:
+    """Stage bodies without TensorFlow: real slices and watching, and artifacts that are digests of what they read."""
+
+    calls: list[str] = field(default_factory=list)
+    before: dict[str, Callable[[Request], None]] = field(default_factory=dict)
+    fail: Mapping[str, MltkError] = field(default_factory=dict)
+
+    def __call__(self, request: Request, listener: Listener) -> Outcome:
+        """Run a stage as a worker would."""
+        self.calls.append(f"{request.stage}:{request.target}")
+        if request.stage in self.before:
+            self.before[request.stage](request)
+        if request.stage in self.fail:
+            return Outcome(error=self.fail[request.stage])
+        outcome = Outcome(tools={"python": "3"}, facts={"fake": True}, seconds=1.5)
+        snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)
+        try:
+            with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
+                content = self._content(request, snapshot, model, outcome)
+        except MltkError as error:
+            return Outcome(error=error)
+        for name in makes(STAGES[request.stage], request.target):
+            path = Path(request.scratch, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.write_text(content.get(name, content[""]), encoding="utf-8")
+        outcome.artifacts = tuple(
+            path.relative_to(request.scratch).as_posix() for path in sorted(Path(request.scratch).rglob("*")) if path.is_file()
+        )
+        return outcome
+
+    def _content(self, request: Request, snapshot: Snapshot, model: MltkModel, outcome: Outcome) -> dict[str, str]:
+        if request.stage == "spec":
+            return self._spec(request, snapshot, model, outcome)
+        read = {name: Path(request.artifacts[name]).read_bytes() for name in reads(STAGES[request.stage], request.target)}
+        seen = ""
+        if request.stage == "data":
+            with user_code(snapshot, "the data loader", StageError), watch(request.ignored) as watched:
+                with model.watch_reads() as names:
+                    model.load_dataset("training", test=request.test)  # type: ignore[attr-defined]  # from its mixin
+            outcome.files.update(watched.files)
+            outcome.reads = model.beyond_slice(request.stage, names)
+            seen = repr(sorted(watched.files.values())) + repr(model.peek("y"))
+        if request.stage == "archive":
+            read = {name: Path(path).read_bytes() for name, path in request.artifacts.items()}
+            seen = repr(sorted(request.sources.items()))
+        epochs = request.options.get("epochs", 0)
+        text = hashlib.sha256(repr((sorted(read.items()), seen, epochs)).encode()).hexdigest()
+        return {"": f"{request.stage} {text}\n"}
+
+    def _spec(self, request: Request, snapshot: Snapshot, model: MltkModel, outcome: Outcome) -> dict[str, str]:
+        whole = hashlib.sha256(repr(sorted(request.sources.items())).encode()).hexdigest()
+        slices = {stage: spec.slice_of(model, stage, snapshot, whole) for stage in SLICES}
+        outcome.facts |= {"properties": spec.property_digests(model), "deterministic": True}
+        builder = model.peek("build_model_function")
+        with user_code(snapshot, "build_model_function", StageError), watch(request.ignored) as watched:
+            description = {"model": builder(model), "seed": model.peek("seed"), "batch": model.peek("batch_size")}
+        outcome.files.update(watched.files)
+        outcome.libraries = {"click": version("click")}
+        spec.write(Path(request.scratch), slices, description, "summary\n")
+        return {"": json.dumps(description)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Files:
+    """A workspace with one model, a helper module, three samples and nothing built."""
+    files = Files(tmp_path / "ws")
+    files.write("dodo.py", (REPOSITORY / "dodo.py").read_text(encoding="utf-8"))
+    files.spec()
+    files.write("models/parts.py", PARTS)
+    for number in range(3):
+        files.write(f"samples/training/{number}.txt", f"sample {number}\n")
+    return files
+
+
+@pytest.fixture
+def fakes() -> Fakes:
+    """Fake stage bodies that count their calls."""
+    return Fakes()
+
+
+def bring(files: Files, run: Callable[[Request, Listener], Outcome], target: str = "kws", **options: int) -> list[str]:
+    """Build a target's archive as doit does, stage by stage in a new build, and say which stages ran."""
+    builder = Builder(files.workspace, run=run)
+    ran = []
+    for stage in STAGES:
+        if builder.reasons(target, stage, options):
+            built = builder.build(target, stage, options)
+            if built.reasons:
+                ran.append(stage)
+    builder.close()
+    return ran
+
+
+def command(*arguments: str, cwd: Path, timeout: float = 240, env: Mapping[str, str] | None = None) -> Result:
+    """Run `mltk ...` or `doit ...` as a user does, in a process of its own."""
+    program, *rest = arguments
+    module = {"mltk": "mltkbuild.cli.main", "doit": "doit"}[program]
+    done = subprocess.run(
+        [sys.executable, "-m", module, *rest],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def run(workspace: Files) -> Callable[..., Result]:
+    """Run a command line in the workspace."""
+
+    def call(*arguments: str, **options: float) -> Result:
+        return command(*arguments, cwd=workspace.root, **options)  # type: ignore[arg-type]  # a timeout at most
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def executor() -> Iterator[Executor]:
+    """Real worker processes that all tests of a session share."""
+    pool = Executor()
+    yield pool
+    pool.stop()

@@ -1,0 +1,242 @@
+"""The contract: which edit reaches which stages. With fake bodies, and once more for real on the digits model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mltkbuild.executor import Executor
+from mltkbuild.protocol import Request
+from mltkbuild.stages import STAGES
+
+from .conftest import REPOSITORY, Fakes, Files, bring
+
+ALL = list(STAGES)
+TEXT_ONLY = ["archive"]
+SPEC_ONLY = ["spec", "archive"]
+TRAINS = ["spec", "train", "quantize", "params", "evaluate", "archive"]
+FROM_DATA = ["data", "train", "quantize", "params", "evaluate", "archive"]
+
+Edit = Callable[[Files], None]
+
+
+def replace(old: str, new: str, path: str = "models/kws.py") -> Edit:
+    """An edit that replaces a text."""
+    return lambda files: files.edit(path, old, new)
+
+
+def touch(files: Files) -> None:
+    """Give every file a new time."""
+    for path in files.root.rglob("*"):
+        if path.is_file():
+            os.utime(path)
+
+
+def delete(path: str) -> Edit:
+    """An edit that deletes a file."""
+    return lambda files: (files.root / path).unlink()
+
+
+def damage(path: str) -> Edit:
+    """An edit that cuts a file short."""
+    return lambda files: (files.root / path).write_bytes((files.root / path).read_bytes()[:-1])
+
+
+ROWS: dict[str, tuple[Edit, list[str]]] = {
+    "nothing": (lambda files: None, []),
+    "comment": (replace("my_model.version = 1", "# why\nmy_model.version = 1"), TEXT_ONLY),
+    "blank line": (replace("my_model.version = 1", "\n\nmy_model.version = 1"), TEXT_ONLY),
+    "docstring": (replace("Read the samples.", "Read all samples."), TEXT_ONLY),
+    "comment in a helper module": (replace("WIDTH = 8", "WIDTH = 8  # wide", "models/parts.py"), TEXT_ONLY),
+    "local variable renamed in the builder": (
+        replace('width = parts.WIDTH\n    return {"layers": [width', 'w = parts.WIDTH\n    return {"layers": [w'),
+        SPEC_ONLY,
+    ),
+    "builder split in two, same model": (
+        replace(
+            "def build(model):",
+            'def build(model):\n    return inner(model)\n\ndef inner(model):',
+        ),
+        SPEC_ONLY,
+    ),
+    "description": (replace('"one"', '"two"'), ["spec", "params", "archive"]),
+    "version": (replace("my_model.version = 1", "my_model.version = 2"), ["spec", "params", "archive"]),
+    "model parameter": (replace('"threshold"] = 0.5', '"threshold"] = 0.6'), ["spec", "params", "archive"]),
+    "converter setting": (
+        replace("my_model.epochs", 'my_model.tflite_converter["inference_input_type"] = "int8"\nmy_model.epochs'),
+        ["spec", "quantize", "params", "evaluate", "archive"],
+    ),
+    "evaluation setting": (
+        replace("my_model.epochs", "my_model.eval_max_samples_per_class = 5\nmy_model.epochs"),
+        ["spec", "evaluate", "archive"],
+    ),
+    "layer": (replace("[width, 10]", "[width, 11]"), TRAINS),
+    "batch size": (replace("batch_size = 32", "batch_size = 64"), TRAINS),
+    "optimizer": (replace("my_model.epochs", "my_model.optimizer = 'sgd'\nmy_model.epochs"), TRAINS),
+    "seed": (replace("my_model.epochs", "my_model.seed = 1\nmy_model.epochs"), TRAINS),
+    "used constant in a helper module": (replace("WIDTH = 8", "WIDTH = 9", "models/parts.py"), TRAINS),
+    "unused function in a helper module": (replace("return x", "return x + 1", "models/parts.py"), SPEC_ONLY),
+    "epochs": (replace("epochs = 10", "epochs = 20"), TRAINS),
+    "constant of the data loader": (
+        replace("SCALE = 0.5", "SCALE = 0.25", "models/parts.py"),
+        ["spec", *FROM_DATA],
+    ),
+    "sample added": (lambda files: files.write("samples/training/9.txt", "more") and None, FROM_DATA),
+    "sample changed": (replace("sample 1", "sample one", "samples/training/1.txt"), FROM_DATA),
+    "sample removed": (delete("samples/training/1.txt"), FROM_DATA),
+    "touch": (touch, []),
+    "spec artifact deleted": (delete("build/kws/spec/train.yaml"), ["spec"]),
+    "data artifact deleted": (delete("build/kws/data/training.json"), ["data"]),
+    "train artifact deleted": (delete("build/kws/kws.keras"), ["train"]),
+    "train artifact damaged": (damage("build/kws/kws.keras"), ["train"]),
+    "plot deleted": (delete("build/kws/train/history.png"), ["train"]),
+    "quantize artifact damaged": (damage("build/kws/kws.converted.tflite"), ["quantize"]),
+    "params artifact deleted": (delete("build/kws/kws.tflite"), ["params"]),
+    "evaluation deleted": (delete("build/kws/eval/keras/results.json"), ["evaluate"]),
+    "archive deleted": (delete("models/kws.mltk.zip"), ["archive"]),
+    "archive damaged": (damage("models/kws.mltk.zip"), ["archive"]),
+    "record deleted": (delete("build/kws/.records/quantize.json"), ["quantize"]),
+    "record damaged": (damage("build/kws/.records/train.json"), []),
+    "record is no record": (lambda files: files.write("build/kws/.records/train.json", "{}") and None, ["train"]),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_edit_runs_just_the_stages_that_it_reaches(name: str, workspace: Files, fakes: Fakes) -> None:
+    """Each row of the table: an edit, and the stages that the next build runs."""
+    edit, expected = ROWS[name]
+    assert ALL == bring(workspace, fakes)
+    edit(workspace)
+    assert expected == bring(workspace, fakes)
+    assert [] == bring(workspace, fakes)
+
+
+@pytest.mark.parametrize("stage", ["data", "train", "quantize", "archive"])
+def test_edit_made_while_a_stage_runs_counts_as_made_after_it(stage: str, workspace: Files, fakes: Fakes) -> None:
+    """A build that is under way keeps the text it began with; the next one builds the edit, and only once."""
+
+    def edit(request: Request) -> None:
+        fakes.before.clear()
+        workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+
+    fakes.before[stage] = edit
+    assert ALL == bring(workspace, fakes)
+    assert TRAINS == bring(workspace, fakes)
+    assert [] == bring(workspace, fakes)
+
+
+def test_sample_changed_while_training_is_noticed_by_the_next_build(workspace: Files, fakes: Fakes) -> None:
+    """A data file that changes after the data stage read it makes the next build read it again."""
+    fakes.before["train"] = lambda request: workspace.write("samples/training/1.txt", "later") and None
+    assert ALL == bring(workspace, fakes)
+    fakes.before.clear()
+    assert FROM_DATA == bring(workspace, fakes)
+
+
+def test_reverted_edit_before_a_build_costs_nothing(workspace: Files, fakes: Fakes) -> None:
+    """An edit that is undone before the next build runs no stage."""
+    bring(workspace, fakes)
+    workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    workspace.edit("models/kws.py", "batch_size = 64", "batch_size = 32")
+    assert [] == bring(workspace, fakes)
+
+
+def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fakes: Fakes) -> None:
+    """A workspace file with the name of an imported library is what the spec would import now."""
+    workspace.edit("models/kws.py", "import parts", "import parts\nimport click")
+    bring(workspace, fakes)
+    workspace.write("models/click.py", "VERSION = 1\n")
+    from mltkbuild import state
+
+    state._module_names.clear()
+    assert SPEC_ONLY == bring(workspace, fakes)
+
+
+def test_other_epochs_option_trains_and_the_plain_build_goes_back(workspace: Files, fakes: Fakes) -> None:
+    """An option that changes the result is part of the fingerprint; the spec's own value as an option changes nothing."""
+    bring(workspace, fakes)
+    assert [] == bring(workspace, fakes, epochs=10)
+    assert ["train", "quantize", "params", "evaluate", "archive"] == bring(workspace, fakes, epochs=3)
+    assert [] == bring(workspace, fakes, epochs=3)
+    assert ["train", "quantize", "params", "evaluate", "archive"] == bring(workspace, fakes)
+
+
+def test_file_that_the_builder_reads_is_an_input(workspace: Files, fakes: Fakes) -> None:
+    """A file of layer sizes, opened by the builder, reruns the spec when it changes, and training when it matters."""
+    workspace.write("sizes.json", "[1, 2]")
+    workspace.edit("models/kws.py", "width = parts.WIDTH", 'width = parts.Path("sizes.json").read_text().strip()')
+    os.chdir(workspace.root)
+    bring(workspace, fakes)
+    workspace.write("sizes.json", "[1, 2]\n")
+    assert ["spec"] == bring(workspace, fakes)
+    workspace.write("sizes.json", "[1, 3]")
+    assert TRAINS == bring(workspace, fakes)
+
+
+def test_dry_run_and_full_build_share_nothing(workspace: Files, fakes: Fakes) -> None:
+    """A dry run has its own folder, records and archive, and leaves a full build's files as they were."""
+    bring(workspace, fakes)
+    before = workspace.tree()
+    assert ALL == bring(workspace, fakes, "kws-test")
+    after = {path: data for path, data in workspace.tree().items() if "kws-test" not in path}
+    assert before == after
+    assert (workspace.root / "models/kws-test.mltk.zip").exists()
+
+
+DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
+    "nothing": (lambda files: None, []),
+    "comment": (replace("my_model.epochs", "# how long\nmy_model.epochs"), TEXT_ONLY),
+    "docstring": (replace('"""Two convolutions', '"""A network: two convolutions'), TEXT_ONLY),
+    "local variable": (replace("digits", "numbers"), ["spec", "data", "archive"]),
+    "builder split in two": (
+        replace("def build_model(model):", "def build_model(model):\n    return inner(model)\n\n\ndef inner(model):"),
+        SPEC_ONLY,
+    ),
+    "description": (replace("Handwritten digits, 8x8 pixels\"\n\n", "Digits\"\n\n"), ["spec", "params", "archive"]),
+    "converter setting": (
+        replace('["inference_input_type"] = "int8"', '["inference_input_type"] = "uint8"'),
+        ["spec", "quantize", "params", "evaluate", "archive"],
+    ),
+    "evaluation setting": (
+        replace("my_model.batch_size", "my_model.eval_max_samples_per_class = 9\nmy_model.batch_size"),
+        ["spec", "evaluate", "archive"],
+    ),
+    "layer": (replace("Conv2D(16", "Conv2D(8"), TRAINS),
+    "batch size": (replace("batch_size = 32", "batch_size = 64"), TRAINS),
+    "optimizer": (replace('"adam"', '"rmsprop"'), TRAINS),
+    "seed": (replace("my_model.batch_size", "my_model.seed = 1\nmy_model.batch_size"), TRAINS),
+    "epochs": (replace("epochs = 2", "epochs = 3"), TRAINS),
+    "data": (replace("random_state=7", "random_state=8"), ["spec", *FROM_DATA]),
+    "touch": (touch, []),
+    "keras file damaged": (damage("build/kws/kws.keras"), ["train"]),
+    "evaluation deleted": (delete("build/kws/eval/tflite/results.json"), ["evaluate"]),
+    "archive deleted": (delete("models/kws.mltk.zip"), ["archive"]),
+}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory, executor: Executor) -> Files:
+    """The digits model with two epochs, built for real."""
+    files = Files(tmp_path_factory.mktemp("digits"))
+    files.write("dodo.py", "")
+    text = (REPOSITORY / "models/digits_v1.py").read_text(encoding="utf-8")
+    files.spec("kws", text.replace("epochs = 40", "epochs = 2"))
+    assert ALL == bring(files, executor.run)
+    return files
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", DIGITS_ROWS)
+def test_digits_edit_runs_just_the_stages_that_it_reaches(
+    name: str, digits: Files, executor: Executor, tmp_path: Path
+) -> None:
+    """The same table on a real model with real stage bodies."""
+    files = Files(tmp_path / "copy")
+    shutil.copytree(digits.root, files.root)
+    edit, expected = DIGITS_ROWS[name]
+    edit(files)
+    assert expected == bring(files, executor.run)
