@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mltkbuild import store
 from mltkbuild.builder import Builder, parse
 from mltkbuild.freshness import Reason
-from mltkbuild.plan import Step
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
 _NONE = object()
 
 
-def changes(builder: Builder, step: Step, steps: list[Step]) -> list[str]:
-    """The causes of a step that the reasons only name by a digest: changed properties, layers and functions.
+def changes(
+    builder: Builder, target: str, stage: str, reasons: Sequence[Reason], inspected: Mapping[str, str] | None = None
+) -> list[str]:
+    """The causes that reasons only name by a digest: changed properties, layers and functions.
 
     Args:
         builder: The engine.
-        step: A step that runs.
-        steps: The target's whole plan, whose inspected spec holds the new text of the slices.
+        target: The target.
+        stage: The stage that runs.
+        reasons: Why it runs.
+        inspected: The new text of slices that are not published, from an inspection of the spec.
     """
-    old_values = _old_values(builder, step)
-    inspected = next((other.texts for other in steps if other.texts), {})
+    reasons = [reason for reason in reasons if reason.subject.startswith("spec/")]
+    if not reasons:
+        return []
+    folder = builder.state(target).folder
+    before = _old_values(folder.record_path(stage, store.VALUES))
     found: list[str] = []
-    for reason in step.reasons:
-        if reason.subject in old_values:
-            new = _new_value(builder, step, reason, inspected)
-            found.extend(difference(reason.subject, old_values[reason.subject], new))
+    for reason in reasons:
+        if reason.subject in before:
+            text = (inspected or {}).get(reason.subject) or _text(folder.artifact(reason.subject))
+            found.extend(difference(reason.subject, before[reason.subject], parse(text, reason.subject) or {}))
     return found
 
 
-def _old_values(builder: Builder, step: Step) -> dict[str, Any]:
+def _old_values(path: str) -> dict[str, Any]:
     """What the last run of a stage read, in readable form."""
-    path = builder.state(step.target).folder.record_path(step.stage, store.VALUES)
     try:
         values = json.loads(Path(path).read_bytes())
     except (OSError, ValueError):
@@ -45,14 +50,11 @@ def _old_values(builder: Builder, step: Step) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _new_value(builder: Builder, step: Step, reason: Reason, inspected: Mapping[str, str]) -> Any:
-    if reason.subject in inspected:
-        return parse(inspected[reason.subject], reason.subject)
-    path = Path(builder.state(step.target).folder.artifact(reason.subject))
+def _text(path: str) -> str:
     try:
-        return parse(path.read_text(encoding="utf-8"), reason.subject)
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return {}
+        return "{}"
 
 
 def difference(name: str, old: Any, new: Any) -> Iterator[str]:

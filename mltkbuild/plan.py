@@ -107,3 +107,8 @@ def total_seconds(steps: Iterable[Step], state: str = RUNS) -> tuple[float, int]
     """How long the steps of one state took last time, and how many of them never ran."""
     chosen = [step for step in steps if step.state == state]
     return sum(step.seconds or 0.0 for step in chosen), sum(step.seconds is None for step in chosen)
+
+
+def inspected_texts(steps: Iterable[Step]) -> Mapping[str, str]:
+    """The new text of the slices, when the plan ran the spec to know them."""
+    return next((step.texts for step in steps if step.texts), {})

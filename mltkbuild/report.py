@@ -50,9 +50,13 @@ def _plain_text(reason: Reason, name: str, *, option: bool) -> str:
 
 def reasons_text(reasons: Sequence[Reason], limit: int = 1) -> str:
     """The first reasons in words, and how many more there are."""
-    shown = "; ".join(reason_text(reason) for reason in reasons[:limit])
-    more = len(reasons) - limit
-    return shown + (f" (and {more} more)" if more > 0 else "")
+    return first_of([reason_text(reason) for reason in reasons], limit)
+
+
+def first_of(texts: Sequence[str], limit: int = 1) -> str:
+    """The first texts, and how many more there are."""
+    more = len(texts) - limit
+    return "; ".join(texts[:limit]) + (f" (and {more} more)" if more > 0 else "")
 
 
 def duration(seconds: float) -> str:

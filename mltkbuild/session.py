@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import importlib
-import os
 import signal
 import sys
 import threading
@@ -15,9 +14,10 @@ from types import FrameType
 
 from mltkbuild.builder import Builder, Built
 from mltkbuild.errors import MltkError
+from mltkbuild.explain import changes
 from mltkbuild.freshness import Reason
 from mltkbuild.protocol import Event
-from mltkbuild.report import duration, plural, reasons_text, size
+from mltkbuild.report import duration, first_of, plural, reason_text, size
 from mltkbuild.workspace import Workspace, find_workspace
 
 INTERRUPTED = 130
@@ -40,6 +40,7 @@ class Session:
         self._display: object | None = None
         self._lock = threading.Lock()
         self._guarded = False
+        self._interrupted = False
         self._started = time.monotonic()
 
     def reasons(self, target: str, stage: str, options: Mapping[str, int]) -> tuple[Reason, ...]:
@@ -61,14 +62,18 @@ class Session:
         label = f"{stage}:{target}"
         display = self.display
         listener = partial(display.event, label)
-        display.begin(label, reasons_text(self.reasons(target, stage, options)))
+        why = self._why(target, stage, options)
+        display.begin(label, why)
         text = "failed"
         try:
             built = self.builder.build(target, stage, options, listener, force=force)
-            text = _result_text(built)
+            text = _result_text(built, why)
         except MltkError:
             with self._lock:
                 self.failed += 1
+            raise
+        except SystemExit:
+            text = "interrupted"
             raise
         finally:
             display.end(label, text)
@@ -79,6 +84,14 @@ class Session:
         for note in built.notes:
             display.note(f"  {note}")
         return built
+
+    def _why(self, target: str, stage: str, options: Mapping[str, int]) -> str:
+        """Why a stage runs, in values where the spec's slices tell them: `layer conv2d: filters 16 -> 8`."""
+        reasons = self.reasons(target, stage, options)
+        told = changes(self.builder, target, stage, reasons)
+        named = [reason_text(reason) for reason in reasons if not reason.subject.startswith("spec/")]
+        lines = told + (named if told else [reason_text(reason) for reason in reasons])
+        return first_of(lines)
 
     @property
     def display(self) -> Display:
@@ -99,8 +112,8 @@ class Session:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._interrupted = True
         self.builder.stop()
-        os.write(2, b"\ninterrupted: finished stages are kept, the others are untouched\n")
         raise SystemExit(INTERRUPTED)
 
     def close(self) -> None:
@@ -111,6 +124,8 @@ class Session:
 
     def summary(self) -> str:
         """One line about the whole run."""
+        if self._interrupted:
+            return f"interrupted: {plural(self.ran, 'finished stage')} kept, the others are as they were"
         if self.failed:
             return f"failed: {plural(self.failed, 'stage')}; {self.ran} ran, {self.fresh} up to date"
         if not self.ran:
@@ -138,9 +153,9 @@ class Display:
         """The build is over."""
 
 
-def _result_text(built: Built) -> str:
+def _result_text(built: Built, why: str) -> str:
     """What a stage made, in a few words, behind why it ran."""
-    why = reasons_text(built.reasons) or "another build had done it"
+    why = why if built.reasons else "another build had done it"
     made = _figures(built.record.facts) if built.record is not None else ""
     return f"{made}  ({why})" if made else why
 

@@ -274,12 +274,85 @@ CHANGES = {
     "type annotation read at run time": "def root(x: 'int$'):\n    return x\n",
     "star arguments' default": "def root(*a, k={'x': $}, **kw):\n    return k\n",
     "class that wraps a function": (
-        "class Twice:\n    def __init__(self, f):\n        self.f = f\n    def __call__(self):\n        return self.f()\n"
+        "class Twice:\n    def __init__(self, f):\n        self.f = f\n"
+        "    def __call__(self):\n        return self.f()\n"
         "@Twice\ndef root():\n    return $\n"
     ),
     "base class's super": (
-        "class Base:\n    def f(self):\n        return $\nclass C(Base):\n    def f(self):\n        return super().f()\n"
+        "class Base:\n    def f(self):\n        return $\n"
+        "class C(Base):\n    def f(self):\n        return super().f()\n"
         "root = C.f\n"
+    ),
+    "global of a cached property": (
+        "import functools\nK = $\nclass root:\n    @functools.cached_property\n    def f(self):\n        return K\n"
+    ),
+    "global of a property's setter": (
+        "K = $\nclass root:\n    @property\n    def f(self):\n        return 0\n"
+        "    @f.setter\n    def f(self, v):\n        self.v = K\n"
+    ),
+    "global of a cached method": (
+        "import functools\nK = $\nclass root:\n    @functools.lru_cache\n    def f(self):\n        return K\n"
+    ),
+    "partial method": (
+        "import functools\nclass root:\n    def f(self, k):\n        return k\n"
+        "    g = functools.partialmethod(f, [1, 2][$ - 1])\n"
+    ),
+    "class attribute lambda": "K = $\nclass root:\n    f = lambda self: K\n",
+    "class in a class": "K = $\nclass root:\n    class Inner:\n        def f(self):\n            return K\n",
+    "class decorator": (
+        "def deco(k):\n    def put(cls):\n        cls.f = lambda self: k\n        return cls\n    return put\n"
+        "@deco($)\nclass root:\n    pass\n"
+    ),
+    "classes of one name": (
+        "if $ == 1:\n    class root:\n        def f(self):\n            return 0\n"
+        "else:\n    class root:\n        def f(self):\n            return 9\n"
+    ),
+    "registry of subclasses": (
+        "class Base:\n    all = []\n    def __init_subclass__(cls):\n        Base.all.append(cls)\n"
+        "class One(Base):\n    def f(self):\n        return $\ndef root():\n    return Base.all\n"
+    ),
+    "attribute of a namespace": ("import types\nCFG = types.SimpleNamespace(k=$)\ndef root():\n    return CFG.k\n"),
+    "function made from text": "exec('def root():\\n    return K + $')\nK = 1\n",
+    "global of a function made from text": "exec('def root():\\n    return K')\nK = $\n",
+    "function with other globals": "import types\nroot = types.FunctionType((lambda: K).__code__, {'K': $})\n",
+    "library class over a function": "def f(x):\n    return $\nimport numpy as np\nroot = np.vectorize(f)\n",
+    "getter": "import operator\nroot = operator.attrgetter('a$')\n",
+    "function as a key": "def f1():\n    return 0\ndef f2():\n    return 0\nD = {f$: 1}\ndef root():\n    return D\n",
+    "method that holds its own object": (
+        "class C:\n    def f(self):\n        return 0\nroot = C()\nroot.g = root.f\nroot.k = $\n"
+    ),
+    "order of an ordered dict": (
+        "import collections\ndef f():\n    return 0\nD = collections.OrderedDict([('a', f), ('b', 1)][:: 3 - 2 * $])\n"
+        "def root():\n    return D\n"
+    ),
+    "array of objects": "import numpy as np\ndef f():\n    return $\nA = np.array([f, f])\ndef root():\n    return A\n",
+    "generator expression's closure": "K = $\ndef root(xs):\n    k = K\n    return sum(x * k for x in xs)\n",
+    "keyword of a class": (
+        "class Base:\n    def __init_subclass__(cls, k):\n        cls.k = k\nK = $\nclass root(Base, k=K):\n    pass\n"
+    ),
+    "exception class's message": "class E(Exception):\n    pass\nroot = E($)\n",
+    "abstract class": (
+        "import abc\nK = $\nclass Base(abc.ABC):\n    @abc.abstractmethod\n    def f(self): ...\n"
+        "class root(Base):\n    def f(self):\n        return K\n"
+    ),
+    "generic class": (
+        "import typing\nT = typing.TypeVar('T')\nclass Box(typing.Generic[T]):\n    k = $\n"
+        "def root():\n    return Box[int]()\n"
+    ),
+    "global that is deleted and read": "K = $\ndef root():\n    global K\n    k = K\n    del K\n    return k\n",
+    "walrus and match": (
+        "K = $\ndef root(x):\n    match x:\n        case [y] if (z := K) > y:\n            return z\n"
+    ),
+    "proxy that claims to be a function": (
+        "import types\nclass Proxy:\n    __class__ = property(lambda self: types.FunctionType)\n"
+        "    def __call__(self):\n        return $\nroot = Proxy()\n"
+    ),
+    "workspace property": (
+        "class lazy(property):\n    def __get__(self, owner, kind=None):\n        return $\n"
+        "class root:\n    @lazy\n    def f(self):\n        return 0\n"
+    ),
+    "workspace partial": (
+        "import functools\ndef f(x):\n    return x\nclass P(functools.partial):\n    pass\nroot = P(f, $)\n"
     ),
     "module docstring that is read": "'''$'''\ndef root():\n    return __doc__\n",
 }
@@ -410,6 +483,40 @@ def test_modules_that_call_each_other_come_to_an_end(reached: Reach) -> None:
 def test_what_can_not_be_told_exactly_says_so(reached: Reach, spec: str) -> None:
     """Code that names what it runs at run time, and state that can't be read, are marked inexact."""
     assert [] != inexact(reached(spec, parts="def f():\n    return 1\n"))
+
+
+def test_a_module_that_makes_its_attributes_counts_whole(reached: Reach) -> None:
+    """A name that a module's `__getattr__` answers for brings the whole module."""
+    spec = "import parts\ndef root():\n    return parts.name\n"
+    parts = "def __getattr__(name):\n    return 1\ndef g():\n    return $\n"
+
+    assert differ(reached(spec, parts=parts.replace("$", "1")), reached(spec, parts=parts.replace("$", "2")))
+
+
+@pytest.mark.parametrize("line", ["import nowhere", "from nowhere import x", "import nowhere.x as y"])
+def test_a_library_that_is_not_installed_counts_as_missing(reached: Reach, line: str) -> None:
+    """An import inside a function that would fail says so."""
+    rows = reached(f"def root():\n    {line}\n")
+
+    assert "<missing>" == rows["library nowhere"]
+    assert [] != inexact(rows)
+
+
+def test_a_module_imported_later_with_a_syntax_error_counts_as_such(reached: Reach) -> None:
+    """A broken module that only the running function would import has a row of its own."""
+    assert "<syntax error>" == reached("def root():\n    import parts\n", parts="def f(:\n")["module parts.py"]
+
+
+def test_a_folder_without_init_is_looked_through(reached: Reach) -> None:
+    """Modules of a package that is only a folder are reached as far as they're used."""
+    spec = "import pkg.mod\ndef root():\n    return pkg.mod.f()\n"
+    mod = "def f():\n    return $\ndef g():\n    return %\n"
+
+    def rows(f: str, g: str) -> Rows:
+        return reached(spec, pkg__in__mod=mod.replace("$", f).replace("%", g))
+
+    assert rows("1", "1") == rows("1", "2")
+    assert differ(rows("1", "1"), rows("2", "1"))
 
 
 def test_a_missing_global_counts_as_missing(reached: Reach) -> None:

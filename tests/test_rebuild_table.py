@@ -191,7 +191,7 @@ DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
     "nothing": (lambda files: None, []),
     "comment": (replace("my_model.epochs", "# how long\nmy_model.epochs"), TEXT_ONLY),
     "docstring": (replace('"""Two convolutions', '"""A network: two convolutions'), TEXT_ONLY),
-    "local variable": (replace("digits", "numbers"), ["spec", "data", "archive"]),
+    "local variable": (replace("keras_model", "network"), SPEC_ONLY),
     "builder split in two": (
         replace("def build_model(model):", "def build_model(model):\n    return inner(model)\n\n\ndef inner(model):"),
         SPEC_ONLY,

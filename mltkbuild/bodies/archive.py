@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild.bodies.keras_file import write_zip
+from mltkbuild.errors import SpecError
 
 # MLTK's names for files that have another one in the build folder.
 _MLTK_NAMES = {
@@ -18,13 +19,14 @@ _MLTK_NAMES = {
 }
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917  # each is one kind of member
     archive: Path,
     target: str,
     files: Mapping[str, Path],
     sources: Mapping[str, str],
     spec_path: str,
     provenance: Mapping[str, Any],
+    added: Mapping[str, Path] | None = None,
 ) -> dict[str, object]:
     """Write the archive; equal contents give equal bytes.
 
@@ -35,17 +37,35 @@ def run(
         sources: Text of the spec and of the workspace modules that it imports, by path in the workspace.
         spec_path: Which of them is the spec.
         provenance: Digests of every input and artifact, and tool versions.
+        added: The files that the spec adds, by path in the workspace.
 
     Returns:
         The number of members, for the record.
+
+    Raises:
+        SpecError: An added file has the name of another member.
     """
-    members = {member_name(name): path.read_bytes() for name, path in files.items()}
-    for path, text in sources.items():
-        name = f"{target.removesuffix('-test')}.py" if path == spec_path else f"workspace/{path}"
-        members[name] = text.encode()
-    members["provenance.json"] = (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode()
-    write_zip(archive, dict(sorted(members.items())))
+    members: dict[str, bytes | Path] = {}
+    for name, path in files.items():
+        _add(members, member_name(name), path)
+    for path_in_workspace, text in sources.items():
+        spec = f"{target.removesuffix('-test')}.py"
+        _add(members, spec if path_in_workspace == spec_path else f"workspace/{path_in_workspace}", text.encode())
+    _add(members, "provenance.json", (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode())
+    for name, path in (added or {}).items():
+        _add(members, name, path)
+    write_zip(archive, members)
     return {"members": len(members)}
+
+
+def _add(members: dict[str, bytes | Path], name: str, content: bytes | Path) -> None:
+    if name in members:
+        raise SpecError(
+            "add_archive_file names a file that the archive has already",
+            found=name,
+            fix="add it under another name or from another folder",
+        )
+    members[name] = content
 
 
 def member_name(artifact: str) -> str:

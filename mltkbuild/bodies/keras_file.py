@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import marshal
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,14 +36,22 @@ def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> No
     write_zip(path, members, zipfile.ZIP_STORED)
 
 
-def write_zip(path: Path, members: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> None:
-    """Write a zip file whose bytes depend only on the members: fixed dates, modes and order."""
+def write_zip(path: Path, members: Mapping[str, bytes | Path], compression: int = zipfile.ZIP_DEFLATED) -> None:
+    """Write a zip file whose bytes depend only on the members: fixed dates and modes, alphabetical order.
+
+    Args:
+        path: The file to write.
+        members: What goes in, by name; a file is read when its turn comes.
+        compression: How, as `zipfile` has it.
+    """
+    named = {name.replace(os.sep, "/"): content for name, content in members.items()}
     with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
+        for name, content in sorted(named.items()):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = compression
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
+            data = content.read_bytes() if isinstance(content, Path) else content
             archive.writestr(entry, data, compresslevel=6)
 
 
@@ -66,7 +75,8 @@ def _without_paths(encoded: str, label: Callable[[str], str | None]) -> str:
         return code.replace(co_filename=label(code.co_filename) or Path(code.co_filename).name, co_consts=inner)
 
     code = marshal.loads(base64.b64decode(encoded))  # noqa: S302  # the bytecode that Keras has just written
-    return base64.encodebytes(marshal.dumps(relative(code))).decode("ascii")
+    # From version 3 on, marshal writes what else in the process happens to refer to a name.
+    return base64.encodebytes(marshal.dumps(relative(code), 2)).decode("ascii")
 
 
 def load(path: Path, custom_objects: Mapping[str, object], *, compiled: bool) -> Any:

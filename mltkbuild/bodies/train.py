@@ -13,7 +13,9 @@ import numpy as np
 
 from mltkbuild.bodies.plots import history_png
 from mltkbuild.data.samples import Samples, labels
+from mltkbuild.data.streams import is_dataset, is_endless
 from mltkbuild.errors import SpecError, StageError
+from mltkbuild.properties import did_you_mean
 
 Progress = Callable[[Mapping[str, object]], None]
 UNLIMITED = 99_999
@@ -56,33 +58,52 @@ def fit(
         The history: for each metric its value after each epoch.
 
     Raises:
-        SpecError: `epochs = -1` without early_stopping.
+        SpecError: Settings that never end the training, or that don't fit the data.
         StageError: The loss became NaN or infinite; names the epoch.
     """
     import keras
 
     epochs = _epoch_limit(settings)
+    arguments = _fit_arguments(training, validation, settings) | {**settings.train_kwargs}
+    validates = arguments.get("validation_data") is not None or bool(arguments.get("validation_split"))
+    _check_monitors(settings, validates=validates)
     keras.utils.set_random_seed(settings.seed)
+    # What a spec gives as train_kwargs["callbacks"] comes beside the callbacks made here, not in their place.
+    callbacks = [*_callbacks(settings), *arguments.pop("callbacks", ()), _watcher(progress, epochs, settings)]
+    history = keras_model.fit(**{"epochs": epochs, "callbacks": callbacks, "verbose": 0, **arguments})
+    return _plain(history.history)
+
+
+def _fit_arguments(training: Samples, validation: Samples | None, settings: TrainSettings) -> dict[str, Any]:
+    """The arguments of Keras' fit that come from the data."""
+    _require_end(training, "training", settings.steps_per_epoch, "steps_per_epoch")
     arguments: dict[str, Any] = {
         "x": training.x,
-        "epochs": epochs,
-        "shuffle": settings.shuffle,
         "steps_per_epoch": settings.steps_per_epoch,
         "class_weight": class_weight(settings.class_weights, settings.classes, training),
-        "callbacks": [*_callbacks(settings), _watcher(progress, epochs)],
-        "verbose": 0,
     }
     if not training.is_stream:
         arguments |= {"y": training.y, "sample_weight": training.weight, "batch_size": settings.batch_size}
+    # A tf.data.Dataset has an order of its own; Keras would only warn.
+    arguments["shuffle"] = settings.shuffle and not is_dataset(training.x)
     if validation is not None:
+        _require_end(validation, "validation", settings.validation_steps, "validation_steps")
         arguments |= {
             "validation_data": _validation_argument(validation),
             "validation_steps": settings.validation_steps,
             "validation_batch_size": settings.validation_batch_size,
             "validation_freq": settings.validation_freq,
         }
-    history = keras_model.fit(**{**arguments, **settings.train_kwargs})
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
+    return arguments
+
+
+def _require_end(samples: Samples, subset: str, steps: int | None, name: str) -> None:
+    if steps is None and samples.is_stream and is_endless(samples.x):
+        raise SpecError(
+            f"the {subset} data has no end",
+            found=f"a {type(samples.x).__name__} that repeats, and {name} is None",
+            fix=f"set my_model.{name} to how many batches make an epoch",
+        )
 
 
 def _epoch_limit(settings: TrainSettings) -> int:
@@ -123,8 +144,25 @@ def _callbacks(settings: TrainSettings) -> list[Any]:
     return made
 
 
-def _watcher(progress: Progress, epochs: int) -> Any:
-    """A callback that reports progress and ends a training whose loss is no number any more."""
+def _check_monitors(settings: TrainSettings, *, validates: bool) -> None:
+    """Keras only warns of a rule that waits for a metric which never comes."""
+    for rule, monitor in _monitors(settings).items():
+        if monitor.startswith("val_") and not validates:
+            raise SpecError(
+                f"{rule} watches the validation, but there is no validation data",
+                found=f"{rule} monitors {monitor!r}",
+                fix="set my_model.validation_split, or let the data loader return validation data",
+            )
+
+
+def _monitors(settings: TrainSettings) -> dict[str, str]:
+    """The metric that each rule watches."""
+    rules = {"early_stopping": settings.early_stopping, "reduce_lr_on_plateau": settings.reduce_lr_on_plateau}
+    return {name: str(rule.get("monitor", "val_loss")) for name, rule in rules.items() if rule is not None}
+
+
+def _watcher(progress: Progress, epochs: int, settings: TrainSettings) -> Any:
+    """A callback that reports progress and ends a training that can't go well."""
     import keras
 
     class Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -137,55 +175,117 @@ def _watcher(progress: Progress, epochs: int) -> Any:
             steps = (self.params or {}).get("steps")
             progress({"epoch": self.epoch + 1, "epochs": epochs, "step": batch + 1, "steps": steps})
 
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-            metrics = {name: float(value) for name, value in (logs or {}).items()}
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+            metrics = last_metrics(_plain({name: [value] for name, value in (logs or {}).items()}))
             progress({"epoch": epoch + 1, "epochs": epochs, "metrics": metrics})
-            if not math.isfinite(metrics.get("loss", 0.0)):
-                raise StageError(
-                    f"the loss is no finite number after epoch {epoch + 1}",
-                    found=f"loss {metrics['loss']}",
-                    fix="lower the learning rate, clip the gradients, or look for a division by zero in the loss",
-                )
+            _check_epoch(epoch + 1, metrics, settings)
 
     return Watcher()
+
+
+def _check_epoch(epoch: int, metrics: Mapping[str, float], settings: TrainSettings) -> None:
+    """Raise an error after an epoch whose loss is no number, or that lacks a metric which a rule waits for."""
+    if not math.isfinite(metrics.get("loss", 0.0)):
+        raise StageError(
+            f"the loss is no finite number after epoch {epoch}",
+            found=f"loss {metrics['loss']}",
+            fix="lower the learning rate, clip the gradients, or look for a division by zero in the loss",
+        )
+    for rule, monitor in _monitors(settings).items():
+        # Where validation_freq leaves an epoch without validation, its metrics come later.
+        validated = any(name.startswith("val_") for name in metrics)
+        if monitor not in metrics and (validated or not monitor.startswith("val_")):
+            raise SpecError(
+                f"{rule} monitors a metric that the training doesn't have",
+                found=repr(monitor),
+                fix=did_you_mean(monitor, metrics, "the metrics are"),
+            )
+
+
+def _plain(history: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
+    """Keras' history as floats; a metric with several values, such as an F1 score per class, becomes several."""
+    plain: dict[str, list[float]] = {}
+    for name, values in history.items():
+        rows = [np.ravel(value) for value in values]
+        width = max(map(len, rows), default=1)
+        for place in range(width):
+            plain[name if width == 1 else f"{name}[{place}]"] = [float(row[place]) for row in rows]
+    return plain
 
 
 def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples) -> dict[int, float] | None:
     """The class weights as Keras wants them, `{class id: weight}`.
 
     'balanced' gives each class n / (classes * n_of_class), as scikit-learn's `compute_class_weight` defines it.
+
+    Args:
+        weights: 'balanced', 'none', None, weights by class label or id, or one weight a class.
+        classes: The class labels of a classifier.
+        training: The training samples.
     """
     if weights is None or weights == "none":
         return None
+    if training.weight is not None:
+        raise SpecError(
+            "class_weights and sample_weight can't be used together",
+            found="both are set",
+            fix="multiply the class's weight into my_model.sample_weight",
+        )
     if isinstance(weights, str):
-        ids = labels(training)
-        if ids is None:
+        return _balanced(labels(training))
+    given = weights if isinstance(weights, Mapping) else dict(enumerate(weights))
+    return _weights_by_id(given, list(classes or ()))
+
+
+def _balanced(ids: Any) -> dict[int, float]:
+    if ids is None:
+        raise SpecError(
+            "class_weights = 'balanced' needs the class of each training sample",
+            found="a stream, or targets that are no classes",
+            fix="give the weights as a dict",
+        )
+    present, counts = np.unique(ids, return_counts=True)
+    weights = len(ids) / (len(present) * counts)
+    return dict(zip(present.tolist(), weights.tolist(), strict=True))
+
+
+def _weights_by_id(weights: Mapping[Any, Any], names: list[str]) -> dict[int, float]:
+    """Weights by class id; a class that isn't named weighs 1."""
+    result = dict.fromkeys(range(len(names)), 1.0)
+    for key, value in weights.items():
+        if key in names:
+            result[names.index(key)] = float(value)
+        elif not isinstance(key, str) and (key in result or not names):
+            result[int(key)] = float(value)
+        else:
             raise SpecError(
-                "class_weights = 'balanced' needs the label of each training sample",
-                found="a stream, or no labels",
-                fix="give the weights as a dict",
+                "class_weights has a weight for a class that the model has not",
+                found=repr(key),
+                fix=did_you_mean(str(key), names, "the classes are"),
             )
-        present, counts = np.unique(ids, return_counts=True)
-        return {int(label): len(ids) / (len(present) * int(count)) for label, count in zip(present, counts, strict=True)}
-    if isinstance(weights, Mapping):
-        names = list(classes or ())
-        unknown = [key for key in weights if isinstance(key, str) and key not in names]
-        if unknown:
-            raise SpecError("class_weights names a class that the model has not", found=repr(unknown[0]))
-        return {names.index(key) if isinstance(key, str) else int(key): float(value) for key, value in weights.items()}
-    return {number: float(value) for number, value in enumerate(weights)}
+    return result
 
 
 def write_history(scratch: Path, title: str, history: Mapping[str, Sequence[float]]) -> None:
     """Write `train/history.json`, `history.png` and `log.txt`; none of them holds a time."""
     folder = scratch / "train"
     folder.mkdir(parents=True, exist_ok=True)
-    epochs = len(next(iter(history.values()), ()))
-    document = {"epochs": list(range(epochs)), "params": {"epochs": epochs}, "history": history}
-    (folder / "history.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    epochs = max(map(len, history.values()), default=0)
+    document = {
+        "epochs": list(range(epochs)),
+        "params": {"epochs": epochs},
+        # JSON has no NaN; a validation loss may be one.
+        "history": {name: [_finite(value) for value in row] for name, row in history.items()},
+    }
+    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
+    (folder / "history.json").write_text(text + "\n", encoding="utf-8")
     history_png(folder / "history.png", history, title=title, best_epoch=None)
     lines = [_log_line(number, epochs, history) for number in range(epochs)]
     (folder / "log.txt").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _log_line(number: int, epochs: int, history: Mapping[str, Sequence[float]]) -> str:

@@ -11,7 +11,7 @@ import click
 from mltkbuild.cli.build import enter, run_doit, split
 from mltkbuild.explain import changes
 from mltkbuild.freshness import Record
-from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, plan
+from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
 from mltkbuild.report import reason_text, reasons_text, size, table
 from mltkbuild.session import Session
 from mltkbuild.workspace import TEST
@@ -145,7 +145,8 @@ def explain(target: str, as_json: bool) -> None:
     _ = session.builder.listing[name]
     steps = plan(session.builder, name, last, inspect=True)
     wanted = [step for step in steps if step.state != FRESH and (last == "archive" or step.stage == last or step.error)]
-    found = {step.stage: changes(session.builder, step, steps) for step in wanted}
+    texts = inspected_texts(steps)
+    found = {step.stage: changes(session.builder, name, step.stage, step.reasons, texts) for step in wanted}
     session.close()
     if as_json:
         click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))

@@ -11,9 +11,10 @@ from doit.doit_cmd import DoitMain
 
 from mltkbuild import orphans, tasks
 from mltkbuild.errors import UsageError
-from mltkbuild.plan import RUNS, Step, plan, total_seconds
+from mltkbuild.explain import changes
+from mltkbuild.plan import RUNS, Step, inspected_texts, plan, total_seconds
 from mltkbuild.properties import did_you_mean
-from mltkbuild.report import duration, plural, reasons_text, table
+from mltkbuild.report import duration, first_of, plural, reasons_text, table
 from mltkbuild.session import Session
 from mltkbuild.stages import STAGES
 from mltkbuild.workspace import TEST, find_workspace
@@ -180,7 +181,7 @@ def print_plan(names: Sequence[str]) -> None:
     plans = [plan(session.builder, name, stage, inspect=True) for stage, name in wanted]
     session.close()
     rows = [
-        (step.target, step.stage, step.state, _why(step), "" if step.seconds is None else duration(step.seconds))
+        (step.target, step.stage, step.state, _why(session, step, steps), _last_time(step))
         for steps in plans
         for step in steps
         if step.state != "up to date"
@@ -194,10 +195,17 @@ def print_plan(names: Sequence[str]) -> None:
             click.echo(f"error: {error}", err=True)
 
 
-def _why(step: Step) -> str:
+def _why(session: Session, step: Step, steps: Sequence[Step]) -> str:
     if step.error is not None:
         return step.error.what
-    return reasons_text(step.reasons) if step.reasons else f"if {' or '.join(step.after)} changes its result"
+    if not step.reasons:
+        return f"if {' or '.join(step.after)} changes its result"
+    told = changes(session.builder, step.target, step.stage, step.reasons, inspected_texts(steps))
+    return first_of(told) if told else reasons_text(step.reasons)
+
+
+def _last_time(step: Step) -> str:
+    return "" if step.seconds is None else duration(step.seconds)
 
 
 def plan_summary(plans: Sequence[Sequence[Step]]) -> str:
@@ -212,7 +220,9 @@ def plan_summary(plans: Sequence[Sequence[Step]]) -> str:
     about = f"about {duration(known)}" if known else "no times known yet"
     more = f" and {plural(unknown, 'stage')} never timed" if unknown and known else ""
     perhaps = f", {maybe} more may" if maybe else ""
-    return f"{training} of {plural(len(plans), 'model')} train{perhaps}; {plural(len(running), 'stage')} run, {about}{more}"
+    trains = "trains" if training == 1 else "train"
+    stages = f"{plural(len(running), 'stage')} {'runs' if len(running) == 1 else 'run'}"
+    return f"{training} of {plural(len(plans), 'model')} {trains}{perhaps}; {stages}, {about}{more}"
 
 
 COMMANDS = (build, train, quantize, evaluate, clean)

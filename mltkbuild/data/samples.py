@@ -174,7 +174,9 @@ def labels(samples: Samples) -> Any:
     if samples.is_stream or y is None or y.ndim > 2:
         return None
     if y.ndim == 2 and y.shape[1] > 1:
-        return y.argmax(axis=1)
+        # Several labels a sample, or several target values, name no class.
+        one_hot = y.min() >= 0 and np.allclose(y.sum(axis=1, dtype=np.float64), 1.0, rtol=0.0, atol=0.01)
+        return y.argmax(axis=1) if one_hot else None
     flat = y.reshape(len(samples))
     return flat.astype(np.int64) if np.array_equal(flat, np.floor(flat)) else None
 

@@ -168,9 +168,7 @@ class Encoder:
             return _pack("scalar", self._array(value.__array__(), path))
         if kinds.is_dtype(kind):
             return _pack("dtype", _dtype(value))
-        if kinds.is_tf_dtype(kind):
-            return _pack("tf.DType", _text(value.name))
-        if kinds.is_tf_spec(kind):
+        if kinds.is_tf_dtype(kind) or kinds.is_tf_spec(kind):
             return _pack(f"tf.{kind.__name__}", _text(repr(value)))
         if kinds.is_tensor(kind):
             try:
@@ -243,10 +241,9 @@ def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, o
         # Code of Keras or of a user, which may raise anything; the cause stays attached.
         why = f"get_config() raised {type(error).__name__}"
         raise Unfingerprintable(kinds.type_name(value), path, why) from error
-    found = kinds.steady(config)
-    if found != config and not lambdas and kinds.LAMBDA in str(found):
+    if not lambdas and kinds.holds_lambda(config):
         raise Unfingerprintable(kinds.type_name(value), path, "its config holds a lambda")
-    return found, weights
+    return kinds.steady(config), weights
 
 
 def show(value: object) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import TypeGuard, TypeVar
 
-LAMBDA = "__lambda__"
+T = TypeVar("T")
+_LAMBDA = "__lambda__"
 _KERAS = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
@@ -17,6 +19,11 @@ def class_name(kind: type) -> str:
 def type_name(value: object) -> str:
     """Name a value's class, as `class_name` does."""
     return class_name(type(value))
+
+
+def really(value: object, kind: type[T]) -> TypeGuard[T]:
+    """Tell an instance by its type: `isinstance` also believes a proxy that claims the class of what it wraps."""
+    return issubclass(type(value), kind)
 
 
 def is_array(kind: type) -> bool:
@@ -64,11 +71,20 @@ def is_data(kind: type) -> bool:
 
 def steady(config: object) -> object:
     """Give a Keras config without what differs from run to run: ids of shared objects, the bytecode of lambdas."""
-    if type(config) is dict:
-        if config.get("class_name") == LAMBDA:
-            return {"class_name": LAMBDA}
+    if isinstance(config, dict):
+        if config.get("class_name") == _LAMBDA:
+            return {"class_name": _LAMBDA}
         return {key: steady(item) for key, item in config.items() if key != "shared_object_id"}
-    return type(config)(map(steady, config)) if type(config) in (list, tuple) else config  # type: ignore[call-arg]
+    if isinstance(config, list):
+        return [steady(item) for item in config]
+    return tuple(steady(item) for item in config) if type(config) is tuple else config
+
+
+def holds_lambda(config: object) -> bool:
+    """Tell whether a Keras config has a lambda in it, which is written as bytecode."""
+    if isinstance(config, dict):
+        return config.get("class_name") == _LAMBDA or any(map(holds_lambda, config.values()))
+    return isinstance(config, list | tuple) and any(map(holds_lambda, config))
 
 
 def attributes_of(value: object) -> dict[str, object]:

@@ -9,7 +9,7 @@ import types
 from typing import Any
 
 from mltkbuild.fingerprint import code as codes
-from mltkbuild.fingerprint import names
+from mltkbuild.fingerprint import kinds, names
 from mltkbuild.fingerprint.modules import find_file, is_namespace
 from mltkbuild.fingerprint.rows import MISSING, Rows, is_dunder, short
 
@@ -50,7 +50,7 @@ class Lookups(Rows):
             owner = namespace.get(name)
             for attribute in chain:
                 owner = getattr(owner, "__dict__", {}).get(attribute)
-            if isinstance(owner, types.ModuleType) and self.origins.of_module(owner) is not None:
+            if kinds.really(owner, types.ModuleType) and self.origins.of_module(owner) is not None:
                 self.inexact(label, "getattr() of a module")
 
     def global_(self, name: str, chains: frozenset[names.Chain], namespace: dict[str, Any], label: str) -> None:
@@ -59,7 +59,7 @@ class Lookups(Rows):
         place = f"value {owner}:{name}"
         if name in namespace:
             value = namespace[name]
-            if isinstance(value, types.ModuleType):
+            if kinds.really(value, types.ModuleType):
                 self.rows[place] = self.module(value, whole=False)
                 self.chains(value, chains, label)
             elif name == "__file__":
@@ -100,7 +100,7 @@ class Lookups(Rows):
         if module is None:
             self.unloaded(name)
             self.unloaded(f"{name}.{attribute}", optional=True)
-        elif isinstance(vars(module).get(attribute, inner), types.ModuleType):
+        elif kinds.really(vars(module).get(attribute, inner), types.ModuleType):
             self.chains(module, frozenset((attribute, *chain) for chain in chains), label)
         else:
             self.chains(module, frozenset({(attribute,)}), label)
@@ -157,15 +157,15 @@ class Lookups(Rows):
         value: object = module
         at = module.__name__
         for name in chain:
-            if not isinstance(value, types.ModuleType):
+            if not kinds.really(value, types.ModuleType):
                 break
             # Not getattr: a lazy module would import what it stands for.
             value, at = vars(value).get(name), f"{at}.{name}"
         if is_dynamic(value):
             self.inexact(label, at)
-        elif isinstance(value, types.ModuleType):
+        elif kinds.really(value, types.ModuleType):
             self.module(value, whole=False)
-        elif isinstance(value, type):
+        elif kinds.really(value, type):
             self.class_(value)
         elif self.origins.is_ours(value) and self.first("library value", at):
             self.describe(value, f"value {at}")

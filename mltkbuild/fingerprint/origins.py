@@ -7,6 +7,8 @@ import sys
 import types
 from typing import Any, Protocol
 
+from mltkbuild.fingerprint import kinds
+
 
 class Sources(Protocol):
     """What the workspace's code is, as the process that runs it sees it."""
@@ -52,9 +54,9 @@ class Origins:
 
     def is_ours(self, value: object) -> bool:
         """Tell a workspace function or class, or an instance of one."""
-        if isinstance(value, types.FunctionType):
+        if kinds.really(value, types.FunctionType):
             return self.of_function(value) is not None
-        return self.of_class(value if isinstance(value, type) else type(value)) is not None
+        return self.of_class(value if kinds.really(value, type) else type(value)) is not None
 
     def is_public(self, function: object, value: Any) -> bool:
         """Tell whether a value is what its own name means in a library.
@@ -63,6 +65,9 @@ class Origins:
             function: What carries the name: the value itself, or a bound method's function.
             value: A function, or a method of an object that the library's module holds, such as `random.shuffle`.
         """
+        if hasattr(type(function), "__getattr__"):
+            # It may answer to any name.
+            return False
         module = getattr(function, "__module__", None)
         if not isinstance(module, str) or self.of_module(sys.modules.get(module)) is not None:
             return False
@@ -94,7 +99,7 @@ def functions_of(item: object) -> list[types.FunctionType]:
         behind = (item.fget, item.fset, item.fdel)
     elif isinstance(item, functools.cached_property):
         behind = (item.func,)
-    return [part for part in behind if isinstance(part, types.FunctionType)]
+    return [part for part in behind if kinds.really(part, types.FunctionType)]
 
 
 def own_methods(kind: type) -> list[types.FunctionType]:

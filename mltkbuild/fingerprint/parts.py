@@ -93,7 +93,7 @@ def _label(value: object) -> str:
         return repr(value)
     if type(value) is tuple:
         return "(" + ", ".join(map(_label, value)) + ")"
-    if isinstance(value, type | types.FunctionType):
+    if kinds.really(value, type) or kinds.really(value, types.FunctionType):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, enum.Enum):
         return f"{kinds.type_name(value)}.{value.name}"
@@ -103,10 +103,10 @@ def _label(value: object) -> str:
 def wrapped(value: Any) -> Parts | None:
     """List the parts of the wrappers that Python's own tools put around functions, or None for anything else."""
     for kind, names in _WRAPPERS.items():
-        if isinstance(value, kind):
+        if kinds.really(value, kind):
             more = _prefixed(vars(value)) if kind is functools.partial else []
             return [(f".{name}", getattr(value, name)) for name in names] + more
-    if isinstance(value, functools._lru_cache_wrapper):
+    if kinds.really(value, functools._lru_cache_wrapper):
         return [(".__wrapped__", value.__wrapped__), (".cache_parameters", value.cache_parameters())]
     if hasattr(type(value), "python_function") and kinds.type_name(value).startswith("tensorflow."):
         return [(f".{name.lstrip('_')}", getattr(value, name, None)) for name in _TF_FUNCTION]
@@ -138,7 +138,8 @@ def instance(value: object, *, ours: bool) -> Parts:
         return _reduced(value, state=True)
     kind = type(value)
     own_way = kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
-    return attributes(value) + _reduced(value, state=own_way)
+    inner = wrapped(value)
+    return attributes(value) + (_reduced(value, state=own_way) if inner is None else inner)
 
 
 def attributes(value: object) -> Parts:
@@ -181,28 +182,28 @@ def inside(value: object, is_ours: Callable[[object], bool], limit: int = 20000)
     seen: dict[int, object] = {}
     while todo:
         place, item = todo.pop()
-        if id(item) in seen or type(item) in LEAVES or isinstance(item, types.ModuleType):
+        if id(item) in seen or type(item) in LEAVES or kinds.really(item, types.ModuleType):
             continue
         seen[id(item)] = item
         if len(seen) > limit:
             raise Inexact
         if item is not value and is_ours(item):
             yield place, item
-        elif not isinstance(item, type | types.BuiltinFunctionType):
+        elif not kinds.really(item, type):
             todo.extend((place + name, part) for name, part in _held(item))
 
 
 def _held(item: Any) -> Iterable[tuple[str, object]]:
-    if isinstance(item, types.FunctionType):
+    if kinds.really(item, types.FunctionType):
         cells = zip(item.__code__.co_freevars, item.__closure__ or (), strict=True)
         return [(f".{name}", cell.cell_contents) for name, cell in cells if not is_empty(cell)]
-    if isinstance(item, types.MethodType):
+    if kinds.really(item, types.MethodType):
         return [(".__func__", item.__func__), (".__self__", item.__self__)]
     if kinds.is_array(type(item)) or kinds.is_data(type(item)):
         return []
-    if isinstance(item, dict | types.MappingProxyType):
+    if kinds.really(item, dict) or kinds.really(item, types.MappingProxyType):
         return [(f"[{key!r}]" if type(key) in LEAVES else "[]", part) for key, part in item.items()]
-    if isinstance(item, list | tuple | deque | set | frozenset):
+    if type(item) in _EXACT:
         return [(f"[{at}]", part) for at, part in enumerate(item)]
     return _prefixed({str(name): part for name, part in getattr(item, "__dict__", {}).items()})
 

@@ -73,7 +73,7 @@ class _Walk(Lookups):
             self.library(owner.__module__)
             return f"<method {kinds.class_name(owner)}.{value.__name__}>"
         for kind, name in self._namers():
-            if isinstance(value, kind):
+            if kinds.really(value, kind):
                 return name(value, place)
         try:
             return self.plain(value) if is_plain(value) else self.composite(value, place)
@@ -110,9 +110,9 @@ class _Walk(Lookups):
         if found is not None:
             self.parts(place, found)
             return f"<{type(value).__name__} of {len(value)}>"
-        found = parts.wrapped(value)
+        found = None if self.origins.is_ours(value) else parts.wrapped(value)
         if found is not None:
-            if isinstance(value, types.MethodType) and self.origins.is_public(value.__func__, value):
+            if kinds.really(value, types.MethodType) and self.origins.is_public(value.__func__, value):
                 return f"<method {value.__module__}.{value.__qualname__}>"
             self.library(type(value).__module__)
             self.parts(place, found)
@@ -194,7 +194,7 @@ class _Walk(Lookups):
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if parts.is_empty(cell):
                 self.rows[f"closure {label}.{name}"] = MISSING
-            elif name == "__class__" and isinstance(cell.cell_contents, type):
+            elif name == "__class__" and kinds.really(cell.cell_contents, type):
                 # What super() uses: the class that the method is in.
                 self.class_(cell.cell_contents)
             else:
@@ -274,7 +274,8 @@ class _Walk(Lookups):
             self.rows[f"metaclass {label}"] = self.class_(type(kind))
         for name, item in sorted(vars(kind).items()):
             methods = functions_of(item)
-            if methods and all(_is_inside(method.__code__, filename, nodes) for method in methods):
+            of_ours = not kinds.really(item, types.FunctionType) and self.origins.is_ours(item)
+            if methods and not of_ours and all(_is_inside(method.__code__, filename, nodes) for method in methods):
                 self.methods(methods, label)
             elif not self.says_nothing(name, item, kind):
                 self.later(self.describe, item, f"value {label}.{name}")
