@@ -10,6 +10,7 @@ The exit code is 1 when mltkbuild takes more than `--limit` times as long as pla
 from __future__ import annotations
 
 import argparse
+import dbm
 import hashlib
 import os
 import platform
@@ -370,7 +371,8 @@ def run(folder: Path, count: int, rounds: int) -> dict[str, list[float]]:
     for tool in candidates:
         if tool.prepare:
             subprocess.run(tool.command, cwd=tool.folder, stdout=subprocess.DEVNULL, check=True)
-    print(f"{count} models: set up in {time.perf_counter() - start:.0f} s", flush=True)
+    database = dbm.whichdb(str(plain / ".doit.db"))
+    print(f"{count} models: set up in {time.perf_counter() - start:.0f} s; doit's database is {database}", flush=True)
     return measure(candidates, rounds)
 
 
@@ -391,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9, help="rounds that count (9)")
     parser.add_argument("--limit", type=float, default=1.2, help="largest ratio mltkbuild / plain doit (1.2)")
     chosen = parser.parse_args(arguments)
-    versions = f"Python {platform.python_version()}, doit {package_version('doit')}, dbm is {dbm_name()}"
+    versions = f"Python {platform.python_version()}, doit {package_version('doit')}"
     print(f"{os.cpu_count()} cores, {platform.machine()}, {versions}")
     ratios = []
     for count in (chosen.models, SMALL):

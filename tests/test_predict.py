@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,10 +35,11 @@ def test_predict_keras_is_silent_and_wants_one_output() -> None:
 
 def test_no_samples_is_a_data_error(tmp_path: Path) -> None:
     """Nothing to predict is an error of the data, whatever model there is."""
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: predict.predict_keras(None, np.zeros((0, 2)), 1),
         lambda: predict.predict_tflite(tmp_path / "unread.tflite", np.zeros((0, 2))),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(DataError, match="no samples"):
             call()
 
@@ -129,7 +131,7 @@ dense.compile(loss="categorical_crossentropy", metrics=["accuracy"])
 generic = evaluate.generic_results(dense, x, np.eye(3)[dense.predict(x, verbose=0).argmax(1)], 16)
 (folder / "answers.json").write_text(json.dumps([predict.predict_keras(dense, x, 16).tolist(), generic]))
 np.save(folder / "x.npy", x)
-export_int8(keras.Sequential([keras.Input((5, 3)), layers.LSTM(4), layers.Dense(3)]), "lstm.tflite")
+export(keras.Sequential([keras.Input((5, 3)), layers.LSTM(4), layers.Dense(3)]), "lstm.tflite")
 """
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from mltkbuild.bodies.plots import history_png
 from mltkbuild.data.samples import Samples, labels
 from mltkbuild.data.streams import is_dataset, is_endless
-from mltkbuild.errors import SpecError, StageError
+from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.properties import did_you_mean
 
 Progress = Callable[[Mapping[str, object]], None]
@@ -59,6 +59,7 @@ def fit(
 
     Raises:
         SpecError: Settings that never end the training, or that don't fit the data.
+        DataError: A stream gave no batch.
         StageError: The loss became NaN or infinite; names the epoch.
     """
     import keras
@@ -70,8 +71,10 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     # What a spec gives as train_kwargs["callbacks"] comes beside the callbacks made here, not in their place.
     callbacks = [*_callbacks(settings), *arguments.pop("callbacks", ()), _watcher(progress, epochs, settings)]
-    history = keras_model.fit(**{"epochs": epochs, "callbacks": callbacks, "verbose": 0, **arguments})
-    return _plain(history.history)
+    history = keras_model.fit(**{"epochs": epochs, "callbacks": callbacks, "verbose": 0, **arguments}).history
+    if not history:
+        raise DataError("the training data gave no batch", found=f"a {type(training.x).__name__} without elements")
+    return _plain(history)
 
 
 def _fit_arguments(training: Samples, validation: Samples | None, settings: TrainSettings) -> dict[str, Any]:
