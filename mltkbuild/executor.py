@@ -110,7 +110,7 @@ class Executor:
     """As many workers as stages run at the same time; each is reused while it lives."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come while it is held, and ends the workers
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._stopped = False

@@ -130,7 +130,9 @@ def begin(folder: Folder, stage: str) -> str:
 
 
 def discard(folder: Folder, stage: str) -> None:
-    """Drop a stage's scratch folder."""
+    """Drop a stage's scratch folder, unless a publication that was cut off needs it to be finished."""
+    if has_pending(folder, stage):
+        return
     shutil.rmtree(folder.scratch_path(stage), ignore_errors=True)
     with contextlib.suppress(OSError):
         os.rmdir(os.path.join(folder.path, SCRATCH))

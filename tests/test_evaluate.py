@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,10 +227,11 @@ def test_what_does_not_fit_is_refused(labels: list[int], shape: tuple[int, int],
 
 def test_no_samples_is_a_data_error() -> None:
     """An empty evaluation set is an error of the data, wherever it is noticed."""
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: evaluate.classifier_results(np.zeros(0, int), np.zeros((0, 2)), YES_NO),
         lambda: evaluate.error_results(np.zeros((0, 2)), np.zeros((0, 2))),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(DataError, match="no samples"):
             call()
 

@@ -75,7 +75,7 @@ def _without_paths(encoded: str, label: Callable[[str], str | None]) -> str:
         return code.replace(co_filename=label(code.co_filename) or Path(code.co_filename).name, co_consts=inner)
 
     code = marshal.loads(base64.b64decode(encoded))  # noqa: S302  # the bytecode that Keras has just written
-    # From version 3 on, marshal writes what else in the process happens to refer to a name.
+    # Version 2 writes values alone; later ones also whether equal constants happen to be one object.
     return base64.encodebytes(marshal.dumps(relative(code), 2)).decode("ascii")
 
 

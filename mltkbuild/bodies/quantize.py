@@ -140,9 +140,15 @@ def export(keras_model: Any, path: Path, options: Mapping[str, Any]) -> None:
     try:
         keras_model.export(str(path), format="litert", verbose=False, input_signature=signature, **options)
     except Exception as error:  # the converter and the spec's own layers may raise anything
-        lines = str(error).strip().splitlines()
         raise StageError(
             "TensorFlow can't convert the model",
-            found=lines[0][:300] if lines else type(error).__name__,
+            found=_gist(str(error)) or type(error).__name__,
             fix="the stage's log has the whole message; use layers that TensorFlow Lite supports",
         ) from error
+
+
+def _gist(message: str) -> str:
+    """The line of the converter's message that names the operations, else its first one."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    naming = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
+    return (naming or lines or [""])[0][:300]

@@ -1,0 +1,58 @@
+"""The documentation's table of properties, made from their declarations: `python -m mltkbuild.reference`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from mltkbuild.mixins import DatasetMixin, EvaluateClassifierMixin, EvaluateMixin, TrainMixin
+from mltkbuild.model import MltkModel
+from mltkbuild.properties import Property
+
+CLASSES = (MltkModel, TrainMixin, DatasetMixin, EvaluateMixin, EvaluateClassifierMixin)
+BEGIN, END = "<!-- made by python -m mltkbuild.reference -->", "<!-- end -->"
+
+
+def property_tables() -> str:
+    """A Markdown section for each class: name, default, what it accepts, what it means, who reads it."""
+    return "\n".join(line for kind in CLASSES for line in _section(kind))
+
+
+def _section(kind: type) -> Iterator[str]:
+    yield f"### {kind.__name__}\n"
+    yield "| property | default | accepts | meaning | read by |"
+    yield "|---|---|---|---|---|"
+    for name, item in vars(kind).items():
+        if isinstance(item, Property):
+            reads = ", ".join(item.reads) or "the builder"
+            yield f"| `{name}` | {_default(item)} | {_escape(item.rule.text)} | {_escape(item.doc)} | {reads} |"
+    yield ""
+    for name, item in vars(kind).items():
+        if isinstance(item, Property) and item.settings is not None and isinstance(item.default, dict):
+            yield f"Settings of `{name}`:\n"
+            yield "| setting | default | accepts |"
+            yield "|---|---|---|"
+            for key, rule in item.settings.items():
+                yield f"| `{key}` | `{item.default[key]!r}` | {_escape(rule.text)} |"
+            yield ""
+
+
+def _default(item: Property) -> str:
+    if item.required:
+        return "must be set"
+    return "see below" if item.settings is not None else f"`{item.default!r}`"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def updated(document: str) -> str:
+    """A document with its generated part made anew."""
+    head, _, rest = document.partition(BEGIN)
+    tail = rest.partition(END)[2]
+    return f"{head}{BEGIN}\n\n{property_tables()}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(updated(sys.stdin.read()))
