@@ -21,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as package_version
+from importlib.metadata import distribution
 from pathlib import Path
 
 from mltkbuild.builder import Builder
@@ -36,6 +37,8 @@ from mltkbuild.toolchain import version
 from mltkbuild.workspace import TEST, find_workspace
 
 SMALL = 50
+# Compiled modules are kept, as they are for everybody.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 SAMPLES = "data/samples.csv"
 MODEL = "model_0000"
 
@@ -317,27 +320,52 @@ class Tool:
     def time(self) -> float:
         """Seconds of one run."""
         start = time.perf_counter()
-        subprocess.run(self.command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        self.run(subprocess.DEVNULL)
         return time.perf_counter() - start
+
+    def run(self, output: int) -> str:
+        """Run it and give what it says."""
+        done = subprocess.run(
+            self.command, cwd=self.folder, env=ENVIRONMENT, stdout=output, stderr=output, text=True, check=True
+        )
+        return done.stdout or ""
 
     def check(self) -> None:
         """Make sure that there is nothing to do."""
-        done = subprocess.run(self.command, cwd=self.folder, capture_output=True, text=True, check=True)
-        if not self.idle(done.stdout):
-            raise SystemExit(f"{self.name} was to do nothing, but it says: {done.stdout[-500:]}{done.stderr[-500:]}")
+        said = self.run(subprocess.PIPE)
+        if not self.idle(said):
+            raise SystemExit(f"{self.name} was to do nothing, but it says: {said[-500:]}")
+
+
+def bare_doit(plain: Path) -> Path:
+    """Make a virtual environment that holds doit alone: doit loads the plugins of all packages beside it.
+
+    Returns:
+        Its Python.
+    """
+    folder = plain / ".venv"
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    for file in distribution("doit").files or ():
+        if file.parts[0].startswith("doit") and file.suffix != ".pyc":
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(file.locate()), target)
+    return folder / "bin" / "python"
 
 
 def tools(workspace: Path, plain: Path, count: int) -> list[Tool]:
     """The tools to compare, each with the proof that it does nothing."""
     stages = count * len(STAGES)
-    doit = (sys.executable, "-m", "doit")
+    ours = (sys.executable, "-m", "doit")
+    doit = (str(bare_doit(plain)), "-m", "doit")
 
     def skips_all(output: str) -> bool:
         lines = output.splitlines()
         return len(lines) == stages and all(line.startswith("-- ") for line in lines)
 
     found = [
-        Tool("mltkbuild", doit, workspace, lambda output: output == f"up to date: {stages} stages\n", prepare=False),
+        Tool("mltkbuild", ours, workspace, lambda output: output == f"up to date: {stages} stages\n", prepare=False),
         Tool("ninja", ("ninja",), plain, lambda output: "no work to do" in output),
         Tool("make", ("make",), plain, lambda output: "Nothing to be done" in output, prepare=False),
         Tool("plain doit", doit, plain, skips_all),
@@ -370,7 +398,7 @@ def run(folder: Path, count: int, rounds: int) -> dict[str, list[float]]:
     candidates = tools(workspace, plain, count)
     for tool in candidates:
         if tool.prepare:
-            subprocess.run(tool.command, cwd=tool.folder, stdout=subprocess.DEVNULL, check=True)
+            tool.run(subprocess.DEVNULL)
     database = dbm.whichdb(str(plain / ".doit.db"))
     print(f"{count} models: set up in {time.perf_counter() - start:.0f} s; doit's database is {database}", flush=True)
     return measure(candidates, rounds)
@@ -393,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9, help="rounds that count (9)")
     parser.add_argument("--limit", type=float, default=1.2, help="largest ratio mltkbuild / plain doit (1.2)")
     chosen = parser.parse_args(arguments)
-    versions = f"Python {platform.python_version()}, doit {package_version('doit')}"
+    versions = f"Python {platform.python_version()}, doit {distribution('doit').version}"
     print(f"{os.cpu_count()} cores, {platform.machine()}, {versions}")
     ratios = []
     for count in (chosen.models, SMALL):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import yaml
 
 from mltkbuild import store
 from mltkbuild.errors import MltkError, StageError
@@ -59,16 +59,15 @@ class Builder:
         run: Runs a request somewhere and gives its outcome; a pool of worker processes when None.
     """
 
-    def __init__(
-        self, workspace: Workspace, run: Callable[[Request, Listener], Outcome] | None = None
-    ) -> None:
+    def __init__(self, workspace: Workspace, run: Callable[[Request, Listener], Outcome] | None = None) -> None:
         self.workspace = workspace
         self.listing: Listing = list_specs(workspace)
         self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
         self._states: dict[str, TargetState] = {}
-        self._done: set[tuple[str, str]] = set()
-        self._executor: Executor | None = None
-        self._run = run
+        # What this build has brought up to date or found so, with the options, judged by the text that it pinned.
+        self._done: dict[tuple[str, str], Mapping[str, int]] = {}
+        self._executor = Executor()
+        self._run = run or self._executor.run
 
     def state(self, target: str) -> TargetState:
         """The state of a target in this build.
@@ -77,15 +76,20 @@ class Builder:
             UsageError: There is no such model.
             SpecError: Its name is taken twice or can't be a name.
         """
-        if target not in self._states:
-            self._states[target] = TargetState(self.workspace, self.listing[target], target, self.memo)
-        return self._states[target]
+        found = self._states.get(target)
+        if found is None:
+            new = TargetState(self.workspace, self.listing[target], target, self.memo)
+            found = self._states.setdefault(target, new)
+        return found
 
     def reasons(self, target: str, stage: str, options: Mapping[str, int] | None = None) -> tuple[Reason, ...]:
         """Why a stage must run; empty when it is up to date."""
-        reasons = self.state(target).reasons(stage, options)
-        if not reasons:
-            self._done.add((target, stage))
+        state = self.state(target)
+        # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
+        pinned = state.sources_if_read is not None
+        reasons = state.reasons(stage, options)
+        if pinned and not reasons:
+            self._done[target, stage] = options or {}
         return reasons
 
     def build(
@@ -111,7 +115,7 @@ class Builder:
         """
         state = self.state(target)
         waiting = {"note": f"waiting for another build of {target}"}
-        with store.locked(state.folder, lambda: listener(waiting)):
+        with state.turn, store.locked(state.folder, lambda: listener(waiting)):
             recovered = store.recover(state.folder)
             if recovered:
                 listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
@@ -120,17 +124,21 @@ class Builder:
             self._share_sources(state)
             _ = state.sources
             for needed in upstream(stage)[:-1]:
-                # What this build has brought up to date stays so for it: a later edit is the next build's.
-                if (target, needed) not in self._done and (why := state.reasons(needed)):
-                    self._run_stage(state, needed, {}, listener, why)
-                self._done.add((target, needed))
+                # What this build has brought up to date stays so for it: a later edit is the next build's. But no stage
+                # may read an artifact that isn't what its record says.
+                chosen = self._done.get((target, needed))
+                why = state.reasons(needed) if chosen is None else state.damage(needed)
+                if why:
+                    self._run_stage(state, needed, chosen or {}, listener, why)
+                self._done[target, needed] = chosen or {}
             reasons = state.reasons(stage, options)
             if force and not reasons:
                 reasons = (Reason("forced"),)
-            self._done.add((target, stage))
-            if not reasons:
-                return Built(target, stage, (), state.record(stage))
-            return self._run_stage(state, stage, options or {}, listener, reasons)
+            built = Built(target, stage, (), state.record(stage))
+            if reasons:
+                built = self._run_stage(state, stage, options or {}, listener, reasons)
+            self._done[target, stage] = options or {}
+            return built
 
     def inspect(self, target: str) -> tuple[Record, dict[str, str]]:
         """Run the spec stage without publishing anything.
@@ -139,21 +147,25 @@ class Builder:
             The record that it would have, and the text of its artifacts.
         """
         state = self.state(target)
-        with store.locked(state.folder):
-            scratch = store.begin(state.folder, "spec")
+        # Outside the build folder, so that it works beside a running build and in a workspace that can't be written.
+        with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
+            scratch = os.path.join(folder, "spec")
+            os.mkdir(scratch)
+            started = time.time_ns()
+            inputs = state.inputs("spec", None)
+            request = replace(self._request(state, "spec", {}, scratch), log=os.path.join(folder, "log"))
             try:
-                inputs = state.inputs("spec", None)
-                outcome = self._execute(state, "spec", {}, scratch, quiet)
-                record = self._record(state, "spec", inputs, outcome, scratch, time.time_ns())
-                texts = {name: Path(scratch, name).read_text(encoding="utf-8") for name in outcome.artifacts}
-            finally:
-                store.discard(state.folder, "spec")
+                outcome = self._execute(request, quiet)
+            except StageError as error:
+                error.fix = f"run `doit spec:{target}`, which keeps its log"
+                raise
+            record = self._record(state, request, inputs, outcome, started)
+            texts = {name: Path(scratch, name).read_text(encoding="utf-8") for name in outcome.artifacts}
         return record, texts
 
     def stop(self) -> None:
         """End all workers at once."""
-        if self._executor is not None:
-            self._executor.stop()
+        self._executor.stop()
 
     def close(self) -> None:
         """End the workers and keep the digests that were learned."""
@@ -184,15 +196,17 @@ class Builder:
         started = time.time_ns()
         scratch = store.begin(state.folder, stage)
         try:
-            outcome = self._execute(state, stage, options, scratch, listener)
-            record = self._record(state, stage, inputs, outcome, scratch, started)
+            request = self._request(state, stage, options, scratch)
+            outcome = self._execute(request, listener)
+            self._check_unchanged(state, stage, inputs)
+            record = self._record(state, request, inputs, outcome, started)
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
             record, changed = store.publish(state.folder, record, scratch, values)
         except OSError as error:
             raise store.disk_error(error, f"{stage}:{state.target}") from error
         finally:
             store.discard(state.folder, stage)
-        state.reload()
+            state.reload()
         if old is not None and record.artifacts == old.artifacts and not changed:
             listener({"note": f"{stage}:{state.target} gave the same result as before"})
         return Built(state.target, stage, reasons, record, changed, outcome.notes)
@@ -204,27 +218,28 @@ class Builder:
         if state.sources_if_read is None and twin is not None and twin.sources_if_read is not None:
             state.use_sources(twin.sources_if_read)
 
-    def _execute(
-        self, state: TargetState, stage: str, options: Mapping[str, int], scratch: str, listener: Listener
-    ) -> Outcome:
+    def _execute(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage's body and check that it made what it promised."""
-        request = self._request(state, stage, options, scratch)
-        outcome = self._runner()(request, listener)
+        where = f"{request.stage}:{request.target}"
+        outcome = self._run(request, listener)
         if outcome.error is not None:
-            raise _placed(outcome.error, f"{stage}:{state.target}")
-        lacking = [name for name in makes(STAGES[stage], state.target) if name not in outcome.artifacts]
+            raise _placed(outcome.error, where)
+        lacking = [name for name in makes(STAGES[request.stage], request.target) if name not in outcome.artifacts]
         if lacking:
-            raise StageError(
-                "the stage did not make what it promises", where=f"{stage}:{state.target}", found=f"no {lacking[0]}"
-            )
+            raise StageError("the stage did not make what it promises", where=where, found=f"no {lacking[0]}")
         return outcome
 
-    def _runner(self) -> Callable[[Request, Listener], Outcome]:
-        if self._run is not None:
-            return self._run
-        if self._executor is None:
-            self._executor = Executor()
-        return self._executor.run
+    def _check_unchanged(self, state: TargetState, stage: str, inputs: Mapping[str, str | None]) -> None:
+        """Raise a StageError when an artifact that the stage has read is no longer what its fingerprint says."""
+        for needed in upstream(stage)[:-1]:
+            changed = [reason.subject for reason in state.damage(needed) if reason.subject in inputs]
+            if changed:
+                raise StageError(
+                    "an artifact was changed while this stage read it",
+                    where=f"{stage}:{state.target}",
+                    found=changed[0],
+                    fix="run the same command again, which makes it anew first",
+                )
 
     def _request(self, state: TargetState, stage: str, options: Mapping[str, int], scratch: str) -> Request:
         earlier = [record for needed in upstream(stage)[:-1] if (record := state.record(needed)) is not None]
@@ -245,7 +260,7 @@ class Builder:
             folder=state.folder.path,
             scratch=scratch,
             log=state.folder.log_path(stage),
-            ignored=(self.workspace.path(self.workspace.build_dir),),
+            ignored=(self.workspace.path(self.workspace.build_dir), scratch),
             toolchain=self.workspace.toolchain,
             artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
             options={name: options[name] for name in STAGES[stage].options if name in options},
@@ -257,10 +272,9 @@ class Builder:
     def _record(
         self,
         state: TargetState,
-        stage: str,
+        request: Request,
         inputs: Mapping[str, str | None],
         outcome: Outcome,
-        scratch: str,
         started: int,
     ) -> Record:
         """The record of a stage that has just run: the inputs as digested before, and what was noticed while it ran."""
@@ -279,13 +293,15 @@ class Builder:
         facts = dict(outcome.facts)
         if IMPORTS in inputs:
             facts["outside"] = sorted(state.sources.outside)
-        if STAGES[stage].sources:
+            if packages := state.packages(state.sources.texts):
+                facts["packages"] = packages
+        if STAGES[request.stage].sources:
             stamps |= state.sources.stamps
         return Record(
-            stage=stage,
-            target=state.target,
+            stage=request.stage,
+            target=request.target,
             inputs={**{name: digest for name, digest in inputs.items() if digest is not None}, **noticed},
-            artifacts={name: digest_of(os.path.join(scratch, name)) or "" for name in outcome.artifacts},
+            artifacts={name: digest_of(os.path.join(request.scratch, name)) or "" for name in outcome.artifacts},
             stamps=stamps,
             facts=facts,
             tools=outcome.tools,
@@ -320,7 +336,10 @@ class Builder:
 
 def parse(text: str, name: str) -> object:
     """The content of a slice or of `model.json`."""
-    return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+    if name.endswith(".json"):
+        return json.loads(text)
+    # A build with nothing to do reads no slices and does without YAML.
+    return importlib.import_module("yaml").safe_load(text)
 
 
 def _placed(error: MltkError, where: str) -> MltkError:
@@ -328,4 +347,3 @@ def _placed(error: MltkError, where: str) -> MltkError:
     if error.where is None:
         error.where = where
     return error
-

@@ -51,9 +51,6 @@ MODULES: dict[str, dict[str, Any]] = {
 class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Makes the modules of `MODULES` importable while a spec runs."""
 
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
-
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
@@ -67,7 +64,6 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 found=f"import {fullname}",
                 fix="mltkbuild provides " + ", ".join(sorted(MODULES)) + "; port the rest of the spec",
             )
-        self.loaded.append(fullname)
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def exec_module(self, module: ModuleType) -> None:

@@ -52,7 +52,7 @@ class MltkError(Exception):
 
 
 def _rebuild(kind: type[MltkError], what: str, fields: dict[str, str | None]) -> MltkError:
-    return kind(what, **fields)  # type: ignore[arg-type]  # the fields are those of __reduce__
+    return kind(what, **fields)
 
 
 class UsageError(MltkError):

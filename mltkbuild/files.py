@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 
@@ -35,20 +37,24 @@ def bytes_digest(data: bytes) -> str:
 
 
 def digest_of(path: str, kind: str = "bytes") -> str | None:
-    """Digest of a file or folder; None when there is none or it can't be read.
+    """Digest of a file or folder; None when there is none, it can't be read, or it is a pipe or a device.
 
     Args:
         path: The file; a folder counts by the names in it.
         kind: 'bytes', or 'code' for Python source without comments, docstrings and layout.
     """
     try:
-        if os.path.isdir(path):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
             return bytes_digest("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape"))
+        if not stat.S_ISREG(mode):
+            # Reading a pipe would wait for its writer, and take what is meant for its reader.
+            return None
         with open(path, "rb") as file:
             if kind == "bytes":
                 return hashlib.file_digest(file, "sha256").hexdigest()
             return source_digest(file.read())
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -56,7 +62,7 @@ def source_digest(data: bytes) -> str:
     """Digest of Python source by its meaning; by its bytes when it can't be parsed."""
     try:
         return code_digest(data.decode("utf-8"))
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "text:" + bytes_digest(data)
 
 
@@ -72,7 +78,9 @@ class DigestMemo:
         self._known: dict[str, tuple[Stamp, str]] | None = None
         self._dirty = False
 
-    def digest(self, path: str, recorded: Mapping[str, Stamp], key: str, digest: str, kind: str = "bytes") -> str | None:
+    def digest(
+        self, path: str, recorded: Mapping[str, Stamp], key: str, digest: str, kind: str = "bytes"
+    ) -> str | None:
         """The digest of a file as it is now.
 
         Args:
@@ -109,7 +117,7 @@ class DigestMemo:
                 with open(self._path, encoding="utf-8") as file:
                     for name, (stamp, digest) in json.load(file).items():
                         self._known[str(name)] = (tuple(stamp), str(digest))
-            except (OSError, ValueError, TypeError, AttributeError):
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError):
                 self._known = {}
         return self._known
 
@@ -121,8 +129,11 @@ class DigestMemo:
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(self._known, file, sort_keys=True)
+                # A copy: another thread of a build that is being interrupted may still be learning.
+                json.dump(dict(self._known), file, sort_keys=True)
             os.replace(temporary, self._path)
         except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
             return
         self._dirty = False

@@ -20,7 +20,7 @@ class Record:
         target: The model, with `-test` for its dry run.
         inputs: Digest (or plain value) of everything that the stage read, taken before it ran.
         artifacts: Digest of every file that it made, as published.
-        stamps: Size, times and inode of the files behind inputs and artifacts, so that a digest need not be taken again.
+        stamps: Size, times and inode of the files behind inputs and artifacts, which save taking a digest again.
         facts: Figures for people (accuracy, size) and what later judging needs, as JSON values.
         tools: Versions of what ran.
         seconds: How long the stage ran.
@@ -78,9 +78,11 @@ def reasons_to_run(
     reasons = []
     for name in sorted(record.inputs.keys() | inputs.keys()):
         old, new = record.inputs.get(name), inputs.get(name)
-        if old != new:
-            kind = "input new" if name not in record.inputs else "input gone" if new is None else "input changed"
-            reasons.append(Reason(kind, name, old, new))
+        if name not in record.inputs:
+            # Even one that is missing: the stage would read it, and its last run did not.
+            reasons.append(Reason("input new", name, old, new))
+        elif old != new:
+            reasons.append(Reason("input gone" if new is None else "input changed", name, old, new))
     for name in sorted(record.artifacts):
         old, new = record.artifacts[name], artifacts.get(name)
         if new is None:

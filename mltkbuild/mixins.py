@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mltkbuild.errors import SpecError
@@ -73,7 +73,9 @@ CHECKPOINT = {
 }
 CLASS_WEIGHTS = Rule(
     "'balanced', 'none', a dict of weights or a list of weights",
-    lambda value: value in ("balanced", "balance", "none") if isinstance(value, str) else isinstance(value, dict | list),
+    lambda value: (
+        value in ("balanced", "balance", "none") if isinstance(value, str) else isinstance(value, dict | list | tuple)
+    ),
 )
 FREQUENCY = Rule(
     "a positive integer or a list of epochs",
@@ -108,9 +110,7 @@ class TrainMixin(Mixin):
         "The learning rate as a function of the epoch",
         reads=("train",),
     )
-    reduce_lr_on_plateau = Property(
-        None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",)
-    )
+    reduce_lr_on_plateau = Property(None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",))
     early_stopping = Property(None, DICT.or_none(), "The arguments of Keras' EarlyStopping", reads=("train",))
     tensorboard = Property(None, DICT.or_none(), "The arguments of Keras' TensorBoard callback", reads=("train",))
     checkpoints_enabled = Property(True, BOOL, "Whether each epoch leaves a checkpoint", reads=("train",))
@@ -216,35 +216,32 @@ class DatasetMixin(Mixin):
         "An MltkDataset, a function of (subset, test), or a module or object that has load_dataset",
         reads=("data",),
     )
-    x = Property(None, ANY, "The samples, an array whose first axis counts them", reads=("data",))
-    y = Property(None, ANY, "The labels or target values, one a sample", reads=("data",))
+    x = Property(None, ANY, "The samples, an array whose first axis counts them", reads=("data",), loaded=True)
+    y = Property(None, ANY, "The labels or target values, one a sample", reads=("data",), loaded=True)
     validation_data = Property(
-        None, ANY, "The samples (and labels) that training is judged by, as (x, y)", reads=("data",)
+        None, ANY, "The samples (and labels) that training is judged by, as (x, y)", reads=("data",), loaded=True
     )
     validation_split = Property(
         0.0, FRACTION, "Which part of the training samples, from their end, is kept for validation", reads=("data",)
     )
     shuffle = Property(True, BOOL, "Whether each epoch sees the samples in an order of its own", reads=("train",))
-    class_weights = Property(
-        None, CLASS_WEIGHTS.or_none(), "How much each class weighs in the loss", reads=("train",)
-    )
+    class_weights = Property(None, CLASS_WEIGHTS.or_none(), "How much each class weighs in the loss", reads=("train",))
     class_counts = Property(
-        {"training": {}, "validation": {}, "evaluation": {}}, DICT, "How many samples each class has; filled on loading"
+        {"training": {}, "validation": {}, "evaluation": {}},
+        DICT,
+        "How many samples each class has; filled on loading",
+        loaded=True,
     )
-    sample_weight = Property(None, ANY, "How much each training sample weighs in the loss", reads=("data",))
+    sample_weight = Property(
+        None, ANY, "How much each training sample weighs in the loss", reads=("data",), loaded=True
+    )
     steps_per_epoch = Property(
         None, POSITIVE.or_none(), "How many batches make an epoch, for data without an end", reads=("train",)
     )
-    validation_steps = Property(
-        None, POSITIVE.or_none(), "How many batches one validation takes", reads=("train",)
-    )
-    validation_batch_size = Property(
-        None, POSITIVE.or_none(), "The batch size of the validation", reads=("train",)
-    )
+    validation_steps = Property(None, POSITIVE.or_none(), "How many batches one validation takes", reads=("train",))
+    validation_batch_size = Property(None, POSITIVE.or_none(), "The batch size of the validation", reads=("train",))
     validation_freq = Property(1, FREQUENCY, "After how many epochs the validation runs", reads=("train",))
-    loaded_subset = Property(
-        None, one_of("training", "validation", "evaluation", None), "Which subset was loaded last"
-    )
+    loaded_subset = Property(None, one_of("training", "validation", "evaluation", None), "Which subset was loaded last")
 
     def load_dataset(self: Any, subset: str, test: bool = False, **kwargs: Any) -> None:
         """Load one subset into `x`, `y` and `validation_data`.
@@ -277,25 +274,37 @@ def load_into(model: Any, subset: str, test: bool, **kwargs: Any) -> None:
     if dataset is None:
         return
     loader = getattr(dataset, "load_dataset", dataset)
-    if not callable(loader):
+    if isinstance(dataset, type) or not callable(loader):
+        is_class = isinstance(dataset, type)
         raise SpecError(
-            "dataset has no load_dataset and can't be called",
+            "dataset is a class, not an instance" if is_class else "dataset has no load_dataset and can't be called",
             where=model.place_of("dataset"),
-            found=type(dataset).__name__,
+            found=dataset.__name__ if is_class else f"a {type(dataset).__name__}",
             fix="set it to an MltkDataset, to a function of (subset, test), or to a module that has load_dataset",
         )
-    offered = {"subset": subset, "test": test, "mltk_model": model, **kwargs}
+    keep_loaded(model, call_loader(loader, subset, {"test": test, "mltk_model": model, **kwargs}))
+
+
+def call_loader(loader: Callable[..., Any], subset: str, offered: Mapping[str, Any]) -> Any:
+    """Call a loader with the arguments that it takes.
+
+    Args:
+        loader: A function of the subset, and of any of `offered`.
+        subset: 'training', 'validation' or 'evaluation'. A loader may name this first parameter as it likes.
+        offered: The other arguments by name.
+    """
     parameters = inspect.signature(loader).parameters
     takes_all = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
-    accepted = {name: value for name, value in offered.items() if takes_all or name in parameters}
-    # A loader written as f(subset) may name its parameters as it likes.
+    arguments = {name: value for name, value in offered.items() if takes_all or name in parameters}
     first = next(iter(parameters.values()), None)
-    if first is not None and first.name not in offered and first.default is first.empty:
-        accepted.pop("subset", None)
-        result = loader(subset, **accepted)
-    else:
-        result = loader(**accepted)
-    keep_loaded(model, result)
+    if first is None:
+        return loader()
+    by_position = first.kind not in (first.KEYWORD_ONLY, first.VAR_KEYWORD) and first.name not in offered
+    if by_position and (first.name == "subset" or "subset" not in parameters):
+        return loader(subset, **arguments)
+    if takes_all or "subset" in parameters:
+        arguments["subset"] = subset
+    return loader(**arguments)
 
 
 def keep_loaded(model: Any, result: object) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from mltkbuild import store
-from mltkbuild.errors import RecordError
+from mltkbuild.errors import RecordError, WorkspaceError
 from mltkbuild.files import digest_of
 from mltkbuild.stages import STAGES
 from mltkbuild.store import Folder
@@ -21,31 +21,54 @@ class Orphan:
     Args:
         target: Its name.
         paths: The files and folders that belong to it alone, relative to the workspace.
+        kept: Files among them that somebody had edited; they stay.
     """
 
     target: str
     paths: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 def find_orphans(workspace: Workspace, listing: Listing) -> list[Orphan]:
     """The targets that have records and no spec.
 
     An archive counts only while it is byte for byte the one that was built: an edited or foreign one is never ours.
+
+    Raises:
+        WorkspaceError: The models folder is not there, so that nothing can be said about its specs.
     """
+    models = workspace.path(workspace.models_dir)
+    if not os.path.isdir(models):
+        raise WorkspaceError(
+            "there is no models folder, so every model would count as gone",
+            where=models,
+            fix="make the folder, or set models_dir in pyproject.toml",
+        )
     orphans = []
     build = workspace.path(workspace.build_dir)
     for target in sorted(os.listdir(build)) if os.path.isdir(build) else ():
         name = target.removesuffix(TEST)
-        has_records = os.path.isdir(os.path.join(build, target, store.RECORDS))
-        if has_records and name not in listing.specs and name not in listing.problems:
-            paths = [f"{workspace.build_dir}/{target}", *_archives(workspace, os.path.join(build, target), target)]
-            orphans.append(Orphan(target, tuple(paths)))
+        folder = Folder(target, os.path.join(build, target), models)
+        if name not in listing.specs and name not in listing.problems and _has_records(folder):
+            paths = (f"{workspace.build_dir}/{target}", *_archives(workspace, folder))
+            orphans.append(Orphan(target, paths, tuple(_edited(workspace, folder))))
     return orphans
 
 
-def _archives(workspace: Workspace, path: str, target: str) -> list[str]:
+def _has_records(folder: Folder) -> bool:
+    return any(os.path.isfile(folder.record_path(stage)) for stage in STAGES)
+
+
+def _edited(workspace: Workspace, folder: Folder) -> Iterator[str]:
+    """What builds have set aside of somebody's edits."""
+    for parent, _, names in os.walk(folder.path):
+        for name in sorted(names):
+            if name.endswith(store.CHANGED_SUFFIX):
+                yield _shown(workspace, os.path.join(parent, name))
+
+
+def _archives(workspace: Workspace, folder: Folder) -> list[str]:
     """The archives of a target below the models folder that are what its record says."""
-    folder = Folder(target, path, workspace.path(workspace.models_dir))
     try:
         record = store.load_record(folder, STAGES["archive"].name)
     except RecordError:
@@ -57,15 +80,43 @@ def _archives(workspace: Workspace, path: str, target: str) -> list[str]:
         for name in names:
             archive = os.path.join(parent, name)
             if name in record.artifacts and digest_of(archive) == record.artifacts[name]:
-                found.append(os.path.relpath(archive, workspace.root).replace(os.sep, "/"))
+                found.append(_shown(workspace, archive))
     return found
 
 
+def _shown(workspace: Workspace, path: str) -> str:
+    return os.path.relpath(path, workspace.root).replace(os.sep, "/")
+
+
 def remove(workspace: Workspace, orphan: Orphan) -> None:
-    """Delete what is left of a target."""
-    for relative in orphan.paths:
-        path = workspace.path(relative)
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+    """Delete what is left of a target, but for the files that somebody had edited.
+
+    Raises:
+        StageError: The system refuses.
+    """
+    kept = {workspace.path(path) for path in orphan.kept}
+    try:
+        for relative in orphan.paths:
+            path = workspace.path(relative)
+            if os.path.isdir(path):
+                _remove_folder(path, kept)
+            else:
+                os.unlink(path)
+    except OSError as error:
+        raise store.disk_error(error, orphan.target) from error
+
+
+def _remove_folder(path: str, kept: Collection[str]) -> None:
+    """Delete a folder; with something to keep in it, all the rest of it."""
+    for parent, folders, names in os.walk(path, topdown=False):
+        for name in names:
+            if os.path.join(parent, name) not in kept:
+                os.unlink(os.path.join(parent, name))
+        for name in folders:
+            inner = os.path.join(parent, name)
+            if os.path.islink(inner):
+                os.unlink(inner)
+            elif not os.listdir(inner):
+                os.rmdir(inner)
+    if not kept and not os.path.islink(path):
+        os.rmdir(path)

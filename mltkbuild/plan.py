@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError
@@ -65,42 +65,46 @@ def plan(
         state = builder.state(target)
     except MltkError as error:
         return [Step(target, name, BLOCKED, error=error) for name in upstream(stage)]
-    records = {name: state.record(name) for name in STAGES}
-    steps: list[Step] = []
+    walk = _Walk(builder, state, inspect, options)
     for name in upstream(stage):
-        steps.append(_step(builder, state, name, records, steps, inspect, options))
-    return steps
+        walk.steps.append(walk.step(name))
+    return walk.steps
 
 
-def _step(  # noqa: PLR0913  # one walk's whole context
-    builder: Builder,
-    state: TargetState,
-    name: str,
-    records: Mapping[str, Record | None],
-    before: list[Step],
-    inspect: bool,
-    options: Mapping[str, int] | None,
-) -> Step:
-    record = records[name]
-    seconds = None if record is None else record.seconds
-    known = {"target": state.target, "stage": name, "seconds": seconds, "record": record}
-    blocking = next((step.error for step in before if step.error is not None), None)
-    if blocking is not None:
-        return Step(**known, state=BLOCKED, error=blocking)  # type: ignore[arg-type]  # the common fields, by name
-    texts: dict[str, str] = {}
-    try:
-        reasons = state.reasons(name, options)
-        if name == "spec" and reasons and inspect:
-            assumed, texts = builder.inspect(state.target)
-            state.assume(assumed)
-    except MltkError as error:
-        return Step(**known, state=BLOCKED, error=error)  # type: ignore[arg-type]  # as above
-    needs = STAGES[name].needs
-    open_ones = tuple(
-        step.stage for step in before if step.stage in needs and step.state != FRESH and not step.texts
-    )
-    result = RUNS if reasons else MAY_RUN if open_ones else FRESH
-    return Step(**known, state=result, reasons=reasons, after=open_ones, texts=texts)  # type: ignore[arg-type]  # as above
+class _Walk:
+    """A walk along the stages of one target; each is judged by what the ones before it came to."""
+
+    def __init__(self, builder: Builder, state: TargetState, inspect: bool, options: Mapping[str, int] | None) -> None:
+        self.steps: list[Step] = []
+        self._builder = builder
+        self._state = state
+        self._inspect = inspect
+        self._options = options
+        # An inspection replaces the record of the spec stage; a step shows the last run's.
+        self._records = {name: state.record(name) for name in STAGES}
+
+    def step(self, name: str) -> Step:
+        """What a build would do with the next stage."""
+        record = self._records[name]
+        bare = Step(self._state.target, name, BLOCKED, seconds=record.seconds if record else None, record=record)
+        blocking = next((step.error for step in self.steps if step.error is not None), None)
+        if blocking is not None:
+            return replace(bare, error=blocking)
+        texts: Mapping[str, str] = {}
+        try:
+            reasons = self._state.reasons(name, self._options)
+            if name == "spec" and reasons and self._inspect:
+                assumed, texts = self._builder.inspect(self._state.target)
+                self._state.assume(assumed)
+        except MltkError as error:
+            return replace(bare, error=error)
+        after = tuple(
+            step.stage
+            for step in self.steps
+            if step.stage in STAGES[name].needs and step.state != FRESH and not step.texts
+        )
+        result = RUNS if reasons else MAY_RUN if after else FRESH
+        return replace(bare, state=result, reasons=reasons, after=after, texts=texts)
 
 
 def total_seconds(steps: Iterable[Step], state: str = RUNS) -> tuple[float, int]:

@@ -9,9 +9,16 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from mltkbuild.protocol import Event
-from mltkbuild.report import duration
+from mltkbuild.report import cut, duration
+
+WIDEST = 160
+"""A line that goes to a file is cut here; on a terminal at its edge."""
+
+ROOM_FOR_BAR = 100
+"""A narrower terminal has no place for a bar beside the figures."""
 
 
 class Display(Protocol):
@@ -23,8 +30,8 @@ class Display(Protocol):
     def event(self, label: str, event: Event) -> None:
         """A stage reports progress."""
 
-    def end(self, label: str, text: str) -> None:
-        """A stage is done."""
+    def end(self, label: str, text: str | None) -> None:
+        """A stage is done; without a text nothing is to be said of it."""
 
     def note(self, text: str) -> None:
         """Something worth a line of its own."""
@@ -34,55 +41,64 @@ class Display(Protocol):
 
 
 class QuietDisplay:
-    """One line a stage, when it is done; for files, pipes and continuous integration."""
+    """One line a stage, when it is done; for files, pipes and continuous integration.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: Where the lines go.
+        width: The width of the first column.
+    """
+
+    def __init__(self, console: Console, width: int = 24) -> None:
         self._console = console
+        self._width = width
         self._started: dict[str, float] = {}
-        self._why: dict[str, str] = {}
 
     def begin(self, label: str, why: str) -> None:
-        """Remember when and why."""
+        """Remember when."""
         self._started[label] = time.monotonic()
-        self._why[label] = why
 
     def event(self, label: str, event: Event) -> None:
         """Only notes are worth a line."""
         if "note" in event:
             self.note(str(event["note"]))
 
-    def end(self, label: str, text: str) -> None:
+    def end(self, label: str, text: str | None) -> None:
         """Print the stage's line."""
         seconds = time.monotonic() - self._started.pop(label, time.monotonic())
-        self._print(f"{label:<28} {duration(seconds):>9}  {text or self._why.get(label, '')}")
+        if text is not None:
+            self.note(f"{label:<{self._width}}  {duration(seconds):>11}  {text}")
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._print(text)
+        limit = self._console.width if self._console.is_terminal else WIDEST
+        indent = text[: len(text) - len(text.lstrip())]
+        self._console.print(
+            indent + cut(text.strip(), limit - len(indent)), markup=False, highlight=False, soft_wrap=True
+        )
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveDisplay(QuietDisplay):
     """The lines of finished stages above, a moving line for each running one below."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
+    def __init__(self, console: Console, width: int = 24) -> None:
+        super().__init__(console, width)
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}
         self._first: dict[str, tuple[float, float]] = {}
+        bar = [BarColumn(bar_width=20)] if console.width >= ROOM_FOR_BAR else []
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            *bar,
+            TextColumn("{task.fields[text]}", markup=False, table_column=rest),
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            expand=True,
         )
 
     def begin(self, label: str, why: str) -> None:
@@ -90,7 +106,7 @@ class LiveDisplay(QuietDisplay):
         super().begin(label, why)
         with self._lock:
             self._progress.start()
-            self._tasks[label] = self._progress.add_task(f"{label:<24}", total=None, text=why)
+            self._tasks[label] = self._progress.add_task(f"{label:<{self._width - 2}}", total=None, text=why)
 
     def event(self, label: str, event: Event) -> None:
         """Move the stage's line on."""
@@ -105,7 +121,7 @@ class LiveDisplay(QuietDisplay):
                 fields["text"] = text  # type: ignore[assignment]  # rich takes any field
             self._progress.update(self._tasks[label], **fields)  # type: ignore[arg-type]
 
-    def end(self, label: str, text: str) -> None:
+    def end(self, label: str, text: str | None) -> None:
         """Take the moving line away and print the stage's line."""
         with self._lock:
             task = self._tasks.pop(label, None)
@@ -149,7 +165,12 @@ def _metric(event: Event) -> str:
     return ""
 
 
-def make_display() -> Display:
-    """The display that fits standard error: live on a terminal, quiet elsewhere."""
+def make_display(width: int = 24) -> Display:
+    """The display that fits standard error: live on a terminal, quiet elsewhere.
+
+    Args:
+        width: The width of the stages' names.
+    """
     console = Console(stderr=True)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else QuietDisplay(console)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return LiveDisplay(console, width) if live else QuietDisplay(console, width)

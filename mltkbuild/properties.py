@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,16 +19,31 @@ from mltkbuild.errors import SpecError
 _PACKAGE = __name__.split(".", 1)[0]
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Rule:
-    """What a property accepts: a text for people and a test."""
+    """What a property accepts.
+
+    Args:
+        text: For people.
+        accepts: The test.
+        plain: Makes an accepted value one of Python's own types: a NumPy integer an int.
+    """
 
     text: str
     accepts: Callable[[Any], bool]
+    plain: Callable[[Any], Any] = _same
 
     def or_none(self) -> Rule:
         """The same rule, with None allowed too."""
-        return Rule(f"{self.text} or None", lambda value: value is None or self.accepts(value))
+        return Rule(
+            f"{self.text} or None",
+            lambda value: value is None or self.accepts(value),
+            lambda value: None if value is None else self.plain(value),
+        )
 
 
 def is_int(value: object) -> bool:
@@ -48,9 +64,11 @@ STR = Rule("a string", lambda value: isinstance(value, str))
 DICT = Rule("a dict", lambda value: isinstance(value, Mapping))
 SEQUENCE = Rule("a list or tuple", lambda value: isinstance(value, list | tuple))
 CALLABLE = Rule("a function", callable)
-POSITIVE = Rule("a positive integer", lambda value: is_int(value) and value > 0)
-NOT_NEGATIVE = Rule("an integer from 0 on", lambda value: is_int(value) and value >= 0)
-COUNT_OR_ALL = Rule("a positive integer or -1", lambda value: is_int(value) and (value > 0 or value == -1))
+POSITIVE = Rule("a positive integer", lambda value: is_int(value) and value > 0, operator.index)
+NOT_NEGATIVE = Rule("an integer from 0 on", lambda value: is_int(value) and value >= 0, operator.index)
+COUNT_OR_ALL = Rule(
+    "a positive integer or -1", lambda value: is_int(value) and (value > 0 or value == -1), operator.index
+)
 FRACTION = Rule("a number from 0 up to, but not including, 1", lambda value: is_number(value) and 0 <= value < 1)
 LABELS = Rule(
     "a list of distinct strings",
@@ -60,10 +78,12 @@ LABELS = Rule(
         and all(isinstance(label, str) and label for label in value)
         and len(set(value)) == len(value)
     ),
+    lambda value: type(value)(str(label) for label in value),
 )
 SHAPE = Rule(
     "a tuple of positive integers",
     lambda value: isinstance(value, list | tuple) and bool(value) and all(POSITIVE.accepts(size) for size in value),
+    lambda value: tuple(operator.index(size) for size in value),
 )
 
 
@@ -84,9 +104,10 @@ class Property:
             it does shows in the Keras model.
         settings: For a dict with fixed keys: the rule of each key.
         required: Reading it unset is an error.
+        loaded: The data loader sets it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is one part of the declaration
         self,
         default: object,
         rule: Rule,
@@ -95,6 +116,7 @@ class Property:
         reads: tuple[str, ...] = (),
         settings: Mapping[str, Rule] | None = None,
         required: bool = False,
+        loaded: bool = False,
     ) -> None:
         self.default = default
         self.rule = rule
@@ -102,6 +124,7 @@ class Property:
         self.reads = reads
         self.settings = settings
         self.required = required
+        self.loaded = loaded
         self.name = ""
         self.owner = ""
 
@@ -129,22 +152,23 @@ class Property:
                 f"{self.name} must be {self.rule.text}",
                 where=place,
                 found=short(value),
-                fix=f"set {self.name} to {self.rule.text}; it is {self.doc[0].lower()}{self.doc[1:]}",
+                fix=f"set my_model.{self.name} to {self.rule.text} ({self.doc[0].lower()}{self.doc[1:]})",
             )
         if self.settings is not None and isinstance(value, Mapping):
             for key, item in value.items():
                 check_setting(self.name, self.settings, key, item, place)
 
     def wrap(self, value: object) -> object:
-        """Give a dict with fixed keys its guard."""
+        """Give a dict with fixed keys its guard, and any other value its plain form."""
         if self.settings is None or not isinstance(value, Mapping):
-            return value
+            return self.rule.plain(value)
         defaults = self.default if isinstance(self.default, Mapping) else {}
         return Settings(self.name, self.settings, {**copy.deepcopy(dict(defaults)), **value})
 
     def fresh_default(self) -> object:
         """The default for one model: never shared between two."""
-        return self.wrap(copy.deepcopy(self.default))
+        value = copy.deepcopy(self.default)
+        return value if self.required else self.wrap(value)
 
 
 class Settings(dict[str, Any]):
@@ -170,6 +194,18 @@ class Settings(dict[str, Any]):
         if key not in self:
             self[key] = default
         return self[key]
+
+    def _refuse(self, *args: object) -> Any:
+        """A setting can't be taken away."""
+        key = args[0] if args else next(iter(self), "")
+        raise SpecError(
+            f"a setting of {self._name} can't be removed",
+            where=place_of_caller(),
+            found=repr(key),
+            fix=f"set {self._name}[{key!r}] to the value that you want",
+        )
+
+    __delitem__ = pop = popitem = clear = _refuse
 
     def __ior__(self, other: Any) -> Settings:  # type: ignore[override,misc]  # dict's overloads, for one key type
         """Check each item, then set it."""
@@ -233,11 +269,12 @@ def short(value: object, limit: int = 120) -> str:
 
 
 def place_of_caller() -> str | None:
-    """The `path:line` of the nearest frame outside this package: the spec's own line."""
+    """The `path:line` of the nearest frame outside this package and Python's import machinery: the spec's own line."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if not (isinstance(module, str) and (module == _PACKAGE or module.startswith(_PACKAGE + "."))):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        module = str(frame.f_globals.get("__name__", ""))
+        filename = frame.f_code.co_filename
+        if not (f"{module}.".startswith((f"{_PACKAGE}.", "importlib.")) or filename.startswith("<frozen")):
+            return f"{filename}:{frame.f_lineno}"
         frame = frame.f_back
     return None

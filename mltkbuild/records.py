@@ -49,21 +49,23 @@ def decode(data: bytes, path: str) -> Record:
         if not all(isinstance(item, dict) for item in maps):
             raise TypeError("not a table")
         inputs, artifacts, stamps, facts, tools = maps
-        if not all(isinstance(value, str) for table in (inputs, artifacts) for value in table.values()):
+        if not all(isinstance(value, str) for table in (inputs, artifacts, tools) for value in table.values()):
             raise TypeError("not a digest")
+        if not all(isinstance(fields[name], str) for name in ("stage", "target", "finished", "host")):
+            raise TypeError("not a text")
         return Record(
             stage=fields["stage"],
             target=fields["target"],
             inputs=inputs,
             artifacts=artifacts,
-            stamps={name: tuple(stamp) for name, stamp in stamps.items()},  # type: ignore[misc]  # four integers
+            stamps={name: tuple(stamp) for name, stamp in stamps.items()},
             facts=facts,
             tools=tools,
             seconds=float(fields["seconds"]),
             finished=fields["finished"],
             host=fields["host"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise RecordError(
             "this file is no record",
             where=path,

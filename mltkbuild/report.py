@@ -13,9 +13,12 @@ _PLAIN = (TOOL, LIBRARY, OPTION)
 def reason_text(reason: Reason) -> str:
     """One reason in words."""
     if not reason.subject:
-        return {"forced": "asked for", "unfinished": "its publication was interrupted"}.get(reason.kind, reason.kind)
+        words = {"forced": "asked for", "unfinished": "its publication was interrupted"}
+        return words.get(reason.kind, reason.kind if reason.old is None else reason.old)
     if reason.kind == "bad record":
         return f"its record can't be read ({reason.old})"
+    if reason.kind == "unreadable":
+        return f"{reason.subject}: {reason.old}"
     if reason.kind == "artifact missing":
         return f"{reason.subject} is missing"
     if reason.kind == "artifact changed":
@@ -53,10 +56,21 @@ def reasons_text(reasons: Sequence[Reason], limit: int = 1) -> str:
     return first_of([reason_text(reason) for reason in reasons], limit)
 
 
-def first_of(texts: Sequence[str], limit: int = 1) -> str:
+def first_of(texts: Sequence[str], limit: int = 1, between: str = "; ") -> str:
     """The first texts, and how many more there are."""
     more = len(texts) - limit
-    return "; ".join(texts[:limit]) + (f" (and {more} more)" if more > 0 else "")
+    return between.join(texts[:limit]) + (f" (and {more} more)" if more > 0 else "")
+
+
+def either(names: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return " or ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
+
+
+def cut(text: str, limit: int = 72) -> str:
+    """A text in one line, its end cut when it is long."""
+    text = " ".join(text.splitlines())
+    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
 
 
 def duration(seconds: float) -> str:
@@ -89,4 +103,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns of text, as wide as their widest cell, two spaces apart."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import FrameType
 
@@ -36,11 +37,15 @@ class Session:
         self.builder = builder or Builder(self.workspace)
         self.ran = 0
         self.fresh = 0
-        self.failed = 0
+        self.ignored = 0
+        self.left_out = 0
+        self.failures: list[str] = []
+        self.worst = 0
+        self._running: list[str] = []
         self._display: object | None = None
         self._lock = threading.Lock()
         self._guarded = False
-        self._interrupted = False
+        self._interrupted: tuple[str, ...] | None = None
         self._started = time.monotonic()
 
     def reasons(self, target: str, stage: str, options: Mapping[str, int]) -> tuple[Reason, ...]:
@@ -48,7 +53,7 @@ class Session:
         try:
             reasons = self.builder.reasons(target, stage, options)
         except MltkError as error:
-            return (Reason("bad record", error.where or "", error.what),)
+            reasons = (Reason("unreadable", error.where or "", error.what),)
         if reasons:
             self.guard()
         return reasons
@@ -58,48 +63,67 @@ class Session:
 
         Raises:
             MltkError: It failed; nothing was published.
+            SystemExit: The build was interrupted.
         """
         label = f"{stage}:{target}"
         display = self.display
-        listener = partial(display.event, label)
-        why = self._why(target, stage, options)
+        why = self.why(target, stage, options)
+        self._running.append(label)
         display.begin(label, why)
-        text = "failed"
+        said: list[str] = []
+        text: str | None = f"failed  ({why})"
         try:
-            built = self.builder.build(target, stage, options, listener, force=force)
-            text = _result_text(built, why)
-        except MltkError:
-            with self._lock:
-                self.failed += 1
+            built = self.builder.build(target, stage, options, partial(self._hear, label, said), force=force)
+            text = _result_text(built, why, said)
+        except MltkError as error:
+            if self._interrupted is not None:
+                # The workers were ended, so whatever they were at has failed; that is no error to report.
+                text = None
+                raise SystemExit(INTERRUPTED) from None
+            self.worst = max(self.worst, error.exit_code)
             raise
         except SystemExit:
-            text = "interrupted"
+            text = None
             raise
         finally:
+            self._running.remove(label)
             display.end(label, text)
         with self._lock:
             self.ran += bool(built.reasons)
+            self.fresh += not built.reasons
         for name in built.changed:
             display.note(f"  {name} had been changed by somebody; that file is kept as {name}.changed")
         for note in built.notes:
             display.note(f"  {note}")
         return built
 
-    def _why(self, target: str, stage: str, options: Mapping[str, int]) -> str:
+    def _hear(self, label: str, said: list[str], event: Event) -> None:
+        """Show what a stage reports; a note about the stage itself waits for the stage's own line."""
+        note = str(event.get("note", ""))
+        if note.startswith(label + " "):
+            said.append(note.removeprefix(label + " "))
+        else:
+            self.display.event(label, event)
+
+    def why(self, target: str, stage: str, options: Mapping[str, int], limit: int = 1) -> str:
         """Why a stage runs, in values where the spec's slices tell them: `layer conv2d: filters 16 -> 8`."""
         reasons = self.reasons(target, stage, options)
         told = changes(self.builder, target, stage, reasons)
-        named = [reason_text(reason) for reason in reasons if not reason.subject.startswith("spec/")]
-        lines = told + (named if told else [reason_text(reason) for reason in reasons])
-        return first_of(lines)
+        named = [reason_text(reason) for reason in reasons if not (told and reason.subject.startswith("spec/"))]
+        return first_of(told + named, limit) or "asked for"
 
     @property
     def display(self) -> Display:
         """Where progress goes; rich is loaded when the first stage runs, and not by a build with nothing to do."""
         with self._lock:
             if self._display is None:
-                self._display = importlib.import_module("mltkbuild.progress").make_display()
+                self._display = importlib.import_module("mltkbuild.progress").make_display(self._label_width())
             return self._display  # type: ignore[return-value]  # the module's own protocol, known when it is loaded
+
+    def _label_width(self) -> int:
+        """Room for the names of all stages, within reason."""
+        longest = max(map(len, self.builder.listing.specs), default=0)
+        return min(max(24, longest + len("quantize:")), 44)
 
     def guard(self) -> None:
         """From now on Ctrl+C and SIGTERM end the workers at once and this process with code 130."""
@@ -111,8 +135,9 @@ class Session:
             signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._interrupted = True
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_IGN)
+        self._interrupted = tuple(self._running)
         self.builder.stop()
         raise SystemExit(INTERRUPTED)
 
@@ -124,14 +149,35 @@ class Session:
 
     def summary(self) -> str:
         """One line about the whole run."""
-        if self._interrupted:
-            return f"interrupted: {plural(self.ran, 'finished stage')} kept, the others are as they were"
-        if self.failed:
-            return f"failed: {plural(self.failed, 'stage')}; {self.ran} ran, {self.fresh} up to date"
+        counts = [f"{plural(self.ran, 'stage')} ran", f"{self.fresh} up to date"]
+        if self.ignored:
+            counts.append(f"{self.ignored} ignored")
+        if self._interrupted is not None:
+            during = f" during {first_of(self._interrupted, 4)}" if self._interrupted else ""
+            return f"interrupted{during}: {plural(self.ran, 'finished stage')} kept; run the same command to go on"
+        if self.failures:
+            if self.left_out:
+                counts.append(f"{self.left_out} left out")
+            return f"failed: {first_of(self.failures, 4, ', ')}; {', '.join(counts)}"
         if not self.ran:
-            return f"up to date: {plural(self.fresh, 'stage')}"
-        took = duration(time.monotonic() - self._started)
-        return f"done: {plural(self.ran, 'stage')} ran, {self.fresh} up to date, {took}"
+            return "up to date: " + ", ".join([plural(self.fresh, "stage"), *counts[2:]])
+        return f"done: {', '.join(counts)}, {duration(time.monotonic() - self._started)}"
+
+
+_sessions: dict[str, Session] = {}
+
+
+def current() -> Session:
+    """The session of the workspace around the working directory; one a process."""
+    folder = os.getcwd()
+    if folder not in _sessions:
+        _sessions[folder] = Session()
+    return _sessions[folder]
+
+
+def use(session: Session) -> None:
+    """Make a session the current one of its workspace: for a front with an engine of its own, and for tests."""
+    _sessions[session.workspace.root] = session
 
 
 class Display:
@@ -143,8 +189,8 @@ class Display:
     def event(self, label: str, event: Event) -> None:
         """A stage reports progress."""
 
-    def end(self, label: str, text: str) -> None:
-        """A stage is done."""
+    def end(self, label: str, text: str | None) -> None:
+        """A stage is done; without a text nothing is to be said of it."""
 
     def note(self, text: str) -> None:
         """Something worth a line of its own."""
@@ -153,10 +199,12 @@ class Display:
         """The build is over."""
 
 
-def _result_text(built: Built, why: str) -> str:
-    """What a stage made, in a few words, behind why it ran."""
-    why = why if built.reasons else "another build had done it"
-    made = _figures(built.record.facts) if built.record is not None else ""
+def _result_text(built: Built, why: str, said: Sequence[str]) -> str:
+    """What a stage made, in a few words, and why it ran."""
+    if not built.reasons:
+        return "another build had done it"
+    figures = _figures(built.record.facts) if built.record is not None else ""
+    made = ", ".join([*([figures] if figures else []), *said])
     return f"{made}  ({why})" if made else why
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mltkbuild import store
@@ -15,9 +16,10 @@ from mltkbuild.freshness import Reason, Record, Stamp, reasons_to_run
 from mltkbuild.stages import STAGES, Stage, reads
 from mltkbuild.store import Folder
 from mltkbuild.toolchain import reduced_version, version
-from mltkbuild.workspace import Spec, Workspace, import_folders, module_file, workspace_modules
+from mltkbuild.workspace import Spec, Workspace, import_folders, module_file
 
-CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION = "code ", "text ", "file ", "property ", "tool ", "library ", "option "
+CODE, TEXT, FILE = "code ", "text ", "file "
+PROPERTY, TOOL, LIBRARY, OPTION = "property ", "tool ", "library ", "option "
 IMPORTS = "imports"
 REVISION = "stage revision"
 NOT_IMPORTED = frozenset({"mltkbuild", "dodo"})
@@ -52,6 +54,8 @@ class TargetState:
         spec: The model's spec.
         target: `NAME` or `NAME-test`.
         memo: The digests of touched files.
+
+    A front may judge one stage while another thread runs one: what they share is read once into a local name.
     """
 
     def __init__(self, workspace: Workspace, spec: Spec, target: str, memo: DigestMemo) -> None:
@@ -65,12 +69,14 @@ class TargetState:
         self._records: dict[str, Record | RecordError | None] = {}
         self._sources: Sources | None = None
         self._pending: frozenset[str] | None = None
+        self._reading = threading.Lock()
+        self.turn = threading.Lock()
 
     # -- records -----------------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
         """Forget the records read so far: another build may have written new ones."""
-        self._records.clear()
+        self._records = {}
         self._pending = None
 
     def record(self, stage: str) -> Record | None:
@@ -80,12 +86,13 @@ class TargetState:
 
     def record_or_error(self, stage: str) -> Record | RecordError | None:
         """A stage's record, or why it can't be read."""
-        if stage not in self._records:
+        records = self._records
+        if stage not in records:
             try:
-                self._records[stage] = store.load_record(self.folder, stage)
+                records[stage] = store.load_record(self.folder, stage)
             except RecordError as error:
-                self._records[stage] = error
-        return self._records[stage]
+                records[stage] = error
+        return records[stage]
 
     def assume(self, record: Record) -> None:
         """Judge as if a stage had this record: for plans."""
@@ -101,12 +108,15 @@ class TargetState:
             SpecError: The spec can't be read, or isn't UTF-8.
         """
         if self._sources is None:
-            self._sources = read_sources(self.workspace, self.spec)
+            with self._reading:
+                if self._sources is None:
+                    self._sources = read_sources(self.workspace, self.spec)
         return self._sources
 
     def use_sources(self, sources: Sources) -> None:
-        """Take the sources that another target of the same spec has read."""
-        self._sources = sources
+        """Take the sources that another target of the same spec has read, unless there are some already."""
+        with self._reading:
+            self._sources = self._sources or sources
 
     @property
     def sources_if_read(self) -> Sources | None:
@@ -127,18 +137,24 @@ class TargetState:
         return reasons_to_run(found, self.inputs(stage_name, found, options), self.artifacts(found))
 
     def _is_pending(self, stage_name: str) -> bool:
-        if self._pending is None:
+        pending = self._pending
+        if pending is None:
             try:
                 names = os.listdir(os.path.join(self.folder.path, store.RECORDS))
             except OSError:
                 names = []
-            self._pending = frozenset(name for name in names if name.endswith(store.PENDING))
-        return bool(self._pending) and stage_name + store.PENDING in self._pending
+            pending = self._pending = frozenset(name for name in names if name.endswith(store.PENDING))
+        return bool(pending) and stage_name + store.PENDING in pending
+
+    def damage(self, stage_name: str) -> tuple[Reason, ...]:
+        """Why a stage must run again although its inputs stand: its artifacts are not what its record says."""
+        record = self.record(stage_name)
+        return reasons_to_run(record, record.inputs if record else {}, self.artifacts(record) if record else {})
 
     def inputs(
         self, stage_name: str, record: Record | None, options: Mapping[str, int] | None = None
     ) -> dict[str, str | None]:
-        """Digests of everything that a stage would read now: what the stage table says, and what its last run noticed."""
+        """Digests of all that a stage would read now: what the stage table says, and what its last run noticed."""
         stage = STAGES[stage_name]
         found: dict[str, str | None] = {REVISION: str(stage.revision)}
         for tool in stage.tools:
@@ -173,7 +189,7 @@ class TargetState:
 
     def _add_code(self, found: dict[str, str | None], record: Record | None) -> None:
         """The spec's code by meaning: from the record while no file has changed, else read anew."""
-        if self._sources is None and record is not None:
+        if self._sources is None and record is not None and self._finds_the_same(record):
             recorded = {name: digest for name, digest in record.inputs.items() if name.startswith(CODE)}
             current = {
                 name: self._memo.digest(self.workspace.path(name[5:]), record.stamps, name[5:], digest, "code")
@@ -238,20 +254,52 @@ class TargetState:
 
     def shadowed(self, outside: object) -> str:
         """The modules that the spec takes from elsewhere although the workspace now has files of these names."""
-        names = outside if isinstance(outside, list | frozenset) else ()
-        present = _modules(self.workspace, import_folders(self.workspace, self.spec.path), self.spec.path)
-        return ", ".join(sorted(present.intersection(names) - NOT_IMPORTED))
+        if not isinstance(outside, list | frozenset):
+            return ""
+        folders = import_folders(self.workspace, self.spec.path)
+        listed = [_names_in(self.workspace.path(folder)) for folder in folders]
+        here = {name for name in outside if any(name in names or name + ".py" in names for names in listed)}
+        return ", ".join(sorted(here - NOT_IMPORTED))
+
+    def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:
+        """What lies in the packages that some modules belong to: a file added there may be what is imported next."""
+        parents = {os.path.dirname(path) for path in paths}.difference(import_folders(self.workspace, self.spec.path))
+        return {parent: sorted(filter(_importable, _names_in(self.workspace.path(parent)))) for parent in parents}
+
+    def _finds_the_same(self, record: Record) -> bool:
+        """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
+        paths = [name[5:] for name in record.inputs if name.startswith(CODE)]
+        if self.spec.path not in paths or self.packages(paths) != record.facts.get("packages", {}):
+            return False
+        folders = import_folders(self.workspace, self.spec.path)
+        listed = [_names_in(self.workspace.path(folder)) for folder in folders]
+        for path in paths:
+            for number, folder in enumerate(folders):
+                if path == self.spec.path or not path.startswith(folder + "/" if folder else ""):
+                    continue
+                top, below, _ = path[len(folder) + 1 if folder else 0 :].removesuffix(".py").partition("/")
+                if below and top + ".py" in listed[number]:
+                    return False
+                if any(top in names or top + ".py" in names for names in listed[:number]):
+                    return False
+        return True
 
 
-_module_names: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}
+def _importable(name: str) -> bool:
+    return name.endswith(".py") or ("." not in name and name != "__pycache__")
 
 
-def _modules(workspace: Workspace, folders: tuple[str, ...], spec_path: str) -> frozenset[str]:
-    """The importable names of some folders, listed once a process."""
-    key = (workspace.root, folders)
-    if key not in _module_names:
-        _module_names[key] = workspace_modules(workspace, spec_path)
-    return _module_names[key]
+_module_names: dict[str, frozenset[str]] = {}
+
+
+def _names_in(folder: str) -> frozenset[str]:
+    """The names in a folder, listed once a process."""
+    if folder not in _module_names:
+        try:
+            _module_names[folder] = frozenset(os.listdir(folder))
+        except OSError:
+            _module_names[folder] = frozenset()
+    return _module_names[folder]
 
 
 def read_sources(workspace: Workspace, spec: Spec) -> Sources:

@@ -5,10 +5,10 @@ A stage works in a scratch folder. Publishing then goes through four steps, each
 1. every file in scratch is flushed to the disk;
 2. the new record is written as `STAGE.pending`;
 3. each file is renamed to its final name, and artifacts that the new record doesn't have are removed;
-4. `STAGE.pending` is renamed to `STAGE.json`.
+4. the record is written as `STAGE.json`, with the stamps of the final files, and `STAGE.pending` is removed.
 
-After a kill at any point, `recover` finishes from step 3 when a pending record is there, and else drops the scratch
-folder. No file ever has its final name before it is complete.
+After a kill or a disk error at any point, `recover` finishes from step 3 when a pending record is there, and else drops
+the scratch folder. No file ever has its final name before it is complete.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from filelock import FileLock, Timeout
 
 from mltkbuild.errors import RecordError, StageError
-from mltkbuild.files import digest_of, settled, stamp_of
+from mltkbuild.files import digest_of, stamp_of
 from mltkbuild.freshness import Record, Stamp
 from mltkbuild.records import decode, encode
 
@@ -31,6 +32,11 @@ RECORDS, SCRATCH, LOGS, LOCK = ".records", ".scratch", ".logs", ".lock"
 ARCHIVE_SUFFIX = ".mltk.zip"
 CHANGED_SUFFIX = ".changed"
 PENDING, DONE, VALUES = ".pending", ".json", ".values.json"
+TEMPORARY = ".tmp"
+UNTOUCHED = "the old artifacts are untouched"
+KEPT = "the new artifacts are kept, and published then"
+TICK_NS = 10_000_000
+"""How coarse the clock of a file system can be."""
 
 
 @dataclass(frozen=True)
@@ -105,27 +111,38 @@ def locked(folder: Folder, on_wait: Callable[[], None] = lambda: None) -> Iterat
     Args:
         folder: The target's folder.
         on_wait: Called once when another build holds the lock.
+
+    Raises:
+        StageError: The folder can't be written.
     """
-    _make_folder(folder.path)
     lock = FileLock(os.path.join(folder.path, LOCK), thread_local=False)
     try:
         try:
+            os.makedirs(folder.path, exist_ok=True)
             lock.acquire(timeout=0.05)
         except Timeout:
             on_wait()
             lock.acquire()
+        except OSError as error:
+            raise disk_error(error, folder.target) from error
         yield
     finally:
         lock.release(force=True)
 
 
 def begin(folder: Folder, stage: str) -> str:
-    """Make an empty scratch folder for a stage and return its path; call it with the lock held."""
-    recover(folder)
+    """Make an empty scratch folder for a stage and return its path; call it with the lock held, after `recover`.
+
+    Raises:
+        StageError: The disk is full or read-only.
+    """
     scratch = folder.scratch_path(stage)
-    shutil.rmtree(scratch, ignore_errors=True)
-    _make_folder(scratch)
-    _make_folder(os.path.join(folder.path, LOGS))
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.makedirs(scratch)
+        os.makedirs(os.path.join(folder.path, LOGS), exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, f"{stage}:{folder.target}") from error
     return scratch
 
 
@@ -151,7 +168,8 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
         The record as written, and the names of artifacts that somebody had changed, each kept as `NAME.changed`.
 
     Raises:
-        StageError: The disk is full or read-only; nothing was published, the old artifacts stand.
+        StageError: The disk is full or read-only. Either nothing was published and the old artifacts stand, or
+            `recover` will finish what was begun.
     """
     try:
         for name in sorted(record.artifacts):
@@ -166,7 +184,7 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
     try:
         return _finish(folder, record, scratch)
     except OSError as error:
-        raise disk_error(error, f"{record.stage}:{record.target}") from error
+        raise disk_error(error, f"{record.stage}:{record.target}", KEPT) from error
 
 
 def recover(folder: Folder) -> tuple[str, ...]:
@@ -174,67 +192,102 @@ def recover(folder: Folder) -> tuple[str, ...]:
 
     Returns:
         The stages whose publication was finished.
+
+    Raises:
+        StageError: The disk is full or read-only; what waits for its final name still does.
     """
     finished = []
-    for entry in _names(os.path.join(folder.path, RECORDS)):
+    records = os.path.join(folder.path, RECORDS)
+    for entry in _names(records):
         if entry.endswith(PENDING):
             stage = entry.removesuffix(PENDING)
-            if _recover_stage(folder, stage):
-                finished.append(stage)
+            try:
+                if _recover_stage(folder, stage):
+                    finished.append(stage)
+            except OSError as error:
+                raise disk_error(error, f"{stage}:{folder.target}", KEPT) from error
+        elif entry.endswith(TEMPORARY):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(records, entry))
     shutil.rmtree(os.path.join(folder.path, SCRATCH), ignore_errors=True)
     return tuple(finished)
 
 
 def _recover_stage(folder: Folder, stage: str) -> bool:
-    """Finish one publication; a pending record that is torn or whose files are gone is dropped."""
+    """Finish one publication; a pending record that is torn or foreign, or whose files are gone, is dropped."""
     path = folder.record_path(stage, PENDING)
     try:
         with open(path, "rb") as file:
             pending = decode(file.read(), path)
     except (OSError, RecordError):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        os.unlink(path)
+        return False
+    if (pending.stage, pending.target) != (stage, folder.target):
+        os.unlink(path)
         return False
     facts = dict(pending.facts)
     scratch = os.path.join(folder.path, SCRATCH, os.path.basename(str(facts.pop("scratch", "gone"))))
     record = replace(pending, facts=facts)
     for name, digest in record.artifacts.items():
-        if digest not in (digest_of(os.path.join(scratch, name)), digest_of(folder.artifact(name))):
-            os.unlink(path)
+        source = os.path.join(scratch, name)
+        if digest_of(source) == digest:
+            continue
+        if digest_of(folder.artifact(name)) != digest:
+            _drop_pending(folder, record)
             return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(source)
     _finish(folder, record, scratch)
     return True
+
+
+def _drop_pending(folder: Folder, record: Record) -> None:
+    """Give up a publication whose files are gone, with the copies it was making on another file system."""
+    for name in record.artifacts:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.artifact(name) + TEMPORARY)
+    os.unlink(folder.record_path(record.stage, PENDING))
 
 
 def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple[str, ...]]:
     """Steps 3 and 4 of publishing; safe to do again."""
     old = _old_artifacts(folder, record.stage)
     changed = []
-    stamps: dict[str, Stamp] = dict(record.stamps)
     for name, digest in sorted(record.artifacts.items()):
         source, final = os.path.join(scratch, name), folder.artifact(name)
         if os.path.exists(source):
             if _keep_changed(final, old.get(name), digest):
                 changed.append(name)
             _move(source, final)
-        stamp = stamp_of(final)
-        if stamp is not None:
-            stamps[name] = stamp
     for name in sorted(old.keys() - record.artifacts.keys()):
+        if _keep_changed(folder.artifact(name), old[name], ""):
+            changed.append(name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder.artifact(name))
     if os.path.exists(os.path.join(scratch, VALUES)):
         os.replace(os.path.join(scratch, VALUES), folder.record_path(record.stage, VALUES))
     for parent in {os.path.dirname(folder.artifact(name)) for name in record.artifacts}:
         _flush_folder(parent)
-    done = replace(record, stamps=stamps)
+    done = replace(record, stamps={**record.stamps, **_final_stamps(folder, record)})
     _write(folder.record_path(record.stage), encode(done))
-    os.unlink(folder.record_path(record.stage, PENDING))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder.record_path(record.stage, PENDING))
     _flush_folder(os.path.join(folder.path, RECORDS))
     shutil.rmtree(scratch, ignore_errors=True)
     with contextlib.suppress(OSError):
         os.rmdir(os.path.join(folder.path, SCRATCH))
     return done, tuple(changed)
+
+
+def _final_stamps(folder: Folder, record: Record) -> dict[str, Stamp]:
+    """The stamps of published files, taken when any later change will move them."""
+    found = {name: stamp_of(folder.artifact(name)) for name in record.artifacts}
+    newest = max((stamp[1] for stamp in found.values() if stamp is not None), default=0)
+    since = time.time_ns() - newest
+    if 0 <= since < TICK_NS:
+        # An edit in the same tick of the file system's clock would leave the times as they are.
+        time.sleep((TICK_NS - since) / 1e9)
+    return {name: stamp for name, stamp in found.items() if stamp is not None}
 
 
 def _old_artifacts(folder: Folder, stage: str) -> Mapping[str, str]:
@@ -246,9 +299,14 @@ def _old_artifacts(folder: Folder, stage: str) -> Mapping[str, str]:
 
 
 def _keep_changed(final: str, recorded: str | None, coming: str) -> bool:
-    """Set a file aside that is neither what the record says nor what is coming: somebody edited it."""
+    """Set a file aside that is neither what the record says nor what is coming: somebody edited it.
+
+    Below `build/` a file without a record is what an older build left. Beside the spec it may be anybody's archive.
+    """
     found = digest_of(final)
-    if found is None or recorded is None or found in (recorded, coming):
+    if found is None or found in (recorded, coming):
+        return False
+    if recorded is None and not final.endswith(ARCHIVE_SUFFIX):
         return False
     os.replace(final, final + CHANGED_SUFFIX)
     return True
@@ -256,16 +314,21 @@ def _keep_changed(final: str, recorded: str | None, coming: str) -> bool:
 
 def _move(source: str, final: str) -> None:
     """Rename into place; across file systems by a complete copy beside the final name."""
-    _make_folder(os.path.dirname(final))
+    os.makedirs(os.path.dirname(final), exist_ok=True)
     try:
         os.replace(source, final)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        temporary = f"{final}.{os.getpid()}.tmp"
-        shutil.copyfile(source, temporary)
-        _flush(temporary)
-        os.replace(temporary, final)
+        temporary = final + TEMPORARY
+        try:
+            shutil.copyfile(source, temporary)
+            _flush(temporary)
+            os.replace(temporary, final)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 def forget(folder: Folder, stage: str) -> bool:
@@ -291,18 +354,31 @@ def clean(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
         os.unlink(folder.artifact(name))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(folder.log_path(stage))
-    for parent in sorted({os.path.dirname(folder.artifact(name)) for name in names} | {os.path.dirname(folder.log_path(stage))}):
-        if parent.startswith(folder.path + os.sep):
-            with contextlib.suppress(OSError):
-                os.rmdir(parent)
+    for path in (*map(folder.artifact, names), folder.log_path(stage)):
+        _drop_empty_parents(folder, path)
     return names
 
 
-def disk_error(error: OSError, where: str) -> StageError:
-    """What a full, read-only or missing disk means for a stage."""
+def _drop_empty_parents(folder: Folder, path: str) -> None:
+    """Remove the folders above a path that are empty, below the target's own."""
+    parent = os.path.dirname(path)
+    with contextlib.suppress(OSError):
+        while parent.startswith(folder.path + os.sep):
+            os.rmdir(parent)
+            parent = os.path.dirname(parent)
+
+
+def disk_error(error: OSError, where: str, then: str = UNTOUCHED) -> StageError:
+    """What a full, read-only or missing disk means for a stage.
+
+    Args:
+        error: What the system said.
+        where: The stage and target.
+        then: What has become of the artifacts.
+    """
     fixes = {
-        errno.ENOSPC: "free some space and run the same command again; the old artifacts are untouched",
-        errno.EDQUOT: "free some of your quota and run the same command again; the old artifacts are untouched",
+        errno.ENOSPC: f"free some space and run the same command again; {then}",
+        errno.EDQUOT: f"free some of your quota and run the same command again; {then}",
         errno.EROFS: "the file system is read-only: make it writable, or set build_dir in pyproject.toml",
         errno.EACCES: "give yourself permission to write there",
     }
@@ -314,17 +390,10 @@ def disk_error(error: OSError, where: str) -> StageError:
     )
 
 
-def _make_folder(path: str) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, path) from error
-
-
 def _write(path: str, data: bytes) -> None:
     """Write a file so that it is there as a whole or not at all, even after a power cut."""
-    _make_folder(os.path.dirname(path))
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = path + TEMPORARY
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
         with open(temporary, "wb") as file:
             file.write(data)

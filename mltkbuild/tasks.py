@@ -7,34 +7,35 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TextIO
 
-from doit.exceptions import BaseFail, TaskError, TaskFailed, UnmetDependency
+from doit.cmd_base import ModuleTaskLoader
+from doit.cmdparse import CmdParseError
+from doit.doit_cmd import DoitMain
+from doit.exceptions import BaseFail, InvalidDodoFile, TaskError, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
 from mltkbuild import store
 from mltkbuild.errors import MltkError
-from mltkbuild.report import reasons_text
-from mltkbuild.session import Session, fail
+from mltkbuild.session import Session, current, fail
 from mltkbuild.stages import STAGES, Stage, makes
 from mltkbuild.workspace import TEST
+
+
+def positive(text: str) -> int:
+    """A positive integer of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise CmdParseError(f"epochs must be a positive integer.\n  found: {text}\n  fix:   such as --epochs 5")
+    return int(text)
+
 
 _EPOCHS = {
     "name": "epochs",
     "long": "epochs",
     "short": "e",
-    "type": int,
+    "type": positive,
     "default": 0,
     "help": "train this many epochs instead of the spec's",
 }
-_sessions: dict[str, Session] = {}
-
-
-def session() -> Session:
-    """The session of the workspace around the working directory; one a process."""
-    folder = os.getcwd()
-    if folder not in _sessions:
-        _sessions[folder] = Session()
-    return _sessions[folder]
 
 
 class Judge:
@@ -52,15 +53,14 @@ class Judge:
     def __call__(self) -> bool:
         """Whether the stage is up to date."""
         task = self._task
-        if self._session.reasons(task.target, task.stage, task.chosen()):
-            return False
-        self._session.fresh += 1
-        return True
+        # doit runs a task that is up to date only when it is told to run everything.
+        task.fresh = not self._session.reasons(task.target, task.stage, task.chosen())
+        return task.fresh
 
     def __repr__(self) -> str:
         """The reasons in words."""
         task = self._task
-        return reasons_text(self._session.reasons(task.target, task.stage, task.chosen()), 5) or "up to date"
+        return self._session.why(task.target, task.stage, task.chosen(), 5)
 
 
 class StageTask(Task):  # type: ignore[misc]  # doit has no types
@@ -69,6 +69,7 @@ class StageTask(Task):  # type: ignore[misc]  # doit has no types
     stage: str
     target: str
     session: Session
+    fresh: bool
 
     @classmethod
     def template(cls, stage: Stage) -> StageTask:
@@ -83,7 +84,7 @@ class StageTask(Task):  # type: ignore[misc]  # doit has no types
         task.__dict__.update(self.__dict__)
         task.name = f"{stage.name}:{target}"
         task.subtask_of = stage.name
-        task.stage, task.target, task.session = stage.name, target, owner
+        task.stage, task.target, task.session, task.fresh = stage.name, target, owner, False
         task.task_dep = [f"{needed}:{target}" for needed in stage.needs]
         task.targets = _targets(owner, stage, target)
         task.uptodate = [(Judge(owner, task), [], {})]
@@ -100,30 +101,59 @@ class StageTask(Task):  # type: ignore[misc]  # doit has no types
     def build(self) -> BaseFail | None:
         """Run the stage."""
         try:
-            self.session.run(self.target, self.stage, self.chosen(), force=False)
+            self.session.run(self.target, self.stage, self.chosen(), force=self.fresh)
         except MltkError as error:
-            kind = TaskFailed if error.exit_code == 1 else TaskError
-            failure: BaseFail = kind(str(error))
-            failure.mltk_error = error
-            return failure
+            return _failure(error)
         return None
 
     def clean(self, outstream: TextIO, dryrun: bool) -> None:
         """Delete the stage's artifacts, and nothing else."""
         folder = self.session.builder.state(self.target).folder
         always = makes(STAGES[self.stage], self.target)
-        if dryrun:
-            names = store.artifacts_on_disk(folder, self.stage, always)
+        if foreign := self._foreign():
+            outstream.write(f"{self.name} - kept {self._shown(foreign)}, which is not what was built\n")
+        elif not os.path.isdir(folder.path):
+            return
+        elif dryrun:
+            for name in store.artifacts_on_disk(folder, self.stage, always):
+                outstream.write(f"{self.name} - would remove {self._shown(name)}\n")
         else:
             with store.locked(folder):
                 names = store.clean(folder, self.stage, always)
-        for name in names:
-            path = os.path.relpath(folder.artifact(name), self.session.workspace.root)
-            outstream.write(f"{self.name} - {'would remove' if dryrun else 'removed'} {path}\n")
+            for name in names:
+                outstream.write(f"{self.name} - removed {self._shown(name)}\n")
 
-    def forget(self) -> None:
-        """Drop the stage's record and keep its artifacts."""
-        store.forget(self.session.builder.state(self.target).folder, self.stage)
+    def _foreign(self) -> str | None:
+        """An archive that is there but isn't what was built: beside the spec it may be anybody's."""
+        state = self.session.builder.state(self.target)
+        name = next(
+            (name for name in makes(STAGES[self.stage], self.target) if name.endswith(store.ARCHIVE_SUFFIX)), ""
+        )
+        if not name or not os.path.lexists(state.folder.artifact(name)):
+            return None
+        record = state.record(self.stage)
+        return None if record is not None and state.artifacts(record) == record.artifacts else name
+
+    def _shown(self, name: str) -> str:
+        """An artifact's path as people type it."""
+        path = self.session.builder.state(self.target).folder.artifact(name)
+        return os.path.relpath(path, self.session.workspace.root)
+
+    def forget(self) -> bool:
+        """Drop the stage's record and keep its artifacts; say whether there was one."""
+        folder = self.session.builder.state(self.target).folder
+        if not os.path.isdir(folder.path):
+            return False
+        with store.locked(folder):
+            return store.forget(folder, self.stage)
+
+
+def _failure(error: MltkError) -> BaseFail:
+    """An error as doit takes it."""
+    kind = TaskFailed if error.exit_code == 1 else TaskError
+    failure: BaseFail = kind(str(error))
+    failure.mltk_error = error
+    return failure
 
 
 def _no_action() -> None:
@@ -143,11 +173,15 @@ def _targets(owner: Session, stage: Stage, target: str) -> list[str]:
 
 def task_mltkbuild() -> Iterator[Any]:
     """Every stage of every model and of its dry run; the groups hold the models alone."""
-    owner = session()
+    try:
+        owner = current()
+    except MltkError as error:
+        raise InvalidDodoFile(str(error)) from error
     listing = owner.builder.listing
     for stage in STAGES.values():
         template = StageTask.template(stage)
         group = Task(stage.name, None, doc=stage.doc, has_subtask=True)
+        yield group
         for name in listing.specs:
             task = template.for_target(owner, stage, name)
             group.task_dep.append(task.name)
@@ -156,19 +190,21 @@ def task_mltkbuild() -> Iterator[Any]:
         if stage.name == "archive":
             for name, problem in listing.problems.items():
                 group.task_dep.append(f"archive:{name}")
-                yield _problem_task(name, problem)
-        yield group
+                yield _problem_task(owner, name, problem)
 
 
-def _problem_task(name: str, problem: MltkError) -> Task:
-    """A task that reports a spec which can't be one, so that it hinders no other."""
+class ProblemTask(Task):  # type: ignore[misc]  # doit has no types
+    """Reports a spec that can't be one, so that it hinders no other."""
+
+
+def _problem_task(owner: Session, name: str, problem: MltkError) -> Task:
+    """The task of a spec that can't be one."""
 
     def report() -> BaseFail:
-        failure: BaseFail = TaskError(str(problem))
-        failure.mltk_error = problem
-        return failure
+        owner.worst = max(owner.worst, problem.exit_code)
+        return _failure(problem)
 
-    task = Task(f"archive:{name}", [report], doc=problem.what, io={"capture": False}, verbosity=2)
+    task = ProblemTask(f"archive:{name}", [report], doc=problem.what, io={"capture": False}, verbosity=2)
     task.subtask_of = "archive"
     return task
 
@@ -179,33 +215,56 @@ class MltkReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     desc = "mltkbuild: errors and one closing line"
 
     def execute_task(self, task: Task) -> None:
-        """The session shows it."""
+        """The session shows a stage; a task of the project's own is shown as doit does."""
+        if not isinstance(task, StageTask | ProblemTask):
+            super().execute_task(task)
 
     def skip_uptodate(self, task: Task) -> None:
-        """Counted by the judge."""
-
-    def add_failure(self, task: Task, fail: BaseFail) -> None:
-        """Print an error once, where it arose; stages that depend on a failed one are not errors of their own."""
-        if isinstance(fail, UnmetDependency):
-            return
-        error = getattr(fail, "mltk_error", None)
-        if error is not None:
-            report_failure(error)
+        """Count it."""
+        if isinstance(task, StageTask):
+            task.session.fresh += 1
         else:
-            super().add_failure(task, fail)
+            super().skip_uptodate(task)
+
+    def skip_ignore(self, task: Task) -> None:
+        """Count it."""
+        if isinstance(task, StageTask):
+            task.session.ignored += 1
+        elif not task.has_subtask:
+            super().skip_ignore(task)
+
+    def add_failure(self, task: Task, failure: BaseFail) -> None:
+        """Print an error once, where it arose; stages that depend on a failed one are not errors of their own."""
+        owner = current()
+        if isinstance(failure, UnmetDependency):
+            owner.left_out += isinstance(task, StageTask)
+            return
+        owner.failures.append(task.name)
+        error = getattr(failure, "mltk_error", None)
+        if error is not None:
+            fail(error)
+        else:
+            super().add_failure(task, failure)
 
     def complete_run(self) -> None:
-        """The closing line."""
+        """End the workers; the closing line."""
         self.failures.clear()
-        super().complete_run()
-        owner = session()
+        owner = current()
         owner.close()
-        self.write(owner.summary() + "\n")
+        super().complete_run()
+        self.write(self.closing(owner))
+
+    def closing(self, owner: Session) -> str:
+        """The last line."""
+        return owner.summary() + "\n"
 
 
-def report_failure(error: MltkError) -> None:
-    """Print an error on standard error."""
-    fail(error)
+class TerseReporter(MltkReporter):
+    """Errors alone."""
+
+    def closing(self, owner: Session) -> str:
+        """Nothing: a command prints its own result."""
+        return ""
 
 
 DOIT_CONFIG: Mapping[str, Any] = {
@@ -216,4 +275,24 @@ DOIT_CONFIG: Mapping[str, Any] = {
     "reporter": MltkReporter,
     "continue": True,
     "verbosity": 2,
+    # `doit list` shows the stages in the order of building.
+    "sort": "definition",
 }
+BAD_USAGE = 2
+
+
+def command(*arguments: str, terse: bool = False) -> int:
+    """Give doit a command in this process, with the workspace's stages as its tasks.
+
+    Args:
+        arguments: doit's command and its arguments.
+        terse: Print errors alone.
+
+    Returns:
+        0 done, 1 a stage failed, 2 bad spec or usage.
+    """
+    config = {**DOIT_CONFIG, "reporter": TerseReporter if terse else MltkReporter}
+    loader = ModuleTaskLoader({"DOIT_CONFIG": config, "task_mltkbuild": task_mltkbuild})
+    # Commands that can't fail give no code.
+    code = DoitMain(loader, config_filenames=()).run(list(arguments)) or 0
+    return BAD_USAGE if code not in (0, 1) else int(code)

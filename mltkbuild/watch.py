@@ -1,24 +1,27 @@
 """Watch which files and folders user code reads, so that they become inputs of the stage that ran it.
 
 Python tells an audit hook about every file that Python code opens and every folder that it lists, before it does so;
-the digest is taken at that moment. Files that native code opens by itself are not seen.
+the digest is taken at that moment. Files that native code opens by itself are not seen, and neither is the question
+whether a file exists.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import site
 import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from mltkbuild.files import digest_of
 
 _SYSTEM = ("/dev", "/proc", "/sys", "/etc", "/usr/lib", "/usr/share/zoneinfo", "/usr/share/fonts", "/usr/share/locale")
-_FOLDER_EVENTS = {"os.listdir", "os.scandir"}
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.rename"})
 
 
 @dataclass
@@ -44,9 +47,11 @@ class _Hook:
 
     def __call__(self, event: str, args: tuple[object, ...]) -> None:
         watched = self.current
-        if watched is None or not args or (event != "open" and event not in _FOLDER_EVENTS):
+        if watched is None or event not in _EVENTS or not args:
             return
-        if getattr(self._busy, "now", False):
+        # Python's own search for a module is no reading of a folder.
+        searches = event != "open" and sys._getframe(1).f_code.co_filename.startswith("<frozen importlib")
+        if searches or getattr(self._busy, "now", False):
             return
         self._busy.now = True
         try:
@@ -55,10 +60,12 @@ class _Hook:
             self._busy.now = False
 
     def _note(self, watched: Watched, event: str, args: tuple[object, ...]) -> None:
-        path = _as_path(args[0])
-        if path is None or path.endswith(".pyc") or self._is_ignored(path):
+        path = _as_path(args[1 if event == "os.rename" else 0])
+        if path is not None and path.endswith(".pyc"):
+            path = _source_of(path)
+        if path is None or self._is_ignored(path):
             return
-        if event == "open" and _writes(args[1:3]):
+        if event == "os.rename" or (event == "open" and _writes(args[1:3])):
             watched.written.add(path)
         elif path not in watched.files and path not in watched.written:
             digest = digest_of(path)
@@ -66,42 +73,80 @@ class _Hook:
                 watched.files[path] = digest
 
     def _is_ignored(self, path: str) -> bool:
-        return any(path == folder or path.startswith(folder + os.sep) for folder in self.ignored)
+        return _is_below(path, self.ignored)
 
 
 _HOOK = _Hook()
 
 
 @contextmanager
-def watch(ignore: tuple[str, ...]) -> Iterator[Watched]:
+def watch(ignore: tuple[str, ...], root: str = "") -> Iterator[Watched]:
     """Collect what the code inside the block reads.
 
     Args:
         ignore: Absolute folders that don't count, beside Python's own, the system's and caches.
+        root: The workspace: it counts wherever it lies.
     """
     if not _HOOK.installed:
         sys.addaudithook(_HOOK)
         _HOOK.installed = True
     outer, outer_ignored = _HOOK.current, _HOOK.ignored
     watched = Watched()
-    _HOOK.current, _HOOK.ignored = watched, (*ignore, *_never_inputs())
+    _HOOK.current, _HOOK.ignored = watched, (*ignore, *_never_inputs(root))
     try:
         yield watched
     finally:
         _HOOK.current, _HOOK.ignored = outer, outer_ignored
-        for path in list(watched.files):
-            if path in watched.written or not os.path.exists(path):
-                del watched.files[path]
+        _settle(watched)
 
 
-def _never_inputs() -> tuple[str, ...]:
+def _settle(watched: Watched) -> None:
+    """Leave out what the code wrote or what has gone; a folder that it wrote into counts as it is now."""
+    grown = {os.path.dirname(path) for path in watched.written}
+    for path in list(watched.files):
+        digest = digest_of(path) if path in grown else watched.files[path]
+        if path in watched.written or digest is None or not os.path.exists(path):
+            del watched.files[path]
+        else:
+            watched.files[path] = digest
+
+
+def is_library(filename: str, root: str) -> bool:
+    """Say whether a module's file belongs to Python, an installed package or this one.
+
+    Args:
+        filename: Absolute path.
+        root: The workspace; no library's, even where it lies in a folder of Python's.
+    """
+    return _is_below(filename, _never_inputs(root))
+
+
+def _is_below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
+
+
+@functools.cache
+def _never_inputs(root: str) -> tuple[str, ...]:
     """Folders whose files count by library version, or not at all."""
     home = os.path.expanduser("~")
     python = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()]
     caches = [os.path.join(home, name) for name in (".cache", ".config", ".local", ".matplotlib", ".keras/keras.json")]
+    package = os.path.dirname(os.path.abspath(__file__))
     # A Python that is installed as the system's own has the prefix /usr, below which users do keep data.
-    folders = {os.path.abspath(folder) for folder in (*python, *caches, *_SYSTEM)}
-    return tuple(sorted(folders - {"/", "/usr", "/usr/local", home}))
+    folders = {os.path.abspath(folder) for folder in (*python, *caches, *_SYSTEM, package)} - {
+        "/",
+        "/usr",
+        "/usr/local",
+        home,
+    }
+    return tuple(sorted(folder for folder in folders if not root or not _is_below(root, (folder,))))
+
+
+def _source_of(compiled: str) -> str | None:
+    """The source of a compiled module: Python opens the one in place of the other."""
+    with suppress(ValueError, NotImplementedError):
+        return importlib.util.source_from_cache(compiled)
+    return None
 
 
 def _as_path(value: object) -> str | None:
@@ -112,7 +157,8 @@ def _as_path(value: object) -> str | None:
         value = os.fsdecode(value)
     if not isinstance(value, str | os.PathLike):
         return None
-    return os.path.abspath(os.fspath(value))
+    path = os.fspath(value)
+    return os.path.abspath(os.fsdecode(path) if isinstance(path, bytes) else path)
 
 
 def _writes(mode_and_flags: tuple[object, ...]) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import tokenize
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mltkbuild.errors import SpecError, UsageError, WorkspaceError
 from mltkbuild.properties import did_you_mean
@@ -85,7 +88,10 @@ def find_workspace(start: str | Path | None = None) -> Workspace:
     Raises:
         WorkspaceError: No folder above has a `dodo.py`, or the configuration is wrong.
     """
-    folder = os.path.realpath(start or os.getcwd())
+    try:
+        folder = os.path.realpath(start or os.getcwd())
+    except FileNotFoundError as error:
+        raise WorkspaceError("the working directory is gone", fix="change to a folder that exists") from error
     top = folder
     while not os.path.isfile(os.path.join(top, "dodo.py")):
         parent = os.path.dirname(top)
@@ -98,34 +104,71 @@ def find_workspace(start: str | Path | None = None) -> Workspace:
 
 
 def configure(root: str) -> Workspace:
-    """Read `[tool.mltkbuild]` of a workspace's `pyproject.toml`; every key is optional."""
+    """Read `[tool.mltkbuild]` of a workspace's `pyproject.toml`; every key is optional.
+
+    Raises:
+        WorkspaceError: The file can't be read, or a key or value is wrong.
+    """
     path = os.path.join(root, "pyproject.toml")
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file).get("tool", {}).get("mltkbuild", {})
-    except FileNotFoundError:
-        table = {}
-    except tomllib.TOMLDecodeError as error:
-        raise WorkspaceError("pyproject.toml is not valid TOML", where=path, found=str(error)) from error
     where = f"{path} [tool.mltkbuild]"
+    table = _table(path, where)
     known = ("build_dir", "models_dir", "toolchain")
     for key, value in table.items():
         if key not in known:
-            raise WorkspaceError(f"unknown key {key}", where=where, fix=did_you_mean(key, known))
+            raise WorkspaceError(f"unknown key {key}", where=where, found=key, fix=did_you_mean(key, known))
         if not isinstance(value, str) or not value:
-            raise WorkspaceError(f"{key} must be a string", where=where, found=repr(value))
-    workspace = Workspace(root, **table)
-    if workspace.toolchain not in POLICIES:
-        raise WorkspaceError(
-            "toolchain must be minor, exact or ignore", where=where, found=workspace.toolchain, fix="use one of them"
-        )
-    for key in ("build_dir", "models_dir"):
-        folder = os.path.normpath(getattr(workspace, key))
-        if os.path.isabs(folder) or folder.startswith(os.pardir) or folder == os.curdir:
             raise WorkspaceError(
-                f"{key} must be a folder inside the workspace", where=where, found=folder, fix='such as "build"'
+                f"{key} must be a string", where=where, found=repr(value), fix=f'such as {key} = "build"'
             )
-    return workspace
+    toolchain = table.get("toolchain", "minor")
+    if toolchain not in POLICIES:
+        raise WorkspaceError(
+            "toolchain must be minor, exact or ignore", where=where, found=toolchain, fix="use one of them"
+        )
+    build = _folder("build_dir", table.get("build_dir", "build"), where)
+    models = _folder("models_dir", table.get("models_dir", "models"), where)
+    if f"{models}/".startswith(f"{build}/"):
+        raise WorkspaceError(
+            "the specs can't be in the build folder, which `clean` empties",
+            where=where,
+            found=f"build_dir = {build!r}, models_dir = {models!r}",
+            fix="give build_dir a folder of its own",
+        )
+    return Workspace(root, build, models, toolchain)
+
+
+def _table(path: str, where: str) -> dict[str, Any]:
+    """The table of a configuration file; empty when there is no file or no table."""
+    try:
+        with open(path, "rb") as file:
+            document: Any = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WorkspaceError(
+            "pyproject.toml is not valid TOML", where=path, found=str(error), fix="mend this place"
+        ) from error
+    except OSError as error:
+        raise WorkspaceError(
+            "pyproject.toml can't be read", where=path, found=error.strerror, fix="give yourself the right to read it"
+        ) from error
+    tool = document.get("tool", {})
+    table = tool.get("mltkbuild", {}) if isinstance(tool, dict) else tool
+    if not isinstance(table, dict):
+        raise WorkspaceError(
+            "tool.mltkbuild must be a table", where=path, found=repr(table), fix="write [tool.mltkbuild] above its keys"
+        )
+    return table
+
+
+def _folder(key: str, value: str, where: str) -> str:
+    """A configured folder in its normal form."""
+    folder = os.path.normpath(value)
+    if os.path.isabs(folder) or folder.split(os.sep)[0] == os.pardir or folder == os.curdir:
+        raise WorkspaceError(
+            f"{key} must be a folder inside the workspace", where=where, found=value, fix=f'such as {key} = "build"'
+        )
+    return folder.replace(os.sep, "/")
 
 
 def list_specs(workspace: Workspace) -> Listing:
@@ -133,10 +176,20 @@ def list_specs(workspace: Workspace) -> Listing:
     specs: dict[str, Spec] = {}
     problems: dict[str, SpecError] = {}
     for path in sorted(_python_files(workspace.path(workspace.models_dir))):
-        if not _is_marked(path):
-            continue
         relative = os.path.relpath(path, workspace.root).replace(os.sep, "/")
         name = os.path.basename(path)[:-3]
+        try:
+            marked = _is_marked(path)
+        except OSError as error:
+            problems[name] = SpecError(
+                "this file can't be read",
+                where=relative,
+                found=error.strerror,
+                fix="give yourself the right to read it",
+            )
+            continue
+        if not marked:
+            continue
         if not NAME.fullmatch(name):
             problems[name] = SpecError(
                 "a model's name may only have letters, digits and underscores",
@@ -157,28 +210,51 @@ def list_specs(workspace: Workspace) -> Listing:
     return Listing(specs, problems)
 
 
-def _python_files(folder: str) -> Iterator[str]:
-    """Every `.py` file below a folder; hidden folders and caches are left out."""
-    try:
-        entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
-        if entry.name.endswith(".py"):
-            if entry.is_file():
-                yield entry.path
-        elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
-            yield from _python_files(entry.path)
+def _python_files(top: str) -> Iterator[str]:
+    """Every `.py` file below a folder; hidden folders and caches are left out.
+
+    A folder that links lead to as well is looked through once, by its own name if it has one here.
+    """
+    folders, links, seen = [top], list[str](), set[tuple[int, int]]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        try:
+            status = os.stat(folder)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            if entry.name.startswith((".", "__pycache__")):
+                continue
+            if entry.name.endswith(".py"):
+                if entry.is_file():
+                    yield entry.path
+            elif entry.is_dir():
+                (links if entry.is_symlink() else folders).append(entry.path)
 
 
 def _is_marked(path: str) -> bool:
-    """Say whether a file has the marker line; one that can't be read has not."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
-    except OSError:
+    """Say whether a file has the marker, a comment on a line of its own."""
+    with open(path, "rb", buffering=0) as file:
+        data = file.read()
+    found = MARKER.search(data) if b"@mltk_model" in data else None
+    if found is None:
         return False
-    return b"@mltk_model" in data and MARKER.search(data) is not None
+    # Only behind an opening quote it may be a text that looks like a comment; telling that takes a closer look.
+    before = data[: found.start()]
+    return not (before.count(b'"""') % 2 or before.count(b"'''") % 2) or _has_marker_comment(data)
+
+
+def _has_marker_comment(data: bytes) -> bool:
+    """Say whether the marker is a comment; in a file that can't be read as Python, whatever looks like one is."""
+    try:
+        tokens = list(tokenize.tokenize(io.BytesIO(data).readline))
+    except (SyntaxError, tokenize.TokenError, UnicodeDecodeError):
+        return True
+    return any(token.type == tokenize.COMMENT and MARKER.match(token.string.encode()) for token in tokens)
 
 
 def module_file(workspace: Workspace, spec_path: str, dotted: str) -> str | None:
@@ -188,7 +264,7 @@ def module_file(workspace: Workspace, spec_path: str, dotted: str) -> str | None
     """
     parts = dotted.replace(".", "/")
     for folder in import_folders(workspace, spec_path):
-        for candidate in (f"{parts}.py", f"{parts}/__init__.py"):
+        for candidate in (f"{parts}/__init__.py", f"{parts}.py"):
             relative = f"{folder}/{candidate}" if folder else candidate
             if relative != "dodo.py" and os.path.isfile(workspace.path(relative)):
                 return relative
@@ -197,16 +273,4 @@ def module_file(workspace: Workspace, spec_path: str, dotted: str) -> str | None
 
 def import_folders(workspace: Workspace, spec_path: str) -> tuple[str, ...]:
     """The folders that a spec imports from, relative to the root, first come first."""
-    models = workspace.models_dir.replace(os.sep, "/").rstrip("/")
-    return tuple(dict.fromkeys((os.path.dirname(spec_path), models, "")))
-
-
-def workspace_modules(workspace: Workspace, spec_path: str) -> frozenset[str]:
-    """The top-level names that a spec could import from the workspace."""
-    names = set()
-    for folder in import_folders(workspace, spec_path):
-        try:
-            names.update(entry.removesuffix(".py") for entry in os.listdir(workspace.path(folder)))
-        except OSError:
-            continue
-    return frozenset(names)
+    return tuple(dict.fromkeys((os.path.dirname(spec_path), workspace.models_dir, "")))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from doit import cmd_run
+from doit.cmd_base import ModuleTaskLoader
+from doit.doit_cmd import DoitMain
 
+from mltkbuild import session, state, tasks
 from mltkbuild.bodies import spec
 from mltkbuild.builder import Builder
+from mltkbuild.cli import main
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.executor import Executor
 from mltkbuild.loader import Snapshot, loaded_spec, user_code
@@ -110,6 +119,10 @@ class Files:
         }
 
 
+# A worker loads one spec at a time; threads of this process must not load two.
+_loading = threading.Lock()
+
+
 @dataclass
 class Fakes:
     """Stage bodies without TensorFlow: real slices and watching, and artifacts that are digests of what they read."""
@@ -128,7 +141,7 @@ class Fakes:
         outcome = Outcome(tools={"python": "3"}, facts={"fake": True}, seconds=1.5)
         snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)
         try:
-            with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
+            with _loading, loaded_spec(snapshot, request.name, request.folder, request.test) as model:
                 content = self._content(request, snapshot, model, outcome)
         except MltkError as error:
             return Outcome(error=error)
@@ -238,6 +251,62 @@ def run(workspace: Files) -> Callable[..., Result]:
         return command(*arguments, cwd=workspace.root, **options)  # type: ignore[arg-type]  # a timeout at most
 
     return call
+
+
+@dataclass
+class Front:
+    """The command lines in this process, with fake stage bodies; a new session for each command, as for each process."""
+
+    files: Files
+    fakes: Fakes
+
+    def doit(self, *arguments: str) -> Result:
+        """Run `doit ...` on the stages alone."""
+        loader = ModuleTaskLoader({"DOIT_CONFIG": tasks.DOIT_CONFIG, "task_mltkbuild": tasks.task_mltkbuild})
+        return self._call(lambda: DoitMain(loader, config_filenames=()).run(list(arguments)))
+
+    def mltk(self, *arguments: str, folder: str = "") -> Result:
+        """Run `mltk ...` in the workspace or a folder in it."""
+
+        def call() -> None:
+            sys.argv[:] = ["mltk", *arguments]
+            main.main()
+
+        return self._call(call, folder)
+
+    def ran(self, *arguments: str) -> list[str]:
+        """Run `doit ...` and say which stages ran."""
+        self.fakes.calls.clear()
+        self.doit(*arguments)
+        return list(self.fakes.calls)
+
+    def _call(self, function: Callable[[], int | None], folder: str = "") -> Result:
+        state._module_names.clear()
+        workspace = self.files.workspace
+        session.use(session.Session(workspace, Builder(workspace, run=self.fakes)))
+        out, err, before, argv = io.StringIO(), io.StringIO(), os.getcwd(), list(sys.argv)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # doit keeps the standard output that it finds when it is imported.
+        default, cmd_run.opt_outfile["default"] = cmd_run.opt_outfile["default"], out
+        os.chdir(self.files.root / folder)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = function()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 0
+        finally:
+            os.chdir(before)
+            sys.argv[:] = argv
+            cmd_run.opt_outfile["default"] = default
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return Result(code or 0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def front(workspace: Files, fakes: Fakes) -> Front:
+    """The command lines in this process, with fake stage bodies."""
+    return Front(workspace, fakes)
 
 
 @pytest.fixture(scope="session")

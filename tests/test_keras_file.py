@@ -8,6 +8,7 @@ import marshal
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -73,7 +74,6 @@ def made(name):
 
 
 before = made("first")
-keeps = ["".join(["ten", "sor"]), "".join(["pa", "rt"])]
 made("second")
 loaded = [
     keras_file.load(folder / "first" / "kws.keras", {"Scale": spec.Scale}, compiled=compiled)
@@ -95,13 +95,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folders = [tmp_path_factory.mktemp(name) for name in ("here", "a longer name")]
     for folder in folders:
         (folder / "spec.py").write_text(SPEC)
-    running = [
-        subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], stderr=subprocess.PIPE, text=True)
-        for folder in folders
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=240)
-        assert 0 == process.returncode, errors
+
+    def run(folder: Path) -> None:
+        command = [sys.executable, "-c", SCRIPT, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert 0 == done.returncode, done.stderr[-3000:]
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(run, folders))
     return folders
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import yaml
@@ -42,6 +44,8 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
             else:
                 code[name] = value
     code.update(_methods(model, stage, sources))
+    if stage in STAGES_WITH_USER_CODE:
+        code.update({f"attribute {name}": value for name, value in _attributes(model, sources)})
     if stage == "params":
         values["model_parameters"] = {key: readable(value) for key, value in sorted(model.model_parameters.items())}
     return {"properties": values, "code": exactly(reach(code, sources), whole)}
@@ -56,8 +60,10 @@ def exactly(reached: Mapping[str, object], whole: str) -> dict[str, object]:
 
 
 def _methods(model: MltkModel, stage: str, sources: Sources) -> Iterator[tuple[str, object]]:
-    """The methods that the spec's own classes define: `load_dataset` belongs to data, others to every stage that may
-    call them."""
+    """The methods that the spec's own classes define.
+
+    `load_dataset` and its like belong to the data stage, others to every stage that may call them.
+    """
     for kind in type(model).__mro__:
         for name, value in vars(kind).items():
             function = getattr(value, "__func__", value)
@@ -68,6 +74,19 @@ def _methods(model: MltkModel, stage: str, sources: Sources) -> Iterator[tuple[s
             stages = ("data",) if name.endswith("_dataset") else STAGES_WITH_USER_CODE
             if stage in stages:
                 yield f"method {name}", function
+
+
+def _attributes(model: MltkModel, sources: Sources) -> Iterator[tuple[str, object]]:
+    """What the spec's own classes, and its model, hold beside properties and methods: a loader may read it by `self`."""
+    for kind in reversed(type(model).__mro__):
+        if sources.label(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is not None:
+            held = vars(kind).items()
+            yield from ((name, value) for name, value in held if not name.startswith("__") and not _is_method(value))
+    yield from model.own_attributes().items()
+
+
+def _is_method(value: object) -> bool:
+    return isinstance(value, property | staticmethod | classmethod | FunctionType)
 
 
 def plain(value: object) -> object:

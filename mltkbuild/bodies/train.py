@@ -70,7 +70,8 @@ def fit(
     _check_monitors(settings, validates=validates)
     keras.utils.set_random_seed(settings.seed)
     # What a spec gives as train_kwargs["callbacks"] comes beside the callbacks made here, not in their place.
-    callbacks = [*_callbacks(settings), *arguments.pop("callbacks", ()), _watcher(progress, epochs, settings)]
+    own = [*settings.train_callbacks, *arguments.pop("callbacks", ())]
+    callbacks = [*own, *_schedule(settings), _watcher(progress, epochs, settings), *_rules(settings)]
     history = keras_model.fit(**{"epochs": epochs, "callbacks": callbacks, "verbose": 0, **arguments}).history
     if not history:
         raise DataError("the training data gave no batch", found=f"a {type(training.x).__name__} without elements")
@@ -128,23 +129,27 @@ def _validation_argument(validation: Samples) -> Any:
     return parts if validation.weight is not None else parts[:2]
 
 
-def _callbacks(settings: TrainSettings) -> list[Any]:
-    """The callbacks in MLTK's order: the spec's own, the schedule, early stopping, the plateau rule."""
+def _schedule(settings: TrainSettings) -> list[Any]:
+    """The callback that sets the learning rate of each epoch, if the spec has a schedule."""
     import keras
 
-    made = list(settings.train_callbacks)
     schedule = settings.lr_schedule
-    if isinstance(schedule, Mapping):
-        made.append(keras.callbacks.LearningRateScheduler(**schedule))
-    elif isinstance(schedule, keras.callbacks.Callback):
-        made.append(schedule)
-    elif schedule is not None:
-        made.append(keras.callbacks.LearningRateScheduler(schedule))
+    if schedule is None or isinstance(schedule, keras.callbacks.Callback):
+        return [] if schedule is None else [schedule]
+    arguments = schedule if isinstance(schedule, Mapping) else {"schedule": schedule}
+    return [keras.callbacks.LearningRateScheduler(**arguments)]
+
+
+def _rules(settings: TrainSettings) -> list[Any]:
+    """The callbacks that watch a metric; they come after the watcher, which says in clear words that one is missing."""
+    import keras
+
+    rules = []
     if settings.early_stopping is not None:
-        made.append(keras.callbacks.EarlyStopping(**settings.early_stopping))
+        rules.append(keras.callbacks.EarlyStopping(**settings.early_stopping))
     if settings.reduce_lr_on_plateau is not None:
-        made.append(keras.callbacks.ReduceLROnPlateau(**settings.reduce_lr_on_plateau))
-    return made
+        rules.append(keras.callbacks.ReduceLROnPlateau(**settings.reduce_lr_on_plateau))
+    return rules
 
 
 def _check_monitors(settings: TrainSettings, *, validates: bool) -> None:

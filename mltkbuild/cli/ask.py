@@ -1,5 +1,7 @@
 """The commands that only look: list, status, explain, summarize."""
 
+# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
+
 from __future__ import annotations
 
 import json
@@ -8,12 +10,15 @@ from typing import Any
 
 import click
 
-from mltkbuild.cli.build import enter, run_doit, split
+from mltkbuild.cli.build import enter, known, no_models, run_doit
+from mltkbuild.errors import UsageError
 from mltkbuild.explain import changes
 from mltkbuild.freshness import Record
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
-from mltkbuild.report import reason_text, reasons_text, size, table
-from mltkbuild.session import Session
+from mltkbuild.properties import did_you_mean
+from mltkbuild.report import cut, either, reason_text, reasons_text, size, table
+from mltkbuild.session import Session, fail
+from mltkbuild.stages import STAGES
 from mltkbuild.workspace import TEST
 
 
@@ -25,15 +30,16 @@ def list_models(as_json: bool) -> None:
     \b
     mltk list
     """
-    listing = enter().builder.listing
+    session = enter()
+    listing = session.builder.listing
     if as_json:
         models = [{"name": spec.name, "spec": spec.path} for spec in listing.specs.values()]
         problems = [{"name": name, "error": str(error)} for name, error in listing.problems.items()]
         click.echo(json.dumps({"models": models, "problems": problems}, indent=1))
         return
     rows = [(spec.name, spec.path) for spec in listing.specs.values()]
-    rows += [(name, f"error: {error.what}: {error.found}") for name, error in listing.problems.items()]
-    click.echo(table(("model", "spec"), rows) if rows else "no models; write one, or try `mltk init`")
+    rows += [(name, cut(f"error: {error.what}")) for name, error in listing.problems.items()]
+    click.echo(table(("model", "spec"), rows) if rows else no_models(session))
 
 
 @click.command()
@@ -41,7 +47,9 @@ def list_models(as_json: bool) -> None:
 @click.option("-a", "--all", "every", is_flag=True, help="A line for each stage instead of one for each model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Show what is up to date, and the first reason why not, with accuracy and size.
+    """Show what is up to date, or the first reason why not.
+
+    With accuracy and size, as far as models have been built.
 
     \b
     mltk status
@@ -49,16 +57,14 @@ def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     mltk status --json
     """
     session = enter()
-    for name in names:
-        _ = session.builder.listing[name]
-    targets = names or (*session.builder.listing.specs, *session.builder.listing.problems)
+    targets = known(session, names) or (*session.builder.listing.specs, *session.builder.listing.problems)
     plans = [plan(session.builder, target) for target in targets]
     session.close()
     if as_json:
         click.echo(json.dumps([_status_json(steps) for steps in plans], indent=1))
         return
     rows = [row for steps in plans for row in (_stage_rows(steps) if every else [_model_row(steps)])]
-    click.echo(table(("model", "stage", "state", "float", "int8", "size"), rows) if rows else "no models")
+    click.echo(table(("model", "stage", "state", "float", "int8", "size"), rows) if rows else no_models(session))
 
 
 def figures(steps: Sequence[Step]) -> dict[str, Any]:
@@ -76,10 +82,10 @@ def figures(steps: Sequence[Step]) -> dict[str, Any]:
 def state_text(step: Step) -> str:
     """A step's state in words: up to date, or the first reason why not."""
     if step.error is not None:
-        return f"error: {step.error.what}"
+        return cut(f"error: {step.error.what}")
     if step.reasons:
-        return reasons_text(step.reasons)
-    return FRESH if step.state == FRESH else f"may change with {' or '.join(step.after)}"
+        return cut(reasons_text(step.reasons))
+    return FRESH if step.state == FRESH else f"may change with {either(step.after)}"
 
 
 def _figure_cells(steps: Sequence[Step]) -> tuple[str, str, str]:
@@ -127,42 +133,52 @@ def _status_json(steps: Sequence[Step]) -> dict[str, Any]:
 @click.argument("target", metavar="NAME[:STAGE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(target: str, as_json: bool) -> None:
-    """Say why stages would run: old and new values, changed layers, changed functions.
+    """Say why stages would run.
 
-    A spec whose code has changed is run to find out exactly; nothing is built.
+    Tells old and new values, changed layers and changed functions. A spec whose code
+    has changed is run to find out exactly; nothing is built.
 
     \b
     mltk explain kws_v2
     mltk explain kws_v2:train
     """
     session = enter()
-    # Both NAME:STAGE and doit's STAGE:NAME are understood.
-    name, _, last = target.partition(":")
-    if last and last in session.builder.listing.specs or last.endswith(TEST):
-        last, name = split(target)
-    else:
-        last, name = split(f"{last or 'archive'}:{name}")
-    _ = session.builder.listing[name]
+    last, name = _stage_and_name(session, target)
+    known(session, [name])
+    # A changed spec is run in a worker, which Ctrl+C has to end.
+    session.guard()
     steps = plan(session.builder, name, last, inspect=True)
-    wanted = [step for step in steps if step.state != FRESH and (last == "archive" or step.stage == last or step.error)]
+    wanted = [step for step in steps if step.state != FRESH and (last in ("archive", step.stage) or step.error)]
     texts = inspected_texts(steps)
     found = {step.stage: changes(session.builder, name, step.stage, step.reasons, texts) for step in wanted}
     session.close()
     if as_json:
         click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
     elif not wanted:
-        click.echo(f"{name}: up to date")
+        click.echo(f"{target} is up to date")
     else:
         _print_explanation(name, wanted, found)
+
+
+def _stage_and_name(owner: Session, target: str) -> tuple[str, str]:
+    """`NAME`, `NAME:STAGE` or doit's `STAGE:NAME` as stage and name."""
+    first, colon, second = target.partition(":")
+    if not colon:
+        return "archive", first
+    if second in STAGES:
+        return second, first
+    if first in STAGES:
+        return first, second
+    stage = first if second.removesuffix(TEST) in owner.builder.listing.specs else second
+    raise UsageError(f"there is no stage {stage}", found=target, fix=did_you_mean(stage, STAGES, "the stages are"))
 
 
 def _print_explanation(name: str, steps: Sequence[Step], found: Mapping[str, list[str]]) -> None:
     for step in steps:
         if step.state == BLOCKED:
-            click.echo(f"error: {step.error}", err=True)
-            raise SystemExit(step.error.exit_code if step.error is not None else 1)
+            raise SystemExit(fail(step.error) if step.error is not None else 1)
         if step.state == MAY_RUN:
-            click.echo(f"{step.stage}:{name} runs if {' or '.join(step.after)} changes its result")
+            click.echo(f"{step.stage}:{name} runs if {either(step.after)} changes its result")
             continue
         click.echo(f"{step.stage}:{name} runs because")
         for reason in step.reasons:
@@ -181,8 +197,8 @@ def summarize(name: str) -> None:
     mltk summarize kws_v2
     """
     session = enter()
-    _ = session.builder.listing[name]
-    code = run_doit(["-r", "zero", f"spec:{name}"])
+    known(session, [name])
+    code = run_doit("run", f"spec:{name}", terse=True)
     if code:
         raise SystemExit(code)
     state = session.builder.state(name)

@@ -1,31 +1,30 @@
 """The commands that make or delete artifacts; each is a call of doit."""
 
+# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
+
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
-from doit.cmd_base import ModuleTaskLoader
-from doit.doit_cmd import DoitMain
 
-from mltkbuild import orphans, tasks
+from mltkbuild import orphans, session
 from mltkbuild.errors import UsageError
 from mltkbuild.explain import changes
-from mltkbuild.plan import RUNS, Step, inspected_texts, plan, total_seconds
+from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step, inspected_texts, plan, total_seconds
 from mltkbuild.properties import did_you_mean
-from mltkbuild.report import duration, first_of, plural, reasons_text, table
-from mltkbuild.session import Session
+from mltkbuild.report import cut, duration, either, first_of, plural, reasons_text, table
+from mltkbuild.session import Session, fail
 from mltkbuild.stages import STAGES
 from mltkbuild.workspace import TEST, find_workspace
-
-USAGE = 2
 
 
 def enter() -> Session:
     """Go to the workspace's folder and open the session."""
     os.chdir(find_workspace().root)
-    return tasks.session()
+    return session.current()
 
 
 def split(target: str, default: str = "archive") -> tuple[str, str]:
@@ -40,25 +39,37 @@ def split(target: str, default: str = "archive") -> tuple[str, str]:
     return stage or default, name
 
 
-def run_doit(arguments: Sequence[str]) -> int:
-    """Run doit in this process and give the house's exit code."""
-    code = DoitMain(ModuleTaskLoader(tasks), config_filenames=()).run(["run", *arguments])
-    return USAGE if code not in (0, 1) else int(code)
+def known(owner: Session, names: Iterable[str]) -> list[str]:
+    """Names of models and of their dry runs, each once.
+
+    Raises:
+        UsageError: There is no such model.
+        SpecError: Its spec can't be one.
+    """
+    found = list(dict.fromkeys(names))
+    for name in found:
+        _ = owner.builder.listing[name]
+    return found
 
 
-def run_targets(targets: Sequence[str], stage: str, options: Sequence[str] = (), extra: Sequence[str] = ()) -> None:
-    """Bring some targets up to date and exit; an unknown name costs nothing."""
-    session = enter()
-    names = []
-    for target in targets:
-        wanted, name = split(target, stage)
-        _ = session.builder.listing[name]
-        names += [f"{wanted}:{name}", *extra]
-    raise SystemExit(run_doit([*options, *(names or [stage])]))
+def no_models(owner: Session) -> str:
+    """What to say of a workspace without models."""
+    return f"no models below {owner.workspace.models_dir}; write one there, or try `mltk init DIR` for an example"
+
+
+def run_doit(*arguments: str, terse: bool = False) -> int:
+    """Give doit a command; doit is loaded for it and by no other command."""
+    return int(importlib.import_module("mltkbuild.tasks").command(*arguments, terse=terse))
+
+
+def run_stage(names: Sequence[str], stage: str, options: Sequence[str], extra: Sequence[str] = ()) -> None:
+    """Bring a stage of some targets up to date and exit; an unknown name costs nothing."""
+    words = [word for name in known(enter(), names) for word in (f"{stage}:{name}", *extra)]
+    raise SystemExit(run_doit("run", *options, *words))
 
 
 def parallel(count: int) -> list[str]:
-    """doit's option for running several stages at a time."""
+    """Doit's option for running several stages at a time."""
     return ["-n", str(count)] if count > 1 else []
 
 
@@ -72,7 +83,7 @@ _names = click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--dry-run", is_flag=True, help="Print what would run, why, and about how long; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of going on with other models.")
 def build(names: tuple[str, ...], jobs: int, dry_run: bool, fail_fast: bool) -> None:
-    """Bring archives up to date: all of them, or those of the named models.
+    """Bring archives up to date, all or those of some models.
 
     \b
     mltk build                   every model
@@ -80,10 +91,16 @@ def build(names: tuple[str, ...], jobs: int, dry_run: bool, fail_fast: bool) -> 
     mltk build kws_v2-test       its quick dry run
     mltk build --dry-run         the plan only
     """
+    owner = enter()
+    wanted = list(dict.fromkeys(map(split, names)))
+    known(owner, (name for _, name in wanted))
     if dry_run:
-        print_plan(names)
+        raise SystemExit(print_plan(owner, wanted))
+    if not (owner.builder.listing.specs or owner.builder.listing.problems):
+        click.echo(no_models(owner))
         return
-    run_targets(names, "archive", [*parallel(jobs), *(["--no-continue"] if fail_fast else [])])
+    words = [f"{stage}:{name}" for stage, name in wanted]
+    raise SystemExit(run_doit("run", *parallel(jobs), *(["--no-continue"] if fail_fast else []), *words))
 
 
 @click.command()
@@ -98,7 +115,7 @@ def train(names: tuple[str, ...], epochs: int | None, jobs: int) -> None:
     mltk train kws_v2 --epochs 5
     mltk train kws_v2-test       one epoch on a few samples
     """
-    run_targets(names, "train", parallel(jobs), ["--epochs", str(epochs)] if epochs else [])
+    run_stage(names, "train", parallel(jobs), ["--epochs", str(epochs)] if epochs else [])
 
 
 @click.command()
@@ -110,7 +127,7 @@ def quantize(names: tuple[str, ...], jobs: int) -> None:
     \b
     mltk quantize kws_v2
     """
-    run_targets(names, "params", parallel(jobs))
+    run_stage(names, "params", parallel(jobs))
 
 
 @click.command()
@@ -122,13 +139,12 @@ def evaluate(names: tuple[str, ...], jobs: int) -> None:
     \b
     mltk evaluate kws_v2
     """
-    session = enter()
-    for name in names:
-        _ = session.builder.listing[name]
-    code = run_doit([*parallel(jobs), *(f"evaluate:{name}" for name in names)])
-    for name in names if code == 0 else ():
+    owner = enter()
+    wanted = known(owner, names)
+    code = run_doit("run", *parallel(jobs), *(f"evaluate:{name}" for name in wanted))
+    for name in wanted if code == 0 else ():
         for kind in ("keras", "tflite"):
-            path = session.builder.state(name).folder.artifact(f"eval/{kind}/summary.txt")
+            path = owner.builder.state(name).folder.artifact(f"eval/{kind}/summary.txt")
             with open(path, encoding="utf-8") as file:
                 click.echo(file.read())
     raise SystemExit(code)
@@ -147,60 +163,65 @@ def clean(names: tuple[str, ...], dry_run: bool, only_orphans: bool) -> None:
     mltk clean train:kws_v2      those of one stage
     mltk clean --orphans         those of models whose spec is gone
     """
-    session = enter()
+    owner = enter()
     if only_orphans:
-        _clean_orphans(session, dry_run)
+        if names:
+            raise UsageError("--orphans takes no names", found=" ".join(names), fix="run `mltk clean --orphans`")
+        _clean_orphans(owner, dry_run)
         return
     wanted: list[str] = []
     for target in names:
         stage, name = split(target, "")
-        _ = session.builder.listing[name]
+        known(owner, [name])
         both = (name,) if name.endswith(TEST) or stage else (name, name + TEST)
         wanted += [f"{one}:{which}" for which in both for one in ([stage] if stage else STAGES)]
-    arguments = ["clean", *(["--dry-run"] if dry_run else []), *wanted]
-    raise SystemExit(DoitMain(ModuleTaskLoader(tasks), config_filenames=()).run(arguments))
+    raise SystemExit(run_doit("clean", *(["--dry-run"] if dry_run else []), *wanted))
 
 
-def _clean_orphans(session: Session, dry_run: bool) -> None:
-    found = orphans.find_orphans(session.workspace, session.builder.listing)
+def _clean_orphans(owner: Session, dry_run: bool) -> None:
+    found = orphans.find_orphans(owner.workspace, owner.builder.listing)
     for orphan in found:
+        if not dry_run:
+            orphans.remove(owner.workspace, orphan)
         for path in orphan.paths:
             click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
-        if not dry_run:
-            orphans.remove(session.workspace, orphan)
+        for path in orphan.kept:
+            click.echo(f"kept {path}")
     if not found:
         click.echo("no orphans")
 
 
-def print_plan(names: Sequence[str]) -> None:
-    """Print what a build would do."""
-    session = enter()
-    wanted = [split(name) for name in names] or [("archive", name) for name in session.builder.listing.specs]
-    for _, name in wanted:
-        _ = session.builder.listing[name]
-    plans = [plan(session.builder, name, stage, inspect=True) for stage, name in wanted]
-    session.close()
+def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
+    """Print what a build would do and give the exit code: 2 when a spec is wrong."""
+    listing = owner.builder.listing
+    wanted = wanted or [("archive", name) for name in (*listing.specs, *listing.problems)]
+    # A changed spec is run in a worker, which Ctrl+C has to end.
+    owner.guard()
+    plans = [plan(owner.builder, name, stage, inspect=True) for stage, name in wanted]
+    owner.close()
     rows = [
-        (step.target, step.stage, step.state, _why(session, step, steps), _last_time(step))
+        row
         for steps in plans
-        for step in steps
-        if step.state != "up to date"
+        for row in _plan_rows(owner, [step for step in steps if step.state not in (FRESH, BLOCKED)])
     ]
     if rows:
         click.echo(table(("model", "stage", "", "because", "last time"), rows))
-    click.echo(plan_summary(plans))
-    for steps in plans:
-        error = next((step.error for step in steps if step.error is not None), None)
-        if error is not None:
-            click.echo(f"error: {error}", err=True)
+    click.echo(plan_summary(plans) if plans else no_models(owner))
+    errors = [error for steps in plans if (error := next((step.error for step in steps if step.error), None))]
+    return max(map(fail, errors), default=0)
 
 
-def _why(session: Session, step: Step, steps: Sequence[Step]) -> str:
-    if step.error is not None:
-        return step.error.what
+def _plan_rows(owner: Session, steps: Sequence[Step]) -> list[tuple[str, ...]]:
+    """The rows of one target: a single one when it was never built."""
+    if steps and all(step.record is None for step in steps) and len(steps) == len(STAGES):
+        return [(steps[0].target, "all", RUNS, "never built", "")]
+    return [(step.target, step.stage, step.state, cut(_why(owner, step, steps)), _last_time(step)) for step in steps]
+
+
+def _why(owner: Session, step: Step, steps: Sequence[Step]) -> str:
     if not step.reasons:
-        return f"if {' or '.join(step.after)} changes its result"
-    told = changes(session.builder, step.target, step.stage, step.reasons, inspected_texts(steps))
+        return f"if {either(step.after)} changes its result"
+    told = changes(owner.builder, step.target, step.stage, step.reasons, inspected_texts(steps))
     return first_of(told) if told else reasons_text(step.reasons)
 
 
@@ -209,20 +230,34 @@ def _last_time(step: Step) -> str:
 
 
 def plan_summary(plans: Sequence[Sequence[Step]]) -> str:
-    """One line: how many models train, how many stages run, and about how long."""
+    """One line: how many models train, how many stages run, and about how long, as far as it is known."""
     steps = [step for one in plans for step in one]
     running = [step for step in steps if step.state == RUNS]
-    if not any(step.state != "up to date" for step in steps):
-        return f"up to date: {plural(len(plans), 'model')}"
-    training = sum(step.stage == "train" for step in running)
-    maybe = sum(step.stage == "train" and step.state == "may run" for step in steps)
-    known, unknown = total_seconds(steps)
-    about = f"about {duration(known)}" if known else "no times known yet"
-    more = f" and {plural(unknown, 'stage')} never timed" if unknown and known else ""
-    perhaps = f", {maybe} more may" if maybe else ""
-    trains = "trains" if training == 1 else "train"
-    stages = f"{plural(len(running), 'stage')} {'runs' if len(running) == 1 else 'run'}"
-    return f"{training} of {plural(len(plans), 'model')} {trains}{perhaps}; {stages}, {about}{more}"
+    maybe = [step for step in steps if step.state == MAY_RUN]
+    broken = sum(any(step.state == BLOCKED for step in one) for one in plans)
+    parts = []
+    if running or maybe:
+        training = sum(step.stage == "train" for step in running)
+        trains = f"{training} of {plural(len(plans), 'model')} {'trains' if training == 1 else 'train'}"
+        more = sum(step.stage == "train" for step in maybe)
+        stages = f"{plural(len(running), 'stage')} {'runs' if len(running) == 1 else 'run'}"
+        parts += [trains + (f", {more} more may" if more else ""), f"{stages}, {_about(steps)}"]
+    elif len(plans) > broken:
+        parts.append(f"up to date: {plural(len(plans) - broken, 'model')}")
+    if broken:
+        parts.append(f"{broken} can't be built")
+    return "; ".join(parts)
+
+
+def _about(steps: Sequence[Step]) -> str:
+    """How long the stages that run took last time; what has no time is said, not guessed."""
+    seconds, untimed = total_seconds(steps)
+    if not seconds:
+        return "no times known yet"
+    others, _ = total_seconds(steps, MAY_RUN)
+    more = f", up to {duration(seconds + others)} with those that may" if others else ""
+    unknown = f", not counting {plural(untimed, 'stage')} that never ran" if untimed else ""
+    return f"about {duration(seconds)}{more}{unknown}"
 
 
 COMMANDS = (build, train, quantize, evaluate, clean)

@@ -1,8 +1,11 @@
 """`mltk init`: a new workspace with a working model."""
 
+# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
+
 from __future__ import annotations
 
 import os
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,25 +25,30 @@ LAYOUT = {
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Make a new workspace with a working example; nothing that exists is touched.
+    """Make a new workspace with a working example.
+
+    Nothing that exists is touched.
 
     \b
     mltk init demo
     """
-    present = [place for place in LAYOUT.values() if os.path.lexists(folder / place)]
-    if "dodo.py" in present or "pyproject.toml" in present:
+    if os.path.lexists(folder / "dodo.py"):
         raise WorkspaceError(
-            "there is something already", where=folder, found=", ".join(present), fix="choose an empty folder"
+            "this folder is a doit project already", where=folder, found="dodo.py", fix="choose another folder"
         )
+    kept = [place for place in LAYOUT.values() if os.path.lexists(folder / place)]
     for template, place in LAYOUT.items():
-        if place in present:
-            continue
-        target = folder / place
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(files("mltkbuild.templates").joinpath(template).read_text(encoding="utf-8"), "utf-8")
-        except OSError as error:
-            raise WorkspaceError(
-                "the workspace can't be written", where=target, found=str(error), fix="choose another folder"
-            ) from error
-    click.echo(f"made {folder} with the model digits_v1; next:\n\n    cd {folder} && doit")
+        if place not in kept:
+            _write(folder / place, files("mltkbuild.templates").joinpath(template).read_text(encoding="utf-8"))
+    click.echo(f"made {folder} with the model digits_v1" + (f"; kept {', '.join(kept)}" if kept else ""))
+    click.echo("next: " + ("doit" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && doit"))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise WorkspaceError(
+            "the workspace can't be written", where=path, found=error.strerror, fix="choose another folder"
+        ) from error

@@ -1,5 +1,7 @@
 """The `mltk` command: a thin front on the same engine and the same doit tasks as `doit` itself."""
 
+# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
+
 from __future__ import annotations
 
 import sys
@@ -8,13 +10,14 @@ import click
 
 from mltkbuild import __version__
 from mltkbuild.cli import ask, build, init
-from mltkbuild.errors import MltkError
+from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.session import INTERRUPTED, fail
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="mltk")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Make for TinyML models: model specs in; int8 .tflite files and archives out.
 
     \b
@@ -22,6 +25,8 @@ def cli() -> None:
     mltk build                    bring every model's archive up to date
     mltk status                   what is up to date, and why not
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (*build.COMMANDS, *ask.COMMANDS, init.init):
@@ -31,15 +36,23 @@ for command in (*build.COMMANDS, *ask.COMMANDS, init.init):
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a stage failed, 2 bad spec or usage, 130 interrupted."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="mltk", standalone_mode=False)
     except MltkError as error:
         code = fail(error)
     except click.exceptions.Abort:
+        sys.stderr.write("interrupted\n")
         code = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+    except click.UsageError as error:
+        code = fail(_usage_error(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_error(error: click.UsageError) -> UsageError:
+    """What click found wrong with the command line, in the house's form."""
+    text, _, guess = error.format_message().partition(" Did you mean ")
+    command = "mltk" if error.ctx is None else error.ctx.command_path
+    fix = f"did you mean {guess}" if guess else f"see `{command} --help`"
+    return UsageError(text[:1].lower() + text[1:].rstrip("."), where=command, fix=fix)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,261 @@
+"""One stage at work in a worker: loads data, builds the Keras model, loads the trained one, notices what is read."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mltkbuild.bodies import keras_file
+from mltkbuild.data import samples as data
+from mltkbuild.errors import DataError, MltkError, SpecError, StageError
+from mltkbuild.files import bytes_digest
+from mltkbuild.loader import Snapshot, loaded_spec, user_code
+from mltkbuild.mixins import EvaluateClassifierMixin, call_loader, count_classes
+from mltkbuild.model import MltkModel
+from mltkbuild.protocol import Listener, Outcome, Request
+from mltkbuild.watch import watch
+
+# The loader of a data set draws from random generators seeded with this, so that a random split is the same one
+# whenever and for whichever stage it is drawn; the spec's own `seed` does not move samples from test to training.
+DATA_SEED = 20_200_527
+
+
+class StageRun:
+    """One stage at work: the spec's model, the request, and what has been noticed so far."""
+
+    def __init__(self, request: Request, model: MltkModel, snapshot: Snapshot, progress: Listener) -> None:
+        self.request = request
+        self.model: Any = model
+        self.snapshot = snapshot
+        self.progress = progress
+        self.outcome = Outcome()
+        self.scratch = Path(request.scratch)
+        self.whole = bytes_digest(json.dumps(sorted(request.sources.items())).encode())
+        self._given = model.loaded_values()
+
+    # -- user code ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def user_code(self, what: str, kind: type[MltkError] = StageError, *, count: bool = True) -> Iterator[None]:
+        """Run user code: its errors get a place, and what it reads becomes an input unless an earlier stage has it."""
+        watched = watch(self.request.ignored, self.request.root)
+        with user_code(self.snapshot, what, kind), watched as seen, self.model.watch_reads() as reads:
+            yield
+        if count:
+            known = self.request.known_files
+            fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}
+            self.outcome.files.update(fresh)
+            beyond = self.model.beyond_slice(self.request.stage, reads)
+            self.outcome.reads = tuple(sorted({*self.outcome.reads, *beyond}))
+
+    @contextmanager
+    def at(self, *names: str) -> Iterator[None]:
+        """Give an error without a place that of the property that it is about."""
+        try:
+            yield
+        except MltkError as error:
+            error.where = error.where or self.place(*names)
+            raise
+
+    def place(self, *names: str) -> str:
+        """Where the spec sets the first of these properties that it sets; else the spec."""
+        places = (self.model.place_of(name) for name in names)
+        return next((place for place in places if place), self.request.spec_path)
+
+    # -- artifacts ---------------------------------------------------------------------------------------------------
+
+    def artifact(self, name: str) -> Path:
+        """The path of an artifact that an earlier stage made."""
+        return Path(self.request.artifacts[name.replace("{name}", self.request.target)])
+
+    def own(self, name: str) -> Path:
+        """The path in the scratch folder of an artifact of this stage."""
+        path = self.scratch / name.replace("{name}", self.request.target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # -- data --------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_classifier(self) -> bool:
+        """True for a model whose outputs are classes."""
+        return isinstance(self.model, EvaluateClassifierMixin)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The class labels of a classifier; None for other models."""
+        if not self.is_classifier or not (self.model.is_set("classes") or self._classes_from_data()):
+            return None
+        return tuple(self.model.peek("classes"))
+
+    def _classes_from_data(self) -> bool:
+        path = self.request.artifacts.get("data/manifest.json")
+        labels = json.loads(Path(path).read_text(encoding="utf-8")).get("classes") if path is not None else None
+        if labels:
+            self.model.classes = labels
+        return bool(labels)
+
+    def load(self, subset: str) -> tuple[data.Samples, data.Samples | None]:
+        """Load a subset: the samples, and the validation samples that come with it."""
+        self._call_loader(subset)
+        model = self.model
+        with self.at("dataset", "x"):
+            whole = data.as_samples(model.x, model.y, model.sample_weight)
+            data.check(whole, subset, self.classes)
+            part, held_out = data.split_validation(whole, model.validation_split if subset == "training" else 0.0)
+            given = model.validation_data
+            if given is not None:
+                held_out = data.as_samples(*given) if isinstance(given, tuple | list) else data.as_samples(given)
+            if held_out is not None:
+                data.check(held_out, "validation", self.classes)
+        self._count_classes(subset, part, held_out)
+        if self.request.test:
+            part = data.small(part, self.classes)
+            held_out = None if held_out is None else data.small(held_out, self.classes)
+        return part, held_out
+
+    def _call_loader(self, subset: str) -> None:
+        """Run the spec's loader; what an earlier call left is forgotten."""
+        model = self.model
+        for name in ("dataset", "load_dataset", "x"):
+            if not hasattr(type(model), name):
+                raise SpecError(
+                    "the model has no data set",
+                    where=self.request.spec_path,
+                    fix="add DatasetMixin to the base classes of your model",
+                )
+        model.restore_loaded(self._given)
+        with self.user_code("the data loader", DataError, count=self.request.stage in ("spec", "data")):
+            keras.utils.set_random_seed(DATA_SEED)
+            call_loader(model.load_dataset, subset, {"test": self.request.test})
+        if model.x is None:
+            unset = model.dataset is None
+            raise SpecError(
+                "the model has no data",
+                where=self.place("dataset"),
+                found="my_model.dataset and my_model.x are not set" if unset else "the loader gave none",
+                fix="set my_model.dataset to a function of (subset, test) that returns (x, y), or set my_model.x and y",
+            )
+        if isinstance(model.validation_data, tuple | list) and len(model.validation_data) not in (1, 2, 3):
+            raise DataError(
+                "validation_data must be x, (x, y) or (x, y, sample_weight)",
+                where=self.place("dataset", "validation_data"),
+                found=f"{len(model.validation_data)} parts",
+                fix="give one of these",
+            )
+
+    def _count_classes(self, subset: str, part: data.Samples, held_out: data.Samples | None) -> None:
+        """Fill `class_counts`, unless the loader has."""
+        counts, names = self.model.peek("class_counts"), self.classes
+        for name, samples in ((subset, part), ("validation", held_out)):
+            ids = data.labels(samples) if names is not None and samples is not None else None
+            if names is not None and ids is not None and not counts.get(name):
+                counts = {**counts, name: count_classes(names[label] for label in ids)}
+        self.model.restore_loaded({**self.model.loaded_values(), "class_counts": counts})
+
+    def load_evaluation(self) -> data.Samples:
+        """The evaluation samples: what the loader gives for 'evaluation', which may be its validation data."""
+        part, held_out = self.load("evaluation")
+        return part if held_out is None else held_out
+
+    @contextmanager
+    def afresh(self) -> Iterator[StageRun]:
+        """The same stage with the spec run anew, so that a loader is in the state in which later stages call it."""
+        request = self.request
+        with loaded_spec(self.snapshot, request.name, request.folder, request.test) as model:
+            again = StageRun(request, model, self.snapshot, self.progress)
+            again.outcome = self.outcome
+            if self.model.is_set("classes") and not model.is_set("classes"):
+                again.model.classes = self.model.peek("classes")
+            yield again
+
+    def same_data(self, subset: str, part: data.Samples | None) -> None:
+        """Raise a StageError when the loader gives other samples than the data stage saw."""
+        if part is not None and part.is_stream:
+            return
+        expected = self.artifact(f"data/{subset}.json").read_text(encoding="utf-8")
+        if json.loads(expected) != data.describe(part, self.classes, ""):
+            raise StageError(
+                f"the data loader gave other {subset} samples than before",
+                where=self.place("dataset", "x"),
+                fix="if data files have just changed, run the same command again; "
+                "else seed the loader's own random generator, so that it gives the same samples each time",
+            )
+
+    # -- models ------------------------------------------------------------------------------------------------------
+
+    def build(self, *, count: bool = False) -> Any:
+        """Build the Keras model from the seed and check what the spec's builder returned."""
+        builder = getattr(self.model, "build_model_function", None)
+        if builder is None:
+            raise SpecError(
+                "the spec sets no build_model_function",
+                where=self.request.spec_path,
+                fix="set my_model.build_model_function to a function that returns a compiled Keras model",
+            )
+        clear_names()
+        keras.utils.set_random_seed(self.model.peek("seed"))
+        with self.user_code("build_model_function", SpecError, count=count):
+            keras_model = builder(*([self.model] if takes_argument(builder) else []))
+        with self.at("build_model_function"):
+            check_model(keras_model)
+        return keras_model
+
+    def custom_objects(self) -> dict[str, Any]:
+        """The spec's own classes and functions by name, for loading a saved model."""
+        own: dict[str, Any] = {}
+        for module in list(sys.modules.values()):
+            if self.snapshot.label(getattr(module, "__file__", None) or "") is not None:
+                own.update({name: item for name, item in vars(module).items() if callable(item)})
+        return {**own, **self.model.keras_custom_objects}
+
+    def load_keras(self, *, compiled: bool = False) -> Any:
+        """The trained model, with the spec's own classes and functions known by name."""
+        clear_names()
+        with self.user_code("loading the saved model", count=False):
+            return keras_file.load(self.artifact("{name}.keras"), self.custom_objects(), compiled=compiled)
+
+
+def clear_names() -> None:
+    """Let layer names be counted from 1, and keep the number type that the spec may have chosen."""
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session(free_memory=False)
+    keras.config.set_dtype_policy(policy)
+
+
+def takes_argument(builder: Any) -> bool:
+    """Say whether a builder takes the model; one without parameters is called without it."""
+    try:
+        return bool(inspect.signature(builder).parameters)
+    except (TypeError, ValueError):
+        return True
+
+
+def check_model(keras_model: Any) -> None:
+    """Raise a SpecError unless a builder's result is a Keras model that can be trained."""
+    if not isinstance(keras_model, keras.Model):
+        raise SpecError(
+            "build_model_function must return a compiled Keras model",
+            found=type(keras_model).__name__,
+            fix="return the model at the end of the builder",
+        )
+    found = f"{type(keras_model).__name__} {keras_model.name}"
+    if not keras_model.compiled:
+        raise SpecError(
+            "the model that build_model_function returns is not compiled",
+            found=found,
+            fix="call keras_model.compile(loss=..., optimizer=..., metrics=...) before you return it",
+        )
+    if not keras_model.built:
+        raise SpecError(
+            "the model that build_model_function returns has no input shape",
+            found=found,
+            fix="begin it with keras.Input(my_model.input_shape), or call keras_model.build",
+        )

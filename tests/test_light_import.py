@@ -1,0 +1,72 @@
+"""A command with nothing to do is light: it loads no library that it doesn't need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import Front
+
+HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib", "rich", "ai_edge_litert", "h5py", "flatbuffers"}
+MLTK, DOIT = ("-m", "mltkbuild.cli.main"), ("-m", "doit")
+
+
+def loaded(front: Front, *arguments: str, code: int = 0) -> set[str]:
+    """The top-level packages that a command loads in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        cwd=front.files.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert code == done.returncode, done.stderr[-2000:]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        DOIT,
+        (*DOIT, "-n", "2"),
+        (*DOIT, "list", "--all"),
+        (*DOIT, "info", "train:kws"),
+        (*DOIT, "clean", "-n"),
+        (*MLTK, "build"),
+        (*MLTK, "build", "--dry-run"),
+        (*MLTK, "train", "kws"),
+        (*MLTK, "clean", "-n"),
+    ],
+)
+def test_nothing_to_do_loads_nothing_heavy(front: Front, arguments: tuple[str, ...]) -> None:
+    """doit, a build and a clean over models that are up to date load no numerics and no display."""
+    front.doit()
+    assert set() == loaded(front, *arguments) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "arguments", [(*MLTK, "status"), (*MLTK, "list"), (*MLTK, "--help"), (*MLTK, "explain", "kws")]
+)
+def test_looking_doesn_t_load_doit(front: Front, arguments: tuple[str, ...]) -> None:
+    """Commands that only look load neither doit nor anything heavy."""
+    front.doit()
+    assert set() == loaded(front, *arguments) & {*HEAVY, "doit", "cloudpickle"}
+
+
+@pytest.mark.parametrize("arguments", [DOIT, (*MLTK, "status"), (*MLTK, "list"), (*MLTK, "build")])
+def test_yaml_is_loaded_by_what_compares_slices(front: Front, arguments: tuple[str, ...]) -> None:
+    """Only a stage that runs, or an explanation, reads slices."""
+    front.doit()
+    assert "yaml" not in loaded(front, *arguments)
+
+
+def test_what_there_is_to_do_is_still_light_to_show(front: Front) -> None:
+    """After an edit, `mltk status` judges by digests alone."""
+    front.doit()
+    front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    assert set() == loaded(front, *MLTK, "status") & HEAVY
