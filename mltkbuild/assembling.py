@@ -99,11 +99,14 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
         config.pop("compile_config", None)
         keras.saving.deserialize_keras_object(config, custom_objects=run.custom_objects(), safe_mode=False)
     except Exception as error:  # Keras and the spec's own classes may raise anything
-        lines = str(error).strip().splitlines()
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        lines = str(cause).strip().splitlines()
         raise SpecError(
             "the model could not be loaded again once it is saved",
             where=run.place("build_model_function"),
-            found=(lines[0] if lines else type(error).__name__)[:300],
+            found=(lines[0] if lines else type(cause).__name__)[:300],
             fix="define custom classes and functions at the top level of the spec, and give a layer that takes "
             "arguments a get_config",
         ) from error
@@ -159,7 +162,7 @@ def _train(run: StageRun) -> None:
         )
     _require_fitting(run, keras_model, training)
     settings = _train_settings(run)
-    with run.user_code("training"):
+    with run.at(), run.user_code("training"):
         history = train.fit(keras_model, training, validation, settings, run.progress)
         keras_model = _after_training(run, keras_model, history)
     keras_file.save(keras_model, run.own("{name}.keras"), run.snapshot.label)

@@ -189,7 +189,7 @@ def _own_modules(importer: SnapshotImporter) -> Iterator[None]:
 
     What another spec has left in a warm worker must not decide what this one imports.
     """
-    hidden = {name: module for name, module in sys.modules.items() if _is_ours(importer, name, module)}
+    hidden = {name: module for name, module in list(sys.modules.items()) if _is_ours(importer, name, module)}
     for name in hidden:
         del sys.modules[name]
     before = set(sys.modules)

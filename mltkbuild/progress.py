@@ -17,8 +17,8 @@ from mltkbuild.report import cut, duration
 WIDEST = 160
 """A line that goes to a file is cut here; on a terminal at its edge."""
 
-ROOM_FOR_BAR = 100
-"""A narrower terminal has no place for a bar beside the figures."""
+ROOMY = 100
+"""A terminal with fewer columns has no place for a bar and a clock beside the figures."""
 
 
 class Display(Protocol):
@@ -88,14 +88,17 @@ class LiveDisplay(QuietDisplay):
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}
         self._first: dict[str, tuple[float, float]] = {}
-        bar = [BarColumn(bar_width=20)] if console.width >= ROOM_FOR_BAR else []
-        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        roomy = console.width >= ROOMY
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            *bar,
-            TextColumn("{task.fields[text]}", markup=False, table_column=rest),
-            TimeElapsedColumn(),
+            *([BarColumn(bar_width=20)] if roomy else []),
+            TextColumn(
+                "{task.fields[text]}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            *([TimeElapsedColumn()] if roomy else []),
             console=console,
             transient=True,
             expand=True,
@@ -114,7 +117,7 @@ class LiveDisplay(QuietDisplay):
         if label not in self._tasks or "epoch" not in event:
             return
         done, total = _fraction(event)
-        text = f"{event['epoch']}/{event['epochs']} epochs{_metric(event)}{self._left(label, done, total)}"
+        text = f"{event['epoch']}/{event['epochs']} epochs{self._left(label, done, total)}{_metric(event)}"
         with self._lock:
             fields = {"completed": done, "total": total}
             if "metrics" in event or "step" not in event:
@@ -142,7 +145,7 @@ class LiveDisplay(QuietDisplay):
         start, first = self._first.setdefault(label, (now, done))
         if done <= first:
             return ""
-        return f", {duration((now - start) / (done - first) * (total - done))} left"
+        return f", {duration(round((now - start) / (done - first) * (total - done))).replace('.0 s', ' s')} left"
 
 
 def _fraction(event: Event) -> tuple[float, float]:

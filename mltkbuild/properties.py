@@ -139,7 +139,7 @@ class Property:
             return self
         return model.read_property(self)
 
-    def __set__(self, model: Any, value: object) -> None:
+    def __set__(self, model: Any, value: Any) -> None:
         """Check and keep a value, with the place in the spec that set it."""
         place = place_of_caller()
         self.check(value, place)

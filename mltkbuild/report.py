@@ -68,9 +68,13 @@ def either(names: Sequence[str]) -> str:
 
 
 def cut(text: str, limit: int = 72) -> str:
-    """A text in one line, its end cut when it is long."""
+    """A text in one line, its end cut when it is long: behind a word if one ends near."""
     text = " ".join(text.splitlines())
-    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 3]
+    whole = head.rpartition(" ")[0]
+    return (whole if 2 * len(whole) > limit else head).rstrip(" ,;(") + "..."
 
 
 def duration(seconds: float) -> str:

@@ -42,6 +42,7 @@ class Session:
         self.failures: list[str] = []
         self.worst = 0
         self._running: list[str] = []
+        self._turns: dict[str, threading.Lock] = {}
         self._display: object | None = None
         self._lock = threading.Lock()
         self._guarded = False
@@ -65,6 +66,13 @@ class Session:
             MltkError: It failed; nothing was published.
             SystemExit: The build was interrupted.
         """
+        # Stages of one target take turns; waiting for one's own build is nothing to tell.
+        with self._lock:
+            turn = self._turns.setdefault(target, threading.Lock())
+        with turn:
+            return self._run(target, stage, options, force)
+
+    def _run(self, target: str, stage: str, options: Mapping[str, int], force: bool) -> Built:
         label = f"{stage}:{target}"
         display = self.display
         why = self.why(target, stage, options)

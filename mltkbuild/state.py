@@ -69,6 +69,7 @@ class TargetState:
         self._records: dict[str, Record | RecordError | None] = {}
         self._sources: Sources | None = None
         self._pending: frozenset[str] | None = None
+        self._import_folders = import_folders(workspace, spec.path)
         self._reading = threading.Lock()
         self.turn = threading.Lock()
 
@@ -256,29 +257,33 @@ class TargetState:
         """The modules that the spec takes from elsewhere although the workspace now has files of these names."""
         if not isinstance(outside, list | frozenset):
             return ""
-        folders = import_folders(self.workspace, self.spec.path)
-        listed = [_names_in(self.workspace.path(folder)) for folder in folders]
+        listed = self._listed()
         here = {name for name in outside if any(name in names or name + ".py" in names for names in listed)}
         return ", ".join(sorted(here - NOT_IMPORTED))
 
     def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:
         """What lies in the packages that some modules belong to: a file added there may be what is imported next."""
-        parents = {os.path.dirname(path) for path in paths}.difference(import_folders(self.workspace, self.spec.path))
+        parents = {os.path.dirname(path) for path in paths}.difference(self._import_folders)
         return {parent: sorted(filter(_importable, _names_in(self.workspace.path(parent)))) for parent in parents}
+
+    def _listed(self) -> list[frozenset[str]]:
+        """The names in each folder that the spec imports from."""
+        return [_names_in(self.workspace.path(folder)) for folder in self._import_folders]
 
     def _finds_the_same(self, record: Record) -> bool:
         """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
         paths = [name[5:] for name in record.inputs if name.startswith(CODE)]
         if self.spec.path not in paths or self.packages(paths) != record.facts.get("packages", {}):
             return False
-        folders = import_folders(self.workspace, self.spec.path)
-        listed = [_names_in(self.workspace.path(folder)) for folder in folders]
+        listed = self._listed()
+        paths.remove(self.spec.path)
         for path in paths:
-            for number, folder in enumerate(folders):
-                if path == self.spec.path or not path.startswith(folder + "/" if folder else ""):
+            for number, folder in enumerate(self._import_folders):
+                start = len(folder) + 1 if folder else 0
+                if start and not path.startswith(folder + "/"):
                     continue
-                top, below, _ = path[len(folder) + 1 if folder else 0 :].removesuffix(".py").partition("/")
-                if below and top + ".py" in listed[number]:
+                top, below, _ = path[start:].removesuffix(".py").partition("/")
+                if (top + ".py" if below else top) in listed[number]:
                     return False
                 if any(top in names or top + ".py" in names for names in listed[:number]):
                     return False
@@ -326,7 +331,7 @@ def read_sources(workspace: Workspace, spec: Spec) -> Sources:
 
     try:
         files, outside = workspace_closure(spec.path, find, read)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         # The spec stage runs the spec and reports the line; the closure of what can't be parsed is the file itself.
         files, outside = (spec.path,), frozenset()
     return Sources({path: read(path) for path in files}, outside, stamps)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import ctypes
 import errno
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from mltkbuild import store
-from mltkbuild.errors import RecordError
+from mltkbuild.errors import RecordError, StageError
 from mltkbuild.files import bytes_digest
 from mltkbuild.freshness import Record
 from mltkbuild.store import Folder
@@ -145,7 +145,7 @@ def watching(steps: Steps) -> Iterator[Steps]:
     try:
         for name in CHANGES:
             setattr(os, name, wrapped(name))
-        builtins.open = opened  # type: ignore[assignment]  # the same call
+        builtins.open = opened
         yield steps
     finally:
         for name, function in real.items():
@@ -162,6 +162,15 @@ def disk_full(name: str) -> None:
     """Fail as a full disk does: what needs no space still works."""
     if name in NEEDS_SPACE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def failure(call: Callable[[], object]) -> Exception | None:
+    """The error that a call on a bad disk ends with; None when it ends well."""
+    try:
+        call()
+    except (StageError, OSError) as error:
+        return error
+    return None
 
 
 def killed(function: Callable[..., None], *args: object) -> bool:
@@ -206,13 +215,18 @@ def fill(folder: Path, leave: int) -> Path:
     return ballast
 
 
+@contextmanager
+def in_memory(otherwise: Path) -> Iterator[Path]:
+    """A folder for many small builds: in memory where that can be had, because each build waits for the disk."""
+    if not (SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)):
+        yield otherwise
+        return
+    with tempfile.TemporaryDirectory(prefix="mltkbuild-test-", dir=SHARED_MEMORY) as folder:
+        yield Path(folder)
+
+
 def another_file_system(than: Path) -> Path | None:
     """A folder on another file system than a path, if this machine has one at hand."""
     if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
         return SHARED_MEMORY if SHARED_MEMORY.stat().st_dev != than.stat().st_dev else None
     return None
-
-
-def crash() -> None:
-    """Read from address zero, as broken native code does."""
-    ctypes.string_at(0)

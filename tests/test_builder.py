@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mltkbuild import builder as engine
 from mltkbuild import store
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError, StageError, UsageError
@@ -122,11 +122,15 @@ def test_artifact_damaged_after_it_was_judged_is_made_again_first(built: Files) 
 
 
 def test_artifact_changed_while_a_stage_reads_it_fails_the_stage(built: Files) -> None:
-    """A result of what no record describes is never published; the next build makes the artifact and the result anew."""
+    """A result of what no record describes is never published; the next build makes both anew."""
+
+    def damage(request: Request) -> None:
+        built.write("build/kws/kws.keras", "damaged")
+
     before = built.tree()
     (built.root / "build/kws/kws.converted.tflite").unlink()
     fakes = Fakes()
-    fakes.before["quantize"] = lambda request: built.write("build/kws/kws.keras", "damaged") and None
+    fakes.before["quantize"] = damage
     builder = Builder(built.workspace, run=fakes)
     with pytest.raises(StageError) as caught:
         builder.build("kws", "quantize")
@@ -187,7 +191,11 @@ def _files_of(files: Files, stage: str) -> set[str]:
     folder = Builder(files.workspace, run=Fakes()).state("kws").folder
     record = store.load_record(folder, stage)
     assert record is not None
-    paths = [*map(folder.artifact, record.artifacts), folder.record_path(stage), folder.record_path(stage, store.VALUES)]
+    paths = [
+        *map(folder.artifact, record.artifacts),
+        folder.record_path(stage),
+        folder.record_path(stage, store.VALUES),
+    ]
     return {Path(path).relative_to(files.root).as_posix() for path in paths}
 
 
@@ -243,7 +251,9 @@ def test_unknown_model_is_a_usage_error(workspace: Files) -> None:
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
-@pytest.mark.parametrize("data", [b"", b"{}", b"\xff\x00", b'{"schema":99}'], ids=["empty", "foreign", "bytes", "future"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"\xff\x00", b'{"schema":99}'], ids=["empty", "foreign", "bytes", "future"]
+)
 def test_corrupt_record_runs_just_its_stage(data: bytes, stage: str, built: Files) -> None:
     """A record that can't be read makes its own stage run again, and, with the same result, no other."""
     (built.root / f"build/kws/.records/{stage}.json").write_bytes(data)
@@ -328,8 +338,12 @@ def test_record_tells_what_ran(built: Files) -> None:
 
 def test_record_has_no_stamp_of_a_file_that_changed_while_the_stage_ran(workspace: Files) -> None:
     """A file that was written while a stage read it is digested again by the next build."""
+
+    def change(request: Request) -> None:
+        workspace.write("samples/training/1.txt", "later")
+
     fakes = Fakes()
-    fakes.before["data"] = lambda request: workspace.write("samples/training/1.txt", "later") and None
+    fakes.before["data"] = change
     bring(workspace, fakes)
     record = Builder(workspace.workspace, run=Fakes()).state("kws").record("data")
     assert record is not None
@@ -420,7 +434,7 @@ def test_provenance_has_no_clock_no_host_and_no_place(workspace: Files) -> None:
     bring(other, collect(Fakes()))
     assert seen[0] == seen[1]
     text = json.dumps(seen[0])
-    assert not [word for word in (str(workspace.root.parent), engine.platform.node(), "finished", "seconds") if word in text]
+    assert not [word for word in (str(workspace.root.parent), platform.node(), "finished", "seconds") if word in text]
     assert {"spec", "data", "train", "quantize", "params", "evaluate"} == set(json.loads(text)["stages"])
     assert {"models/kws.py", "models/parts.py"} == set(json.loads(text)["sources"])
 

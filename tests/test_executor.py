@@ -62,9 +62,9 @@ def files(tmp_path: Path) -> Files:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own() -> Iterator[Executor]:
-    """Worker processes of one test, which may kill them."""
+    """Worker processes of this file, which its tests may kill."""
     pool = Executor()
     yield pool
     pool.stop()
@@ -151,7 +151,9 @@ def test_worker_ends_with_its_parent(files: Files) -> None:
     wait_for(lambda: not is_alive(worker))
 
 
-def test_what_a_stage_prints_goes_to_its_log(files: Files, executor: Executor, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_stage_prints_goes_to_its_log(
+    files: Files, executor: Executor, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Everything that a stage, its libraries and its children print is in its log and nowhere else."""
     model(files, PRINT)
     Builder(files.workspace, run=executor.run).build("kws", "data")
@@ -170,8 +172,9 @@ def test_warm_worker_keeps_the_logs_of_stages_apart(files: Files, executor: Exec
     assert (False, True) == ("first" in log, "second" in log)
 
 
-def test_stopped_executor_refuses_and_ends_its_workers(files: Files, own: Executor) -> None:
+def test_stopped_executor_refuses_and_ends_its_workers(files: Files) -> None:
     """Stopping ends a running stage at once as a failure, and later requests are refused."""
+    own = Executor()
     model(files, SLEEP)
     found: list[BaseException] = []
 

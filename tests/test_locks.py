@@ -108,9 +108,7 @@ def test_two_processes_share_the_work(workspace: Files, start: Callable[..., For
     assert [] == bring(workspace, Fakes())
 
 
-def test_three_builds_stage_by_stage_share_the_work(
-    workspace: Files, start: Callable[..., ForkServerProcess]
-) -> None:
+def test_three_builds_stage_by_stage_share_the_work(workspace: Files, start: Callable[..., ForkServerProcess]) -> None:
     """Builds that ask for one stage after the other interleave, and still no stage runs twice."""
     processes = [start(build_stage_by_stage, workspace.root) for _ in range(3)]
     for process in processes:
@@ -159,7 +157,7 @@ def test_asking_does_not_wait_for_a_build(workspace: Files, start: Callable[...,
 
 
 def test_two_threads_share_the_work(workspace: Files) -> None:
-    """Two threads of one build, as `doit -n 2` has them, run each stage once, and neither calls the other another build."""
+    """Two threads of one build, as `doit -n 2` has them, run each stage once, and neither says that it waits."""
     fakes = CountedFakes(workspace.root / "calls")
     builder = Builder(workspace.workspace, run=fakes)
     notes: list[Event] = []
@@ -209,6 +207,10 @@ def test_forget_in_the_middle_of_a_build_harms_nothing(workspace: Files) -> None
     workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     fakes = Fakes()
     folder = Builder(workspace.workspace, run=fakes).state("kws").folder
-    fakes.before["train"] = lambda request: store.forget(folder, "train") and None
+
+    def forget(request: Request) -> None:
+        store.forget(folder, "train")
+
+    fakes.before["train"] = forget
     bring(workspace, fakes)
     assert [] == bring(workspace, Fakes())

@@ -17,8 +17,8 @@ from mltkbuild import state
 from mltkbuild.builder import Builder
 from mltkbuild.errors import SpecError
 from mltkbuild.freshness import Reason
-from mltkbuild.state import CODE, FILE, LIBRARY, OPTION, PROPERTY, TEXT, TOOL, TargetState
 from mltkbuild.stages import STAGES
+from mltkbuild.state import CODE, FILE, LIBRARY, OPTION, PROPERTY, TEXT, TOOL, TargetState
 from mltkbuild.toolchain import version
 
 from .conftest import SPEC, Fakes, Files, bring
@@ -107,14 +107,23 @@ def test_new_module_in_an_earlier_folder_hides_the_old(workspace: Files, fakes: 
     assert [] == again(workspace, fakes)
 
 
-def test_module_that_hides_a_package_is_noticed(workspace: Files, fakes: Fakes) -> None:
-    """A file beside a package of the same name is what is imported from then on."""
-    (workspace.root / "models/parts").mkdir()
-    (workspace.root / "models/parts.py").rename(workspace.root / "models/parts/__init__.py")
-    workspace.edit("models/parts/__init__.py", '"..", "samples"', '"../..", "samples"')
+def test_package_that_hides_a_module_is_noticed(workspace: Files, fakes: Fakes) -> None:
+    """A package beside a file of the same name is what is imported from then on."""
     bring(workspace, fakes)
-    text = (workspace.root / "models/parts/__init__.py").read_text(encoding="utf-8")
-    workspace.write("models/parts.py", text.replace("WIDTH = 8", "WIDTH = 9").replace('"../.."', '".."'))
+    text = (workspace.root / "models/parts.py").read_text(encoding="utf-8")
+    workspace.write("models/parts/__init__.py", text.replace("WIDTH = 8", "WIDTH = 9").replace('".."', '"../.."'))
+    assert "spec" in again(workspace, fakes)
+    assert [] == again(workspace, fakes)
+
+
+def test_module_that_hides_a_bare_folder_is_noticed(workspace: Files, fakes: Fakes) -> None:
+    """A file beside a folder of the same name, which is a package without `__init__.py`, is imported from then on."""
+    workspace.write("models/pkg/sizes.py", "WIDTH = 8\n")
+    optional = "import parts\ntry:\n    import pkg.sizes as sizes\nexcept ImportError:\n    sizes = None\n"
+    workspace.edit("models/kws.py", "import parts\n", optional)
+    workspace.edit("models/kws.py", "width = parts.WIDTH", "width = sizes.WIDTH if sizes else 1")
+    bring(workspace, fakes)
+    workspace.write("models/pkg.py", "")
     assert "spec" in again(workspace, fakes)
     assert [] == again(workspace, fakes)
 

@@ -1,0 +1,97 @@
+"""Specs that were written for MLTK import its names and get mltkbuild's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mltkbuild
+from mltkbuild.errors import SpecError
+from mltkbuild.loader import Snapshot, loaded_spec
+from mltkbuild.model import MltkModel
+
+MLTK_SPEC = '''\
+"""A spec in the style of MLTK's examples."""
+import mltk.core as mltk_core
+from mltk.core import *
+from mltk.core import MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin, MltkDataset
+from mltk.core.model import MltkModel as TheSame
+from mltk import cli
+
+assert TheSame is MltkModel is mltk_core.MltkModel
+
+# @mltk_model
+class MyModel(
+    mltk_core.MltkModel,
+    mltk_core.TrainMixin,
+    mltk_core.DatasetMixin,
+    mltk_core.EvaluateClassifierMixin
+):
+    pass
+
+my_model = MyModel()
+my_model.version = 2
+my_model.tflite_converter['optimizations'] = ['DEFAULT']
+mltk_core.get_mltk_logger().info('loading')
+
+@my_model.cli.command('visualize')
+def visualize_command():
+    pass
+
+if __name__ == '__main__':
+    cli.get_logger().setLevel('DEBUG')
+    results = mltk_core.train_model('kws', clean=True, test=True)
+    raise AssertionError('a build runs no __main__ block')
+'''
+
+
+def load(tmp_path: Path, text: str) -> MltkModel:
+    """Load a spec and give its model."""
+    snapshot = Snapshot(str(tmp_path), "models/kws.py", ("models", ""), {"models/kws.py": text})
+    with loaded_spec(snapshot, "kws", str(tmp_path / "build/kws"), False) as model:
+        return model
+
+
+def test_mltk_s_example_style_works_unedited(tmp_path: Path) -> None:
+    """Every import form of MLTK's examples gives mltkbuild's classes."""
+    model = load(tmp_path, MLTK_SPEC)
+    assert isinstance(model, mltkbuild.MltkModel)
+    assert (2, "kws", ["visualize"]) == (model.version, model.name, list(model.cli.commands))
+
+
+MISSING = {
+    "import mltk.datasets.image": "mltkbuild has no mltk.datasets",
+    "from mltk.core.preprocess.audio.x import y": "mltkbuild has no mltk.core.preprocess",
+    "from mltk.core import ImageDatasetMixin": "mltkbuild has no ImageDatasetMixin of mltk.core",
+    "import mltk.core as mltk_core\nmltk_core.TfliteModel": "mltkbuild has no TfliteModel of mltk.core",
+    "import mltk.core\nmltk.core.train_model('x')": "train_model can't be called while a spec is loaded",
+}
+
+
+@pytest.mark.parametrize("code", MISSING)
+def test_what_is_missing_is_a_clear_error_at_its_line(code: str, tmp_path: Path) -> None:
+    """A name of MLTK's that isn't provided is an error with the spec's line and what is there instead."""
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, f"'''A spec.'''\n{code}\n")
+    line = 2 + code.count("\n")
+    assert (MISSING[code], f"models/kws.py:{line}") == (caught.value.what, caught.value.where)
+    assert caught.value.fix is not None
+
+
+def test_names_of_mltk_are_gone_after_a_spec(tmp_path: Path) -> None:
+    """Outside of a spec there is no mltk."""
+    load(tmp_path, MLTK_SPEC)
+    with pytest.raises(ModuleNotFoundError):
+        __import__("mltk.core")
+
+
+def test_workspace_module_called_mltk_comes_first(tmp_path: Path) -> None:
+    """A workspace that has a module mltk of its own gets that one."""
+    files = {
+        "models/kws.py": "import mltk\nfrom mltkbuild import MltkModel\nm = MltkModel()\nm.version = mltk.VERSION\n",
+        "models/mltk.py": "VERSION = 9\n",
+    }
+    snapshot = Snapshot(str(tmp_path), "models/kws.py", ("models", ""), files)
+    with loaded_spec(snapshot, "kws", "", False) as model:
+        assert 9 == model.version
