@@ -174,14 +174,17 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "evaluate": tuple(f"eval/{kind}/{plot}.png" for kind in ("keras", "tflite") for plot in ("confusion", "roc")),
 }
 # The properties whose digests a classifier's spec stage records.
-PROPERTIES = re.findall(r"\w+", """
+PROPERTIES = re.findall(
+    r"\w+",
+    """
     batch_size checkpoint checkpoints_enabled class_counts class_weights classes description deterministic
     early_stopping epochs eval_augment eval_custom_function eval_max_samples_per_class eval_shuffle
     eval_steps_per_epoch input_shape keras_custom_objects loaded_subset loss lr_schedule metrics on_save_keras_model
     on_training_complete optimizer reduce_lr_on_plateau sample_weight seed shuffle steps_per_epoch tensorboard
     train_callbacks train_kwargs validation_batch_size validation_data validation_freq validation_split
     validation_steps version x y
-""")
+""",
+)
 
 Graph = dict[str, tuple[list[str], list[str]]]
 """Inputs and artifacts of each stage: paths with `{name}` for the model and `{target}` for it or its dry run."""

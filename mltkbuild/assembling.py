@@ -16,7 +16,7 @@ from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.files import bytes_digest
 from mltkbuild.stage_runs import StageRun
 from mltkbuild.stages import SLICES
-from mltkbuild.toolchain import reduced_version
+from mltkbuild.toolchain import reduced_version, version
 
 # -- spec ------------------------------------------------------------------------------------------------------------
 
@@ -114,9 +114,12 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
 
 def _take_libraries(run: StageRun, reached: dict[str, object]) -> None:
     for label in [label for label in reached if label.startswith("library ")]:
-        name = label.removeprefix("library ")
-        reached[label] = reduced_version(name, str(reached[label]), run.request.toolchain)
-        run.outcome.libraries[name] = str(reached[label])
+        name, found = label.removeprefix("library "), str(reached[label])
+        if version(name) == "none":
+            # Code that is no installed package: the digest of the whole spec has its files.
+            reached[spec.WHOLE] = run.whole
+        else:
+            reached[label] = run.outcome.libraries[name] = reduced_version(name, found, run.request.toolchain)
 
 
 # -- data ------------------------------------------------------------------------------------------------------------

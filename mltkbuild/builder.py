@@ -320,7 +320,7 @@ class Builder:
             "sources": {name.partition(" ")[2]: digest for name, digest in state.sources.digests("text ").items()},
             "stages": {
                 record.stage: {
-                    "inputs": dict(record.inputs),
+                    "inputs": portable(record.inputs),
                     "artifacts": dict(record.artifacts),
                     "tools": dict(record.tools),
                 }
@@ -332,6 +332,17 @@ class Builder:
         """The readable content of what a stage read of its spec, for `explain`."""
         names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
         return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
+
+
+def portable(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Inputs without this machine's folders: a file outside the workspace goes by its name and its digest."""
+    found: dict[str, str] = {}
+    for name, digest in sorted(inputs.items()):
+        path = name.removeprefix(FILE)
+        outside = name.startswith(FILE) and os.path.isabs(path)
+        shown = f"{FILE}outside the workspace: {os.path.basename(path)} {digest[:12]}" if outside else name
+        found[shown] = digest
+    return found
 
 
 def parse(text: str, name: str) -> object:

@@ -79,7 +79,7 @@ def _printing_to(target: int) -> Iterator[None]:
             os.close(old)
 
 
-class _throttled:  # noqa: N801  # reads as the function that it stands for
+class _throttled:  # reads as the function that it stands for
     """Sends events to the deciding process, those inside an epoch only now and then."""
 
     def __init__(self, request: Request) -> None:

@@ -52,7 +52,8 @@ class Worker:
             self._start()
             future = self._submit(entry.run, request)
             self._listen(future, listener)
-            return future.result()
+            outcome: Outcome = future.result()
+            return outcome
         except BrokenProcessPool as error:
             raise WorkerDied(
                 "the worker process died",
@@ -63,7 +64,7 @@ class Worker:
             ) from error
         except MltkError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever a stage's libraries raise is that stage's failure
+        except Exception as error:  # whatever a stage's libraries raise is that stage's failure
             raise StageError(
                 f"the stage failed with {type(error).__name__}",
                 where=f"{request.stage}:{request.target}",

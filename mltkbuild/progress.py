@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
@@ -17,7 +18,7 @@ from mltkbuild.report import cut, duration
 WIDEST = 160
 """A line that goes to a file is cut here; on a terminal at its edge."""
 
-ROOMY = 100
+ROOMY = 110
 """A terminal with fewer columns has no place for a bar and a clock beside the figures."""
 
 
@@ -66,18 +67,48 @@ class QuietDisplay:
         """Print the stage's line."""
         seconds = time.monotonic() - self._started.pop(label, time.monotonic())
         if text is not None:
-            self.note(f"{label:<{self._width}}  {duration(seconds):>11}  {text}")
+            head = f"{label:<{self._width}}  {duration(seconds):>11}  "
+            figures = text.partition("  (")[0]
+            # Where not everything fits, what came of a stage is worth more than half of the reason why it ran.
+            fits = len(head + text) <= self._limit or len(head + figures) > self._limit
+            self.note(head + (text if fits else figures))
 
     def note(self, text: str) -> None:
         """Print a line."""
-        limit = self._console.width if self._console.is_terminal else WIDEST
         indent = text[: len(text) - len(text.lstrip())]
-        self._console.print(
-            indent + cut(text.strip(), limit - len(indent)), markup=False, highlight=False, soft_wrap=True
-        )
+        line = indent + cut(text.strip(), self._limit - len(indent))
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def _limit(self) -> int:
+        """How long a line may be."""
+        return self._console.width if self._console.is_terminal else WIDEST
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+ECHO = 4
+"""Room at the right edge: a terminal prints `^C` there, and a wrapped line could not be erased."""
+
+
+@dataclass(frozen=True)
+class Narrower:
+    """Something that is shown a little narrower than the terminal."""
+
+    inner: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it with room at the right edge."""
+        yield from console.render(self.inner, options.update_width(options.max_width - ECHO))
+
+
+class Lines(Progress):
+    """The moving lines."""
+
+    def get_renderable(self) -> RenderableType:
+        """All lines."""
+        return Narrower(super().get_renderable())
 
 
 class LiveDisplay(QuietDisplay):
@@ -89,7 +120,7 @@ class LiveDisplay(QuietDisplay):
         self._tasks: dict[str, TaskID] = {}
         self._first: dict[str, tuple[float, float]] = {}
         roomy = console.width >= ROOMY
-        self._progress = Progress(
+        self._progress = Lines(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             *([BarColumn(bar_width=20)] if roomy else []),

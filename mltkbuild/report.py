@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from mltkbuild.freshness import Reason
 from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL
 
+WORD = 12
+"""A longer word is cut within, so that no line loses much more than it must."""
+
 _PLAIN = (TOOL, LIBRARY, OPTION)
 
 
@@ -73,8 +76,8 @@ def cut(text: str, limit: int = 72) -> str:
     if len(text) <= limit:
         return text
     head = text[: limit - 3]
-    whole = head.rpartition(" ")[0]
-    return (whole if 2 * len(whole) > limit else head).rstrip(" ,;(") + "..."
+    whole = head.rpartition(" ")[0] if text[limit - 3] != " " else head
+    return (whole if len(head) - len(whole) <= WORD else head).rstrip(" ,;(") + "..."
 
 
 def duration(seconds: float) -> str:

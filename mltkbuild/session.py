@@ -161,8 +161,9 @@ class Session:
         if self.ignored:
             counts.append(f"{self.ignored} ignored")
         if self._interrupted is not None:
-            during = f" during {first_of(self._interrupted, 4)}" if self._interrupted else ""
-            return f"interrupted{during}: {plural(self.ran, 'finished stage')} kept; run the same command to go on"
+            during = f" during {first_of(self._interrupted, 4, ', ')}" if self._interrupted else ""
+            kept = f"{plural(self.ran, 'finished stage')} kept; " if self.ran else ""
+            return f"interrupted{during}: {kept}run the same command to go on"
         if self.failures:
             if self.left_out:
                 counts.append(f"{self.left_out} left out")
@@ -222,7 +223,7 @@ def _figures(facts: Mapping[str, object]) -> str:
     if isinstance(metrics := facts.get("metrics"), Mapping):
         name = next((name for name in ("val_accuracy", "accuracy", "val_loss", "loss") if name in metrics), None)
         parts.append(f"{facts.get('epochs')} epochs" + (f", {name} {metrics[name]:.4f}" if name else ""))
-    for name, text in (("keras_accuracy", "accuracy float"), ("tflite_accuracy", "int8")):
+    for name, text in (("keras_accuracy", "float"), ("tflite_accuracy", "int8")):
         if isinstance(value := facts.get(name), float):
             parts.append(f"{text} {value:.4f}")
     if isinstance(count := facts.get("bytes"), int):

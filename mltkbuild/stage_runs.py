@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,27 @@ DATA_SEED = 20_200_527
 
 
 class StageRun:
-    """One stage at work: the spec's model, the request, and what has been noticed so far."""
+    """One stage at work: the spec's model, and what has been noticed so far.
 
-    def __init__(self, request: Request, model: MltkModel, snapshot: Snapshot, progress: Listener) -> None:
+    Args:
+        request: What to run.
+        model: The spec's model.
+        snapshot: The workspace code.
+        progress: Takes events.
+        imported: Digests of the files that the spec read while it was imported.
+    """
+
+    def __init__(
+        self, request: Request, model: MltkModel, snapshot: Snapshot, progress: Listener, imported: Iterable[str]
+    ) -> None:
         self.request = request
         self.model: Any = model
         self.snapshot = snapshot
         self.progress = progress
         self.outcome = Outcome()
         self.scratch = Path(request.scratch)
-        self.whole = bytes_digest(json.dumps(sorted(request.sources.items())).encode())
+        self._imported = sorted(imported)
+        self.whole = bytes_digest(json.dumps([sorted(request.sources.items()), self._imported]).encode())
         self._given = model.loaded_values()
 
     # -- user code ---------------------------------------------------------------------------------------------------
@@ -170,7 +181,7 @@ class StageRun:
         """The same stage with the spec run anew, so that a loader is in the state in which later stages call it."""
         request = self.request
         with loaded_spec(self.snapshot, request.name, request.folder, request.test) as model:
-            again = StageRun(request, model, self.snapshot, self.progress)
+            again = StageRun(request, model, self.snapshot, self.progress, self._imported)
             again.outcome = self.outcome
             if self.model.is_set("classes") and not model.is_set("classes"):
                 again.model.classes = self.model.peek("classes")

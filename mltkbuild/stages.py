@@ -94,9 +94,7 @@ ARCHIVE = Stage(
     sources="text",
 )
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, ARCHIVE)
-}
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, ARCHIVE)}
 
 
 def makes(stage: Stage, target: str) -> tuple[str, ...]:

@@ -50,8 +50,8 @@ def _run(request: Request, snapshot: Snapshot, progress: Listener) -> Outcome:
         # A spec may draw random numbers while it is imported, too.
         keras.utils.set_random_seed(DATA_SEED)
         with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
-            imported = set(seen.files)
-            run = StageRun(request, model, snapshot, progress)
+            imported = dict(seen.files)
+            run = StageRun(request, model, snapshot, progress, imported.values())
             RUNS[request.stage](run)
             run.outcome.artifacts = _files_below(request.scratch)
     if request.stage == "spec":

@@ -66,7 +66,7 @@ my_model.dataset = load
 my_model.build_model_function = build
 my_model.model_parameters["threshold"] = 0.5
 '''
-PARTS = '''
+PARTS = """
 import os
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def read_samples(subset):
 
 def unused(x):
     return x
-'''
+"""
 
 
 @dataclass
@@ -151,21 +151,24 @@ class Fakes:
             if not path.exists():
                 path.write_text(content.get(name, content[""]), encoding="utf-8")
         outcome.artifacts = tuple(
-            path.relative_to(request.scratch).as_posix() for path in sorted(Path(request.scratch).rglob("*")) if path.is_file()
+            path.relative_to(request.scratch).as_posix()
+            for path in sorted(Path(request.scratch).rglob("*"))
+            if path.is_file()
         )
         return outcome
 
     def _content(self, request: Request, snapshot: Snapshot, model: MltkModel, outcome: Outcome) -> dict[str, str]:
         if request.stage == "spec":
             return self._spec(request, snapshot, model, outcome)
-        read = {name: Path(request.artifacts[name]).read_bytes() for name in reads(STAGES[request.stage], request.target)}
+        names = reads(STAGES[request.stage], request.target)
+        read = {name: Path(request.artifacts[name]).read_bytes() for name in names}
         seen = ""
         if request.stage == "data":
-            with user_code(snapshot, "the data loader", StageError), watch(request.ignored) as watched:
-                with model.watch_reads() as names:
-                    model.load_dataset("training", test=request.test)  # type: ignore[attr-defined]  # from its mixin
+            loading = user_code(snapshot, "the data loader", StageError)
+            with loading, watch(request.ignored) as watched, model.watch_reads() as properties:
+                model.load_dataset("training", test=request.test)
             outcome.files.update(watched.files)
-            outcome.reads = model.beyond_slice(request.stage, names)
+            outcome.reads = model.beyond_slice(request.stage, properties)
             seen = repr(sorted(watched.files.values())) + repr(model.peek("y"))
         if request.stage == "archive":
             read = {name: Path(path).read_bytes() for name, path in request.artifacts.items()}
@@ -255,7 +258,7 @@ def run(workspace: Files) -> Callable[..., Result]:
 
 @dataclass
 class Front:
-    """The command lines in this process, with fake stage bodies; a new session for each command, as for each process."""
+    """The command lines in this process, with fake stage bodies; a new session for each command."""
 
     files: Files
     fakes: Fakes

@@ -18,7 +18,7 @@ from mltkbuild.protocol import Listener, Outcome, Request
 from mltkbuild.stages import STAGES
 from mltkbuild.store import Folder
 
-from .conftest import Fakes, Files, bring
+from .conftest import PARTS, Fakes, Files, bring
 from .disk import (
     STAGE,
     Steps,
@@ -192,7 +192,7 @@ def workspace_in(root: Path) -> Files:
     files = Files(root)
     files.write("dodo.py", "")
     files.spec()
-    files.write("models/parts.py", Path(__file__).with_name("conftest.py").read_text(encoding="utf-8").split("'''")[3])
+    files.write("models/parts.py", PARTS)
     for number in range(3):
         files.write(f"samples/training/{number}.txt", f"sample {number}\n")
     return files

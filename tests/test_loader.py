@@ -20,10 +20,10 @@ from mltkbuild.watch import watch
 HEAD = "from mltkbuild import MltkModel\nmy_model = MltkModel()\n"
 
 
-def snap(root: Path, *, folders: tuple[str, ...] = ("models", ""), **files: str) -> Snapshot:
+def snap(root: Path, **files: str) -> Snapshot:
     """A snapshot of files, named `models__kws` for `models/kws.py`; none of them is on the disk."""
     texts = {name.replace("__", "/") + ".py": text for name, text in files.items()}
-    return Snapshot(str(root), "models/kws.py", folders, texts)
+    return Snapshot(str(root), "models/kws.py", ("models", ""), texts)
 
 
 def told(snapshot: Snapshot) -> Any:
@@ -235,7 +235,10 @@ def test_spec_that_can_t_be_run_is_one_error(form: str, tmp_path: Path) -> None:
 def test_traceback_is_cut_to_the_user_s_frames(tmp_path: Path) -> None:
     """The user sees the calls in their files, not the library's between them, and the whole message."""
     spec = HEAD + "import parts\nmy_model.description = parts.apply(max)\n"
-    parts = "import functools\ndef bad(a, b):\n    raise KeyError('k')\ndef apply(f):\n    return functools.reduce(bad, [1, 2])\n"
+    parts = (
+        "import functools\ndef bad(a, b):\n    raise KeyError('k')\n"
+        "def apply(f):\n    return functools.reduce(bad, [1, 2])\n"
+    )
     with pytest.raises(SpecError) as caught:
         told(snap(tmp_path, models__kws=spec, models__parts=parts))
     expected = (

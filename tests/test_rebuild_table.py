@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mltkbuild import state
 from mltkbuild.executor import Executor
 from mltkbuild.protocol import Request
 from mltkbuild.stages import STAGES
@@ -21,7 +22,7 @@ SPEC_ONLY = ["spec", "archive"]
 TRAINS = ["spec", "train", "quantize", "params", "evaluate", "archive"]
 FROM_DATA = ["data", "train", "quantize", "params", "evaluate", "archive"]
 
-Edit = Callable[[Files], None]
+Edit = Callable[[Files], object]
 
 
 def replace(old: str, new: str, path: str = "models/kws.py") -> Edit:
@@ -59,7 +60,7 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
     "builder split in two, same model": (
         replace(
             "def build(model):",
-            'def build(model):\n    return inner(model)\n\ndef inner(model):',
+            "def build(model):\n    return inner(model)\n\ndef inner(model):",
         ),
         SPEC_ONLY,
     ),
@@ -85,7 +86,7 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
         replace("SCALE = 0.5", "SCALE = 0.25", "models/parts.py"),
         ["spec", *FROM_DATA],
     ),
-    "sample added": (lambda files: files.write("samples/training/9.txt", "more") and None, FROM_DATA),
+    "sample added": (lambda files: files.write("samples/training/9.txt", "more"), FROM_DATA),
     "sample changed": (replace("sample 1", "sample one", "samples/training/1.txt"), FROM_DATA),
     "sample removed": (delete("samples/training/1.txt"), FROM_DATA),
     "touch": (touch, []),
@@ -101,7 +102,7 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
     "archive damaged": (damage("models/kws.mltk.zip"), ["archive"]),
     "record deleted": (delete("build/kws/.records/quantize.json"), ["quantize"]),
     "record damaged": (damage("build/kws/.records/train.json"), []),
-    "record is no record": (lambda files: files.write("build/kws/.records/train.json", "{}") and None, ["train"]),
+    "record is no record": (lambda files: files.write("build/kws/.records/train.json", "{}"), ["train"]),
 }
 
 
@@ -131,7 +132,11 @@ def test_edit_made_while_a_stage_runs_counts_as_made_after_it(stage: str, worksp
 
 def test_sample_changed_while_training_is_noticed_by_the_next_build(workspace: Files, fakes: Fakes) -> None:
     """A data file that changes after the data stage read it makes the next build read it again."""
-    fakes.before["train"] = lambda request: workspace.write("samples/training/1.txt", "later") and None
+
+    def change(request: Request) -> None:
+        workspace.write("samples/training/1.txt", "later")
+
+    fakes.before["train"] = change
     assert ALL == bring(workspace, fakes)
     fakes.before.clear()
     assert FROM_DATA == bring(workspace, fakes)
@@ -150,14 +155,12 @@ def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fak
     workspace.edit("models/kws.py", "import parts", "import parts\nimport click")
     bring(workspace, fakes)
     workspace.write("models/click.py", "VERSION = 1\n")
-    from mltkbuild import state
-
     state._module_names.clear()
     assert SPEC_ONLY == bring(workspace, fakes)
 
 
 def test_other_epochs_option_trains_and_the_plain_build_goes_back(workspace: Files, fakes: Fakes) -> None:
-    """An option that changes the result is part of the fingerprint; the spec's own value as an option changes nothing."""
+    """An option that changes the result is part of the fingerprint; the spec's own value changes nothing."""
     bring(workspace, fakes)
     assert [] == bring(workspace, fakes, epochs=10)
     assert ["train", "quantize", "params", "evaluate", "archive"] == bring(workspace, fakes, epochs=3)
@@ -196,7 +199,7 @@ DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
         replace("def build_model(model):", "def build_model(model):\n    return inner(model)\n\n\ndef inner(model):"),
         SPEC_ONLY,
     ),
-    "description": (replace("Handwritten digits, 8x8 pixels\"\n\n", "Digits\"\n\n"), ["spec", "params", "archive"]),
+    "description": (replace('Handwritten digits, 8x8 pixels"\n\n', 'Digits"\n\n'), ["spec", "params", "archive"]),
     "converter setting": (
         replace('["inference_input_type"] = "int8"', '["inference_input_type"] = "uint8"'),
         ["spec", "quantize", "params", "evaluate", "archive"],

@@ -91,7 +91,9 @@ def test_words() -> None:
     assert ["0 stages", "1 stage", "2 stages"] == [plural(count, "stage") for count in range(3)]
     assert ["", "a", "a or b", "a, b or c"] == [either(list("abc")[:count]) for count in range(4)]
     assert "a b" == cut("a\nb")
-    assert ("x" * 10, "x" * 7 + "...") == (cut("x" * 10, 10), cut("x" * 11, 10))
+    assert ("x" * 20, "x" * 17 + "...") == (cut("x" * 20, 20), cut("x" * 21, 20))
+    assert "one two..." == cut("one two three", 11) == cut("one two, three", 12)
+    assert "one two..." == cut("one two three", 10)
 
 
 def test_table() -> None:

@@ -19,6 +19,7 @@ from mltkbuild.properties import Settings, name_of_constant, properties_of
 from mltkbuild.stages import SLICES, STAGES
 
 INEXACT = "inexact "
+WHOLE = "whole spec and its modules"
 
 
 def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def exactly(reached: Mapping[str, object], whole: str) -> dict[str, object]:
     """Add the digest of the whole code where a fingerprint says that it is not exact."""
     result = dict(reached)
     if any(label.startswith(INEXACT) for label in result):
-        result["whole spec and its modules"] = whole
+        result[WHOLE] = whole
     return result
 
 
@@ -77,7 +78,7 @@ def _methods(model: MltkModel, stage: str, sources: Sources) -> Iterator[tuple[s
 
 
 def _attributes(model: MltkModel, sources: Sources) -> Iterator[tuple[str, object]]:
-    """What the spec's own classes, and its model, hold beside properties and methods: a loader may read it by `self`."""
+    """What the spec's own classes and its model hold beside properties and methods: a loader may read it by `self`."""
     for kind in reversed(type(model).__mro__):
         if sources.label(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is not None:
             held = vars(kind).items()
@@ -143,7 +144,7 @@ def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict
     except (NotImplementedError, TypeError, ValueError) as error:
         # A subclassed model need not have a config: then everything that could make it counts.
         code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = str(error).partition("\n")[0]
-        code["whole spec and its modules"] = whole
+        code[WHOLE] = whole
     description["code"] = code
     return description
 

@@ -145,13 +145,14 @@ def explain(target: str, as_json: bool) -> None:
     session = enter()
     last, name = _stage_and_name(session, target)
     known(session, [name])
-    # A changed spec is run in a worker, which Ctrl+C has to end.
-    session.guard()
-    steps = plan(session.builder, name, last, inspect=True)
+    try:
+        steps = plan(session.builder, name, last, inspect=True)
+    finally:
+        # A changed spec runs in a worker, which Ctrl+C has to end.
+        session.close()
     wanted = [step for step in steps if step.state != FRESH and (last in ("archive", step.stage) or step.error)]
     texts = inspected_texts(steps)
     found = {step.stage: changes(session.builder, name, step.stage, step.reasons, texts) for step in wanted}
-    session.close()
     if as_json:
         click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
     elif not wanted:

@@ -195,10 +195,11 @@ def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
     """Print what a build would do and give the exit code: 2 when a spec is wrong."""
     listing = owner.builder.listing
     wanted = wanted or [("archive", name) for name in (*listing.specs, *listing.problems)]
-    # A changed spec is run in a worker, which Ctrl+C has to end.
-    owner.guard()
-    plans = [plan(owner.builder, name, stage, inspect=True) for stage, name in wanted]
-    owner.close()
+    try:
+        plans = [plan(owner.builder, name, stage, inspect=True) for stage, name in wanted]
+    finally:
+        # A changed spec runs in a worker, which Ctrl+C has to end.
+        owner.close()
     rows = [
         row
         for steps in plans
