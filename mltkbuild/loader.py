@@ -170,7 +170,7 @@ def loaded_spec(snapshot: Snapshot, name: str, log_dir: str, test: bool) -> Iter
 def _as_before(snapshot: Snapshot) -> Iterator[None]:
     """Work in the workspace's folder, and leave the process's settings as they were."""
     folder, environment = os.getcwd(), dict(os.environ)
-    search, finders = list(sys.path), list(sys.meta_path)
+    search, finders, known = list(sys.path), list(sys.meta_path), set(sys.path_importer_cache)
     os.chdir(snapshot.root)
     try:
         yield
@@ -179,6 +179,9 @@ def _as_before(snapshot: Snapshot) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
+        # A relative folder of the search path means another one in another workspace.
+        for path in set(sys.path_importer_cache) - known:
+            del sys.path_importer_cache[path]
         for path in snapshot.files:
             linecache.cache.pop(os.path.join(snapshot.root, path), None)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError
 from mltkbuild.freshness import Reason, Record
-from mltkbuild.stages import STAGES, upstream
+from mltkbuild.stages import STAGES, owner, upstream
 from mltkbuild.state import TargetState
 
 FRESH, RUNS, MAY_RUN, BLOCKED = "up to date", "runs", "may run", "blocked"
@@ -103,8 +103,15 @@ class _Walk:
             for step in self.steps
             if step.stage in STAGES[name].needs and step.state != FRESH and not step.texts
         )
+        if after:
+            reasons = tuple(reason for reason in reasons if not _provisional(reason, self._state.target))
         result = RUNS if reasons else MAY_RUN if after else FRESH
         return replace(bare, state=result, reasons=reasons, after=after, texts=texts)
+
+
+def _provisional(reason: Reason, target: str) -> bool:
+    """Whether a reason is only that the stage which makes an input has lost its record and runs first."""
+    return reason.kind == "input gone" and owner(reason.subject, target) is not None
 
 
 def total_seconds(steps: Iterable[Step], state: str = RUNS) -> tuple[float, int]:

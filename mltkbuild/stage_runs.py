@@ -54,16 +54,19 @@ class StageRun:
     # -- user code ---------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def user_code(self, what: str, kind: type[MltkError] = StageError, *, count: bool = True) -> Iterator[None]:
+    def user_code(
+        self, what: str, kind: type[MltkError] = StageError, *, count: bool = True, count_properties: bool = True
+    ) -> Iterator[None]:
         """Run user code: its errors get a place, and what it reads becomes an input unless an earlier stage has it."""
         watched = watch(self.request.ignored, self.request.root)
-        with user_code(self.snapshot, what, kind), watched as seen, self.model.watch_reads() as reads:
+        with user_code(self.snapshot, what, kind), watched as seen, self.model.watch_reads() as properties:
             yield
         if count:
             known = self.request.known_files
             fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}
             self.outcome.files.update(fresh)
-            beyond = self.model.beyond_slice(self.request.stage, reads)
+        if count and count_properties:
+            beyond = self.model.beyond_slice(self.request.stage, properties)
             self.outcome.reads = tuple(sorted({*self.outcome.reads, *beyond}))
 
     @contextmanager
@@ -120,8 +123,9 @@ class StageRun:
         with self.at("dataset", "x"):
             whole = data.as_samples(model.x, model.y, model.sample_weight)
             data.check(whole, subset, self.classes)
-            part, held_out = data.split_validation(whole, model.validation_split if subset == "training" else 0.0)
             given = model.validation_data
+            split = model.validation_split if subset == "training" and given is None else 0.0
+            part, held_out = data.split_validation(whole, split)
             if given is not None:
                 held_out = data.as_samples(*given) if isinstance(given, tuple | list) else data.as_samples(given)
             if held_out is not None:
@@ -143,7 +147,10 @@ class StageRun:
                     fix="add DatasetMixin to the base classes of your model",
                 )
         model.restore_loaded(self._given)
-        with self.user_code("the data loader", DataError, count=self.request.stage in ("spec", "data")):
+        # Later stages read the same files again: only one that has changed meanwhile is an input of theirs. What the
+        # loader makes of the properties that it reads shows in the samples.
+        loads_first = self.request.stage in ("spec", "data")
+        with self.user_code("the data loader", DataError, count_properties=loads_first):
             keras.utils.set_random_seed(DATA_SEED)
             call_loader(model.load_dataset, subset, {"test": self.request.test})
         if model.x is None:
