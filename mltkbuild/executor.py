@@ -48,8 +48,8 @@ class Worker:
         Raises:
             WorkerDied: The process ended without an answer.
         """
+        self._start(f"{request.stage}:{request.target}")
         try:
-            self._start()
             future = self._submit(entry.run, request)
             self._listen(future, listener)
             outcome: Outcome = future.result()
@@ -72,10 +72,19 @@ class Worker:
                 fix=f"see {os.path.relpath(request.log, request.root)}",
             ) from error
 
-    def _start(self) -> None:
-        if self._pid is None:
-            with _spawning, _environment():
+    def _start(self, where: str) -> None:
+        if self._pid is not None:
+            return
+        with _spawning, _environment():
+            try:
                 self._pid = self._submit(os.getpid).result()
+            except BrokenProcessPool as error:
+                raise WorkerDied(
+                    "the worker process did not start",
+                    where=where,
+                    found="it ended before its first answer",
+                    fix="run mltkbuild from a file or with -m, not from standard input; its own message is above",
+                ) from error
 
     def _submit(self, function: Any, *args: Any) -> Future[Any]:
         try:

@@ -14,6 +14,8 @@ from mltkbuild.freshness import Reason
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
 _NONE = object()
+VALUE = 100
+"""A longer value is cut."""
 
 
 def changes(
@@ -59,6 +61,7 @@ def _text(path: str) -> str:
 
 def difference(name: str, old: Any, new: Any) -> Iterator[str]:
     """The differences of two versions of a slice or of `spec/model.json`, one line each."""
+    old, new = (value if isinstance(value, dict) else {} for value in (old, new))
     if name.endswith("model.json"):
         yield from _model_difference(old, new)
         return
@@ -145,4 +148,5 @@ def _walk(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
 def _show(value: Any) -> str:
     if value is _NONE:
         return "unset"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= VALUE else text[: VALUE - 3] + "..."

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError
 from mltkbuild.freshness import Reason, Record
-from mltkbuild.stages import STAGES, owner, upstream
-from mltkbuild.state import TargetState
+from mltkbuild.stages import STAGES, upstream
+from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL, TargetState
 
+_NO_ARTIFACTS = (CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION, IMPORTS, REVISION)
 FRESH, RUNS, MAY_RUN, BLOCKED = "up to date", "runs", "may run", "blocked"
 
 
@@ -104,14 +105,14 @@ class _Walk:
             if step.stage in STAGES[name].needs and step.state != FRESH and not step.texts
         )
         if after:
-            reasons = tuple(reason for reason in reasons if not _provisional(reason, self._state.target))
+            reasons = tuple(reason for reason in reasons if not _provisional(reason))
         result = RUNS if reasons else MAY_RUN if after else FRESH
         return replace(bare, state=result, reasons=reasons, after=after, texts=texts)
 
 
-def _provisional(reason: Reason, target: str) -> bool:
+def _provisional(reason: Reason) -> bool:
     """Whether a reason is only that the stage which makes an input has lost its record and runs first."""
-    return reason.kind == "input gone" and owner(reason.subject, target) is not None
+    return reason.kind == "input gone" and not reason.subject.startswith(_NO_ARTIFACTS)
 
 
 def total_seconds(steps: Iterable[Step], state: str = RUNS) -> tuple[float, int]:

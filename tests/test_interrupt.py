@@ -124,9 +124,8 @@ def stages_run(build: Build) -> list[str]:
     ("arguments", "number", "group"),
     [
         (DOIT, signal.SIGINT, True),
-        ((*DOIT, "-n", "2"), signal.SIGINT, False),
-        ((*MLTK, "train", "digits"), signal.SIGINT, True),
-        ((*MLTK, "build", "-n", "2"), signal.SIGTERM, True),
+        ((*MLTK, "train", "digits"), signal.SIGINT, False),
+        ((*DOIT, "-n", "2"), signal.SIGTERM, True),
     ],
 )
 def test_interrupted_training_ends_in_one_line(

@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import Front
 
-HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib", "rich", "ai_edge_litert", "h5py", "flatbuffers"}
+HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib", "rich", "ai_edge_litert", "h5py", "flatbuffers", "yaml"}
 MLTK, DOIT = ("-m", "mltkbuild.cli.main"), ("-m", "doit")
 
 
@@ -56,13 +56,6 @@ def test_looking_doesn_t_load_doit(front: Front, arguments: tuple[str, ...]) -> 
     """Commands that only look load neither doit nor anything heavy."""
     front.doit()
     assert set() == loaded(front, *arguments) & {*HEAVY, "doit", "cloudpickle"}
-
-
-@pytest.mark.parametrize("arguments", [DOIT, (*MLTK, "status"), (*MLTK, "list"), (*MLTK, "build")])
-def test_yaml_is_loaded_by_what_compares_slices(front: Front, arguments: tuple[str, ...]) -> None:
-    """Only a stage that runs, or an explanation, reads slices."""
-    front.doit()
-    assert "yaml" not in loaded(front, *arguments)
 
 
 def test_what_there_is_to_do_is_still_light_to_show(front: Front) -> None:
