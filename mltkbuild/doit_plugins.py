@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -109,6 +110,14 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         worst = max((task.session.worst for task in self.task_list if _is_ours(task)), default=0)
         # doit counts a stage that waits for a failed one as an error of its own.
         return worst if code == 2 and worst else code
+
+    # doit reads from the signature which options there are.
+    @functools.wraps(DoitRun._execute)
+    def _execute(self, **options: Any) -> Any:
+        """Run side by side in threads alone: stages have worker processes of their own, and one session to tell of."""
+        if any(map(_is_ours, self.task_list)):
+            options["par_type"] = "thread"
+        return super()._execute(**options)
 
 
 class Clean(DoitClean):  # type: ignore[misc]  # doit has no types

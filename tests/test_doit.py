@@ -166,7 +166,7 @@ def test_reason_stands_behind_each_stage_that_runs(front: Front) -> None:
 # -- failures --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jobs", [(), ("-n", "2")])
+@pytest.mark.parametrize("jobs", [(), ("-n", "2"), ("-n", "2", "-P", "process")])
 def test_broken_specs_fail_once_each_while_all_others_build(two: Front, jobs: tuple[str, ...]) -> None:
     """A syntax error, a bad file name, a name taken twice and a wrong encoding: four errors, two models built."""
     two.files.spec("syn", "# @mltk_model\nx = (\n")

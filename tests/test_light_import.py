@@ -10,7 +10,18 @@ import pytest
 
 from .conftest import Front
 
-HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib", "rich", "ai_edge_litert", "h5py", "flatbuffers", "yaml"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "numpy",
+    "sklearn",
+    "matplotlib",
+    "rich",
+    "ai_edge_litert",
+    "h5py",
+    "flatbuffers",
+    "yaml",
+}
 MLTK, DOIT = ("-m", "mltkbuild.cli.main"), ("-m", "doit")
 
 

@@ -87,7 +87,8 @@ def build(names: tuple[str, ...], jobs: int, dry_run: bool, fail_fast: bool) -> 
 
     \b
     mltk build                   every model
-    mltk build kws_v2 -n 2       one model, two stages at a time
+    mltk build -n 2              two models at a time
+    mltk build kws_v2            one model
     mltk build kws_v2-test       its quick dry run
     mltk build --dry-run         the plan only
     """
