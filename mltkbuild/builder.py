@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mltkbuild import store
+from mltkbuild.durable import disk_error
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.executor import Executor
 from mltkbuild.files import RACY_NS, DigestMemo, digest_of, stamp_of
@@ -203,7 +204,7 @@ class Builder:
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
             record, changed = store.publish(state.folder, record, scratch, values)
         except OSError as error:
-            raise store.disk_error(error, f"{stage}:{state.target}") from error
+            raise disk_error(error, f"{stage}:{state.target}") from error
         finally:
             store.discard(state.folder, stage)
             state.reload()

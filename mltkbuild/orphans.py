@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from mltkbuild import store
+from mltkbuild.durable import disk_error
 from mltkbuild.errors import RecordError, WorkspaceError
 from mltkbuild.files import digest_of
 from mltkbuild.stages import STAGES
@@ -103,7 +104,7 @@ def remove(workspace: Workspace, orphan: Orphan) -> None:
             else:
                 os.unlink(path)
     except OSError as error:
-        raise store.disk_error(error, orphan.target) from error
+        raise disk_error(error, orphan.target) from error
 
 
 def _remove_folder(path: str, kept: Collection[str]) -> None:

@@ -14,7 +14,6 @@ the scratch folder. No file ever has its final name before it is complete.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import time
@@ -23,7 +22,8 @@ from dataclasses import dataclass, replace
 
 from filelock import FileLock, Timeout
 
-from mltkbuild.errors import RecordError, StageError
+from mltkbuild.durable import TEMPORARY, disk_error, flush, flush_folder, move, write
+from mltkbuild.errors import RecordError
 from mltkbuild.files import digest_of, stamp_of
 from mltkbuild.freshness import Record, Stamp
 from mltkbuild.records import decode, encode
@@ -32,8 +32,6 @@ RECORDS, SCRATCH, LOGS, LOCK = ".records", ".scratch", ".logs", ".lock"
 ARCHIVE_SUFFIX = ".mltk.zip"
 CHANGED_SUFFIX = ".changed"
 PENDING, DONE, VALUES = ".pending", ".json", ".values.json"
-TEMPORARY = ".tmp"
-UNTOUCHED = "the old artifacts are untouched"
 KEPT = "the new artifacts are kept, and published then"
 TICK_NS = 10_000_000
 """How coarse the clock of a file system can be."""
@@ -173,10 +171,10 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
     """
     try:
         for name in sorted(record.artifacts):
-            _flush(os.path.join(scratch, name))
-        _write(os.path.join(scratch, VALUES), values)
+            flush(os.path.join(scratch, name))
+        write(os.path.join(scratch, VALUES), values)
         pending = replace(record, facts={**record.facts, "scratch": os.path.basename(scratch)})
-        _write(folder.record_path(record.stage, PENDING), encode(pending))
+        write(folder.record_path(record.stage, PENDING), encode(pending))
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(folder.record_path(record.stage, PENDING))
@@ -258,7 +256,7 @@ def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple
         if os.path.exists(source):
             if _keep_changed(final, old.get(name), digest):
                 changed.append(name)
-            _move(source, final)
+            move(source, final)
     for name in sorted(old.keys() - record.artifacts.keys()):
         if _keep_changed(folder.artifact(name), old[name], ""):
             changed.append(name)
@@ -267,12 +265,12 @@ def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple
     if os.path.exists(os.path.join(scratch, VALUES)):
         os.replace(os.path.join(scratch, VALUES), folder.record_path(record.stage, VALUES))
     for parent in {os.path.dirname(folder.artifact(name)) for name in record.artifacts}:
-        _flush_folder(parent)
+        flush_folder(parent)
     done = replace(record, stamps={**record.stamps, **_final_stamps(folder, record)})
-    _write(folder.record_path(record.stage), encode(done))
+    write(folder.record_path(record.stage), encode(done))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(folder.record_path(record.stage, PENDING))
-    _flush_folder(os.path.join(folder.path, RECORDS))
+    flush_folder(os.path.join(folder.path, RECORDS))
     shutil.rmtree(scratch, ignore_errors=True)
     with contextlib.suppress(OSError):
         os.rmdir(os.path.join(folder.path, SCRATCH))
@@ -312,25 +310,6 @@ def _keep_changed(final: str, recorded: str | None, coming: str) -> bool:
     return True
 
 
-def _move(source: str, final: str) -> None:
-    """Rename into place; across file systems by a complete copy beside the final name."""
-    os.makedirs(os.path.dirname(final), exist_ok=True)
-    try:
-        os.replace(source, final)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        temporary = final + TEMPORARY
-        try:
-            shutil.copyfile(source, temporary)
-            _flush(temporary)
-            os.replace(temporary, final)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-
-
 def forget(folder: Folder, stage: str) -> bool:
     """Drop a stage's record and keep its artifacts; say whether there was one."""
     found = False
@@ -366,59 +345,6 @@ def _drop_empty_parents(folder: Folder, path: str) -> None:
         while parent.startswith(folder.path + os.sep):
             os.rmdir(parent)
             parent = os.path.dirname(parent)
-
-
-def disk_error(error: OSError, where: str, then: str = UNTOUCHED) -> StageError:
-    """What a full, read-only or missing disk means for a stage.
-
-    Args:
-        error: What the system said.
-        where: The stage and target.
-        then: What has become of the artifacts.
-    """
-    fixes = {
-        errno.ENOSPC: f"free some space and run the same command again; {then}",
-        errno.EDQUOT: f"free some of your quota and run the same command again; {then}",
-        errno.EROFS: "the file system is read-only: make it writable, or set build_dir in pyproject.toml",
-        errno.EACCES: "give yourself permission to write there",
-    }
-    return StageError(
-        "the artifacts can't be written",
-        where=where,
-        found=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
-        fix=fixes.get(error.errno or 0, "check the disk and run the same command again"),
-    )
-
-
-def _write(path: str, data: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all, even after a power cut."""
-    temporary = path + TEMPORARY
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _flush_folder(os.path.dirname(path))
-
-
-def _flush(path: str) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: str) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _names(folder: str) -> list[str]:

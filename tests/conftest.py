@@ -307,8 +307,9 @@ class Front:
 
 
 @pytest.fixture
-def front(workspace: Files, fakes: Fakes) -> Front:
-    """The command lines in this process, with fake stage bodies."""
+def front(workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Front:
+    """The command lines in this process, with fake stage bodies, and without waiting for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     return Front(workspace, fakes)
 
 

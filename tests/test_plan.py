@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mltkbuild.builder import Builder
@@ -10,6 +12,12 @@ from mltkbuild.stages import STAGES
 
 from .conftest import Fakes, Files, bring
 from .test_rebuild_table import ROWS
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans are about records, not about power cuts."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mltkbuild import store
+from mltkbuild.durable import TEMPORARY, UNTOUCHED
 from mltkbuild.errors import RecordError, StageError
 from mltkbuild.files import bytes_digest, stamp_of
 from mltkbuild.freshness import Record
@@ -240,7 +241,7 @@ def test_recover_sweeps_what_dead_builds_left(folder: Folder) -> None:
     """Scratch folders and half-written records of dead processes go; logs and artifacts stay."""
     run_stage(folder, OLD)
     os.makedirs(os.path.join(folder.path, store.SCRATCH, "train-1/deep"))
-    Path(folder.record_path("train", store.PENDING) + store.TEMPORARY).write_text("half", encoding="utf-8")
+    Path(folder.record_path("train", store.PENDING) + TEMPORARY).write_text("half", encoding="utf-8")
     Path(folder.log_path("train")).write_text("log", encoding="utf-8")
     with store.locked(folder):
         assert () == store.recover(folder)
@@ -398,11 +399,11 @@ def test_error_of_a_full_disk_says_what_became_of_the_artifacts(tmp_path: Path) 
             with watching(Steps(number, disk_full)):
                 error = failure(partial(run_stage, folder, NEW))
             if isinstance(error, StageError):
-                then = store.KEPT if published(folder) else store.UNTOUCHED
+                then = store.KEPT if published(folder) else UNTOUCHED
                 fix = f"free some space and run the same command again; {then}"
                 assert ("archive:kws", "No space left on device", fix) == (error.where, error.found, error.fix)
                 found.add(then)
-    assert {store.KEPT, store.UNTOUCHED} == found
+    assert {store.KEPT, UNTOUCHED} == found
 
 
 def test_values_are_json_beside_the_record(folder: Folder) -> None:
