@@ -165,12 +165,12 @@ class Builder:
         return record, texts
 
     def stop(self) -> None:
-        """End all workers at once."""
-        self._executor.stop()
+        """End all workers at once; safe in a signal handler."""
+        self._executor.kill()
 
     def close(self) -> None:
         """End the workers and keep the digests that were learned."""
-        self.stop()
+        self._executor.stop()
         self.memo.save()
 
     # -- running -----------------------------------------------------------------------------------------------------

@@ -108,12 +108,16 @@ class Worker:
             _, event = self._events.recv()
             listener(event)
 
-    def stop(self) -> None:
-        """End the process at once, whatever it does."""
+    def kill(self) -> None:
+        """End the process at once, whatever it does; safe in a signal handler."""
         if self._pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """End the process at once and wait for the pool's thread, which must not outlive it into Python's own exit."""
+        self.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Executor:
@@ -155,10 +159,17 @@ class Executor:
             self._busy.discard(worker)
         worker.stop()
 
-    def stop(self) -> None:
-        """End all workers at once; later requests are refused."""
+    def kill(self) -> None:
+        """End all workers at once and refuse later requests; safe in a signal handler."""
         with self._lock:
             self._stopped = True
+            for worker in (*self._idle, *self._busy):
+                worker.kill()
+
+    def stop(self) -> None:
+        """End all workers at once; later requests are refused."""
+        self.kill()
+        with self._lock:
             workers = [*self._idle, *self._busy]
             self._idle.clear()
             self._busy.clear()
