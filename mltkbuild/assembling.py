@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from mltkbuild.bodies import archive, dictionary, evaluate, keras_file, params, predict, quantize, spec, train
+from mltkbuild.bodies import (
+    archive,
+    course,
+    dictionary,
+    evaluate,
+    history,
+    keras_file,
+    params,
+    predict,
+    quantize,
+    spec,
+    train,
+    weights,
+)
+from mltkbuild.checkpoints import Shelf
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, SpecError, StageError
-from mltkbuild.files import bytes_digest
-from mltkbuild.stage_runs import StageRun
+from mltkbuild.files import bytes_digest, digest_of
+from mltkbuild.protocol import Event
+from mltkbuild.stage_runs import Reading, StageRun
 from mltkbuild.stages import SLICES
 from mltkbuild.toolchain import reduced_version, version
 
@@ -50,8 +66,6 @@ def _refuse_early(run: StageRun) -> None:
                 found=f"{type(model).__name__} has no {name}",
                 fix="add TrainMixin to the base classes of your model",
             )
-    if model.peek("tensorboard") is not None:
-        raise SpecError("tensorboard is not supported yet", where=run.place("tensorboard"), fix="remove this line")
     if model.model_parameters:
         with run.at():
             dictionary.encode(model.model_parameters)
@@ -165,13 +179,69 @@ def _train(run: StageRun) -> None:
         )
     _require_fitting(run, keras_model, training)
     settings = _train_settings(run)
-    with run.at(), run.user_code("training"):
-        history = train.fit(keras_model, training, validation, settings, run.progress)
-        keras_model = _after_training(run, keras_model, history)
+    start_weights = run.request.options.get("weights")
+    if start_weights is not None:
+        weights.load_into(keras_model, Path(str(start_weights)))
+    with run.at(), run.user_code("training") as reading:
+        trained = train.fit(keras_model, training, validation, settings, _keeper(run, reading))
+        keras_model = _after_training(run, keras_model, trained)
     keras_file.save(keras_model, run.own("{name}.keras"), run.snapshot.label)
-    train.write_history(run.scratch, run.request.target, history)
-    epochs = len(next(iter(history.values()), ()))
-    run.outcome.facts |= {"epochs": epochs, "metrics": train.last_metrics(history)}
+    history.write_history(run.scratch, run.request.target, trained)
+    run.outcome.seconds = trained.earlier_seconds
+    run.outcome.facts |= _training_facts(trained)
+
+
+def _training_facts(trained: history.Training) -> dict[str, object]:
+    """What the record of a training tells people."""
+    facts: dict[str, object] = {
+        "epochs": trained.epochs,
+        "metrics": history.metrics_at(trained),
+        "final_epoch": trained.final_epoch,
+    }
+    if trained.best_epoch is not None:
+        facts |= {"best_epoch": trained.best_epoch, "monitor": trained.monitor}
+    if len(trained.segments) > 1:
+        facts["segments"] = [dict(part) for part in trained.segments]
+    if trained.not_exact is not None:
+        facts["not_exact"] = trained.not_exact
+    return facts
+
+
+def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
+    """Where the checkpoints of this training go."""
+    model, request = run.model, run.request
+    digests = spec.property_digests(model)
+
+    def properties(names: Iterable[str]) -> dict[str, str]:
+        return {name: digests.get(name, "default") or run.whole for name in sorted(names)}
+
+    def noticed() -> course.Noticed:
+        known = request.known_files
+        files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
+        asked = set(reading.properties)
+        return course.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
+
+    def holds(earlier: course.Noticed) -> str | None:
+        changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
+        now = properties(earlier.properties)
+        changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
+        return changed[0] if changed else None
+
+    def progress(event: Event) -> None:
+        told = event.get("note")
+        run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
+
+    minutes = model.peek("checkpoint_interval_minutes")
+    return course.Keeper(
+        progress=progress,
+        shelf=Shelf(request.checkpoints, request.course) if model.peek("checkpoints_enabled") else None,
+        every=model.peek("checkpoints_keep"),
+        interval=60.0 * minutes if minutes is not None else math.inf,
+        stopping=run.stopping,
+        noticed=noticed,
+        holds=holds,
+        resume=0 if request.start.clean else request.start.resume,
+    )
 
 
 def _require_fitting(run: StageRun, keras_model: Any, training: data.Samples) -> None:
@@ -192,22 +262,26 @@ def _require_fitting(run: StageRun, keras_model: Any, training: data.Samples) ->
         )
 
 
-def _after_training(run: StageRun, keras_model: Any, history: Mapping[str, list[float]]) -> Any:
+def _after_training(run: StageRun, keras_model: Any, trained: history.Training) -> Any:
     save = run.model.peek("on_save_keras_model")
     if save is not None:
         logger = run.model.create_logger("train")
         keras_model = save(mltk_model=run.model, keras_model=keras_model, logger=logger) or keras_model
     done = run.model.peek("on_training_complete")
     if done is not None:
-        done({"history": history, "keras_model": keras_model, "mltk_model": run.model})
+        done({"history": trained.history, "keras_model": keras_model, "mltk_model": run.model})
     return keras_model
 
 
 def _train_settings(run: StageRun) -> train.TrainSettings:
     peek = run.model.peek
-    names = [name for name in train.TrainSettings.__dataclass_fields__ if name not in ("epochs", "classes")]
+    given = ("epochs", "classes", "tensorboard_dir")
+    names = [name for name in train.TrainSettings.__dataclass_fields__ if name not in given]
     epochs = 1 if run.request.test else run.request.options.get("epochs", peek("epochs"))
-    return train.TrainSettings(epochs=epochs, classes=run.classes, **{name: peek(name) for name in names})
+    folder = str(Path(run.request.checkpoints).with_name("tensorboard"))
+    return train.TrainSettings(
+        epochs=epochs, classes=run.classes, tensorboard_dir=folder, **{name: peek(name) for name in names}
+    )
 
 
 # -- quantize, params ------------------------------------------------------------------------------------------------

@@ -13,18 +13,30 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mltkbuild import store
+from mltkbuild import checkpoints, store
 from mltkbuild.durable import disk_error
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.executor import Executor
 from mltkbuild.files import RACY_NS, DigestMemo, digest_of, stamp_of
 from mltkbuild.freshness import Reason, Record, Stamp
-from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.stages import STAGES, makes, reads, upstream
-from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
+from mltkbuild.protocol import RESUME, Listener, Options, Outcome, Request, Start
+from mltkbuild.stages import STAGES, TRAIN, makes, reads, upstream
+from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, TargetState
 from mltkbuild.workspace import TEST, Listing, Workspace, import_folders, list_specs
 
 MEMO = ".memo.json"
+NOT_ON_COURSE = frozenset(
+    {
+        "epochs",
+        "final_weights",
+        "checkpoints_enabled",
+        "checkpoints_keep",
+        "checkpoint_interval_minutes",
+        "on_nan",
+        "tensorboard",
+    }
+)
+"""Properties that the train stage reads and that leave every epoch of a training as it is."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,9 @@ class Builder:
         self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
         self._states: dict[str, TargetState] = {}
         # What this build has brought up to date or found so, with the options, judged by the text that it pinned.
-        self._done: dict[tuple[str, str], Mapping[str, int]] = {}
+        self._done: dict[tuple[str, str], Options] = {}
+        # What a front has asked for with options, before a later stage of the same build needs it.
+        self._chosen: dict[tuple[str, str], Options] = {}
         self._executor = Executor()
         self._run = run or self._executor.run
 
@@ -83,11 +97,13 @@ class Builder:
             found = self._states.setdefault(target, new)
         return found
 
-    def reasons(self, target: str, stage: str, options: Mapping[str, int] | None = None) -> tuple[Reason, ...]:
+    def reasons(self, target: str, stage: str, options: Options | None = None) -> tuple[Reason, ...]:
         """Why a stage must run; empty when it is up to date."""
         state = self.state(target)
         # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
         pinned = state.sources_if_read is not None
+        if options:
+            self._chosen[target, stage] = options
         reasons = state.reasons(stage, options)
         if pinned and not reasons:
             self._done[target, stage] = options or {}
@@ -97,10 +113,10 @@ class Builder:
         self,
         target: str,
         stage: str,
-        options: Mapping[str, int] | None = None,
+        options: Options | None = None,
         listener: Listener = quiet,
         *,
-        force: bool = False,
+        start: Start = RESUME,
     ) -> Built:
         """Bring a stage up to date, with all that it needs.
 
@@ -109,7 +125,7 @@ class Builder:
             stage: The stage.
             options: Options that change its result, such as epochs.
             listener: Takes the progress.
-            force: Run it even when it is up to date.
+            start: Whether it runs even when it is up to date, and from where a training begins.
 
         Returns:
             What came of this stage; `reasons` is empty when nothing had to be done.
@@ -127,17 +143,20 @@ class Builder:
             for needed in upstream(stage)[:-1]:
                 # What this build has brought up to date stays so for it: a later edit is the next build's. But no stage
                 # may read an artifact that isn't what its record says.
-                chosen = self._done.get((target, needed))
-                why = state.reasons(needed) if chosen is None else state.damage(needed)
+                done = self._done.get((target, needed))
+                chosen = self._chosen.get((target, needed), {}) if done is None else done
+                why = state.reasons(needed, chosen) if done is None else state.damage(needed)
                 if why:
-                    self._run_stage(state, needed, chosen or {}, listener, why)
-                self._done[target, needed] = chosen or {}
+                    self._run_stage(state, needed, chosen, listener)
+                self._done[target, needed] = chosen
             reasons = state.reasons(stage, options)
-            if force and not reasons:
+            if start.forces(stage) and not reasons:
                 reasons = (Reason("forced"),)
             built = Built(target, stage, (), state.record(stage))
             if reasons:
-                built = self._run_stage(state, stage, options or {}, listener, reasons)
+                if stage == TRAIN.name and start.clean:
+                    checkpoints.drop(state.folder.checkpoints)
+                built = replace(self._run_stage(state, stage, options or {}, listener, start), reasons=reasons)
             self._done[target, stage] = options or {}
             return built
 
@@ -164,6 +183,17 @@ class Builder:
             texts = {name: Path(scratch, name).read_text(encoding="utf-8") for name in outcome.artifacts}
         return record, texts
 
+    def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
+        """End all workers; a training keeps where it is first.
+
+        Args:
+            hurry: Says whether not to wait for that any longer.
+
+        Returns:
+            What the trainings have kept, a line each.
+        """
+        return self._executor.interrupt(hurry)
+
     def stop(self) -> None:
         """End all workers at once; safe in a signal handler."""
         self._executor.kill()
@@ -179,9 +209,9 @@ class Builder:
         self,
         state: TargetState,
         stage: str,
-        options: Mapping[str, int],
+        options: Options,
         listener: Listener,
-        reasons: tuple[Reason, ...],
+        start: Start = RESUME,
     ) -> Built:
         """Run a stage in scratch and publish it; its inputs are digested first. The target's lock is held."""
         old = state.record(stage)
@@ -198,11 +228,16 @@ class Builder:
         scratch = store.begin(state.folder, stage)
         try:
             request = self._request(state, stage, options, scratch)
+            if stage == TRAIN.name:
+                course = course_of(inputs, state.slice_text(stage))
+                request = replace(request, course=course, start=start)
             outcome = self._execute(request, listener)
             self._check_unchanged(state, stage, inputs)
             record = self._record(state, request, inputs, outcome, started)
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
             record, changed = store.publish(state.folder, record, scratch, values)
+            if stage == TRAIN.name:
+                checkpoints.Shelf(state.folder.checkpoints, request.course).finish()
         except OSError as error:
             raise disk_error(error, f"{stage}:{state.target}") from error
         finally:
@@ -210,7 +245,7 @@ class Builder:
             state.reload()
         if old is not None and record.artifacts == old.artifacts and not changed:
             listener({"note": f"{stage}:{state.target} gave the same result as before"})
-        return Built(state.target, stage, reasons, record, changed, outcome.notes)
+        return Built(state.target, stage, (), record, changed, outcome.notes)
 
     def _share_sources(self, state: TargetState) -> None:
         """Let a model and its dry run see the same text of the spec within one build."""
@@ -242,7 +277,7 @@ class Builder:
                     fix="run the same command again, which makes it anew first",
                 )
 
-    def _request(self, state: TargetState, stage: str, options: Mapping[str, int], scratch: str) -> Request:
+    def _request(self, state: TargetState, stage: str, options: Options, scratch: str) -> Request:
         earlier = [record for needed in upstream(stage)[:-1] if (record := state.record(needed)) is not None]
         spec_record = state.record("spec")
         known = {
@@ -267,6 +302,7 @@ class Builder:
             options={name: options[name] for name in STAGES[stage].options if name in options},
             known_files=known,
             provenance=self._provenance(state, earlier) if stage == "archive" else {},
+            checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
         )
 
@@ -333,6 +369,21 @@ class Builder:
         """The readable content of what a stage read of its spec, for `explain`."""
         names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
         return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
+
+
+def course_of(inputs: Mapping[str, str | None], slice_text: str) -> dict[str, object]:
+    """What the course of a training depends on: all that the stage reads, without how far it goes and what it keeps.
+
+    Args:
+        inputs: The train stage's inputs.
+        slice_text: The text of `spec/train.yaml`.
+    """
+    settings = parse(slice_text, "train.yaml")
+    if isinstance(settings, dict):
+        properties = {name: value for name, value in settings["properties"].items() if name not in NOT_ON_COURSE}
+        settings = {**settings, "properties": properties}
+    without = ("spec/train.yaml", OPTION + "epochs")
+    return {"inputs": {name: digest for name, digest in inputs.items() if name not in without}, "settings": settings}
 
 
 def portable(inputs: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import Any
 
 from mltkbuild.protocol import Event, Outcome, Request
@@ -21,7 +22,12 @@ from mltkbuild.protocol import Event, Outcome, Request
 STEP_SECONDS = 0.2
 """Progress within an epoch is reported at most this often."""
 
+STOPPABLE = frozenset({"train"})
+"""The stages that can keep where they are when they are asked to stop."""
+
 _pipe: Connection[Any, Any] | None = None
+_stage = ""
+_stop = threading.Event()
 
 
 def start(pipe: Connection[Any, Any]) -> None:
@@ -30,7 +36,15 @@ def start(pipe: Connection[Any, Any]) -> None:
     _pipe = pipe
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _asked_to_stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _asked_to_stop(number: int, frame: FrameType | None) -> None:
+    """Let a training keep where it is; end anything else at once."""
+    if _stage not in STOPPABLE or _stop.is_set():
+        os._exit(128 + number)
+    _stop.set()
 
 
 def _end_with_parent() -> None:
@@ -42,6 +56,8 @@ def _end_with_parent() -> None:
 
 def run(request: Request) -> Outcome:
     """Run one stage; everything that it prints goes to its log file."""
+    global _stage  # noqa: PLW0603  # a signal handler has no other place to look
+    _stage = request.stage
     os.makedirs(os.path.dirname(request.log), exist_ok=True)
     with open(request.log, "ab", buffering=0) as log:
         log.truncate(0)
@@ -51,9 +67,10 @@ def run(request: Request) -> Outcome:
                 # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
                 worker = importlib.import_module("mltkbuild.worker")
                 logging.captureWarnings(True)
-                outcome: Outcome = worker.run_stage(request, _throttled(request))
+                outcome: Outcome = worker.run_stage(request, _throttled(request), _stop.is_set)
                 return outcome
         finally:
+            _stage = ""
             faulthandler.disable()
 
 

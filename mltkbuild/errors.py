@@ -85,5 +85,11 @@ class WorkerDied(StageError):
     """The worker process ended without an answer: a crash of native code, or no memory."""
 
 
+class Stopped(StageError):
+    """A stage was asked to stop, by Ctrl+C or SIGTERM, and did."""
+
+    exit_code = 130
+
+
 class RecordError(MltkError):
     """A record on disk can't be read."""

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -14,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from mltkbuild import entry
-from mltkbuild.errors import MltkError, StageError, WorkerDied
+from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.protocol import Listener, Outcome, Request
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -24,6 +25,9 @@ ENVIRONMENT: Mapping[str, str] = {
     "KERAS_BACKEND": "tensorflow",
     "MPLBACKEND": "Agg",
 }
+GRACE_SECONDS = 20.0
+"""So long an interrupted training may take for its step and its checkpoint."""
+
 _spawning = threading.Lock()
 
 
@@ -41,6 +45,8 @@ class Worker:
         self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=entry.start, initargs=(sending,))
         self._sending: Connection[Any, Any] = sending
         self._pid: int | None = None
+        self._request: Request | None = None
+        self._future: Future[Any] | None = None
 
     def run(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage and hand its events on; blocks until it is done.
@@ -50,7 +56,8 @@ class Worker:
         """
         self._start(f"{request.stage}:{request.target}")
         try:
-            future = self._submit(entry.run, request)
+            self._request = request
+            future = self._future = self._submit(entry.run, request)
             self._listen(future, listener)
             outcome: Outcome = future.result()
             return outcome
@@ -108,6 +115,26 @@ class Worker:
             _, event = self._events.recv()
             listener(event)
 
+    @property
+    def is_training(self) -> bool:
+        """Whether the process is at a stage that can keep where it is."""
+        busy = self._future is not None and not self._future.done()
+        return busy and self._request is not None and self._request.stage in entry.STOPPABLE
+
+    def ask_to_stop(self) -> None:
+        """Let the process keep where it is and end its stage; safe in a signal handler."""
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+
+    def kept(self) -> str | None:
+        """What a stage that was asked to stop has kept; None when it isn't done, or wasn't stopped."""
+        future = self._future
+        if future is None or not future.done() or future.cancelled() or future.exception() is not None:
+            return None
+        error = future.result().error
+        return f"{error.where}: {error.found}" if isinstance(error, Stopped) else None
+
     def kill(self) -> None:
         """End the process at once, whatever it does; safe in a signal handler."""
         if self._pid is not None:
@@ -158,6 +185,30 @@ class Executor:
         with self._lock:
             self._busy.discard(worker)
         worker.stop()
+
+    def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
+        """Refuse later requests and end all workers, a training when it has kept where it is; for a signal handler.
+
+        Args:
+            hurry: Says whether not to wait any longer.
+
+        Returns:
+            What the trainings have kept, a line each.
+        """
+        with self._lock:
+            self._stopped = True
+            training = [worker for worker in self._busy if worker.is_training]
+            for worker in (*self._idle, *self._busy):
+                if worker in training:
+                    worker.ask_to_stop()
+                else:
+                    worker.kill()
+        end = time.monotonic() + GRACE_SECONDS
+        while any(worker.is_training for worker in training) and not hurry() and time.monotonic() < end:
+            time.sleep(0.02)
+        kept = [worker.kept() for worker in training]
+        self.kill()
+        return [text for text in kept if text is not None]
 
     def kill(self) -> None:
         """End all workers at once and refuse later requests; safe in a signal handler."""

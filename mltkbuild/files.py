@@ -36,6 +36,23 @@ def bytes_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+HISTORY = os.path.join("train", "history.json")
+"""The one artifact that tells how often its making was interrupted: that part doesn't count."""
+
+
+def history_without_segments(data: bytes) -> bytes:
+    """A training's history without the parts that it ran in; bytes that are no history as they are."""
+    try:
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            return data
+    except (ValueError, RecursionError):
+        return data
+    if document.pop("segments", None) is None:
+        return data
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
 def digest_of(path: str, kind: str = "bytes") -> str | None:
     """Digest of a file or folder; None when there is none, it can't be read, or it is a pipe or a device.
 
@@ -51,6 +68,8 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
             # Reading a pipe would wait for its writer, and take what is meant for its reader.
             return None
         with open(path, "rb") as file:
+            if path.endswith(os.sep + HISTORY):
+                return bytes_digest(history_without_segments(file.read()))
             if kind == "bytes":
                 return hashlib.file_digest(file, "sha256").hexdigest()
             return source_digest(file.read())

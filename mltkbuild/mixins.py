@@ -22,6 +22,7 @@ from mltkbuild.properties import (
     STR,
     Property,
     Rule,
+    is_number,
     name_of_constant,
     one_of,
 )
@@ -113,7 +114,43 @@ class TrainMixin(Mixin):
     reduce_lr_on_plateau = Property(None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",))
     early_stopping = Property(None, DICT.or_none(), "The arguments of Keras' EarlyStopping", reads=("train",))
     tensorboard = Property(None, DICT.or_none(), "The arguments of Keras' TensorBoard callback", reads=("train",))
-    checkpoints_enabled = Property(True, BOOL, "Whether each epoch leaves a checkpoint", reads=("train",))
+    checkpoints_enabled = Property(
+        True, BOOL, "Whether each epoch leaves a checkpoint, from which a stopped training goes on", reads=("train",)
+    )
+    checkpoints_keep = Property(
+        10,
+        POSITIVE.or_none(),
+        "Keep the checkpoint of every so-manieth epoch, beside the last two and the best; None for only those",
+        reads=("train",),
+    )
+    checkpoint_interval_minutes = Property(
+        10,
+        Rule("a positive number or None", lambda value: value is None or (is_number(value) and value > 0)),
+        "Minutes between checkpoints within an epoch; None for none",
+        reads=("train",),
+    )
+    final_weights = Property(
+        "best",
+        one_of("best", "last"),
+        "Which epoch's weights the model gets: the best one's by `checkpoint`, where there is validation data, or the "
+        "last one's",
+        reads=("train",),
+    )
+    on_nan = Property(
+        "stop", one_of("stop", "continue"), "What to do when the loss is no finite number", reads=("train",)
+    )
+    mixed_precision = Property(
+        None,
+        one_of(None, "mixed_float16", "mixed_bfloat16"),
+        "Keras' dtype policy for training; the saved model is float32",
+        reads=("train",),
+    )
+    distribute = Property(
+        None,
+        one_of(None, "mirrored", "multiworker"),
+        "Train on several devices, by `tf.distribute`: all of this machine, or those of several processes",
+        reads=("train",),
+    )
     checkpoint = Property(
         {
             "monitor": "val_accuracy",
@@ -125,7 +162,7 @@ class TrainMixin(Mixin):
             "verbose": 0,
         },
         DICT.or_none(),
-        "Which epoch counts as the best",
+        "Which epoch counts as the best: `monitor` and `mode`; the other settings are MLTK's and change nothing",
         reads=("train",),
         settings=CHECKPOINT,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError
 from mltkbuild.freshness import Reason, Record
+from mltkbuild.protocol import Options
 from mltkbuild.stages import STAGES, upstream
 from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL, TargetState
 
@@ -48,7 +49,7 @@ def plan(
     stage: str = "archive",
     *,
     inspect: bool = False,
-    options: Mapping[str, int] | None = None,
+    options: Options | None = None,
 ) -> list[Step]:
     """Walk the stages of one target up to a stage.
 
@@ -75,7 +76,7 @@ def plan(
 class _Walk:
     """A walk along the stages of one target; each is judged by what the ones before it came to."""
 
-    def __init__(self, builder: Builder, state: TargetState, inspect: bool, options: Mapping[str, int] | None) -> None:
+    def __init__(self, builder: Builder, state: TargetState, inspect: bool, options: Options | None) -> None:
         self.steps: list[Step] = []
         self._builder = builder
         self._state = state

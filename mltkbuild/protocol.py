@@ -8,9 +8,34 @@ from dataclasses import dataclass, field
 from mltkbuild.errors import MltkError
 
 Event = Mapping[str, object]
-"""Progress of a running stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, or `note` for a line of text."""
+"""Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text."""
 
 Listener = Callable[[Event], None]
+
+Options = Mapping[str, int | str]
+"""Options of the command line that change a stage's result: `epochs`, and `weights`, a path."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a stage is begun; it changes the way and not the result.
+
+    Args:
+        force: Whether it runs even when it is up to date.
+        resume: From the newest checkpoint (None), from its beginning (0), or from the checkpoint of this epoch.
+        clean: Whether all checkpoints are deleted first.
+    """
+
+    resume: int | None = None
+    clean: bool = False
+    force: bool = False
+
+    def forces(self, stage: str) -> bool:
+        """Whether a stage runs even when it is up to date: who says where to begin wants it to."""
+        return self.force or (stage == "train" and (self.resume is not None or self.clean))
+
+
+RESUME = Start()
 
 
 @dataclass(frozen=True)
@@ -34,6 +59,9 @@ class Request:
         known_files: Digests of files that earlier stages of this model have as inputs.
         provenance: For the archive: inputs, artifacts and tools of every stage.
         deterministic: Whether TensorFlow may only use deterministic operations.
+        checkpoints: Absolute path of the folder of the target's checkpoints.
+        course: What the course of a training depends on, as JSON values.
+        start: From where a training begins.
     """
 
     target: str
@@ -48,10 +76,13 @@ class Request:
     ignored: tuple[str, ...] = ()
     toolchain: str = "minor"
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     known_files: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     deterministic: bool = True
+    checkpoints: str = ""
+    course: Mapping[str, object] = field(default_factory=dict)
+    start: Start = RESUME
 
     @property
     def name(self) -> str:

@@ -10,14 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 
+from mltkbuild import checkpoints
 from mltkbuild.builder import Builder, Built
-from mltkbuild.errors import MltkError
+from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.explain import changes
 from mltkbuild.freshness import Reason
-from mltkbuild.protocol import Event
+from mltkbuild.protocol import RESUME, Event, Options, Start
 from mltkbuild.report import duration, first_of, plural, reason_text, size
 from mltkbuild.workspace import Workspace, find_workspace
 
@@ -40,6 +42,8 @@ class Session:
         self.ignored = 0
         self.left_out = 0
         self.failures: list[str] = []
+        self.verbose = False
+        self.called_from = self.workspace.root
         self.worst = 0
         self._running: list[str] = []
         self._turns: dict[str, threading.Lock] = {}
@@ -47,9 +51,10 @@ class Session:
         self._lock = threading.Lock()
         self._guarded = False
         self._interrupted: tuple[str, ...] | None = None
+        self._kept: list[str] = []
         self._started = time.monotonic()
 
-    def reasons(self, target: str, stage: str, options: Mapping[str, int]) -> tuple[Reason, ...]:
+    def reasons(self, target: str, stage: str, options: Options) -> tuple[Reason, ...]:
         """Why a stage must run; what can't be judged is left to the run, which reports it."""
         try:
             reasons = self.builder.reasons(target, stage, options)
@@ -59,8 +64,15 @@ class Session:
             self.guard()
         return reasons
 
-    def run(self, target: str, stage: str, options: Mapping[str, int], *, force: bool = False) -> Built:
+    def run(self, target: str, stage: str, options: Options, *, force: bool = False, start: Start = RESUME) -> Built:
         """Run a stage and show it.
+
+        Args:
+            target: `NAME` or `NAME-test`.
+            stage: The stage.
+            options: Options that change its result.
+            force: Run it even when it is up to date.
+            start: From where a training begins.
 
         Raises:
             MltkError: It failed; nothing was published.
@@ -70,9 +82,9 @@ class Session:
         with self._lock:
             turn = self._turns.setdefault(target, threading.Lock())
         with turn:
-            return self._run(target, stage, options, force)
+            return self._run(target, stage, options, replace(start, force=True) if force else start)
 
-    def _run(self, target: str, stage: str, options: Mapping[str, int], force: bool) -> Built:
+    def _run(self, target: str, stage: str, options: Options, start: Start) -> Built:
         label = f"{stage}:{target}"
         display = self.display
         why = self.why(target, stage, options)
@@ -81,7 +93,7 @@ class Session:
         said: list[str] = []
         text: str | None = f"failed  ({why})"
         try:
-            built = self.builder.build(target, stage, options, partial(self._hear, label, said), force=force)
+            built = self.builder.build(target, stage, options, partial(self._hear, label, said), start=start)
             text = _result_text(built, why, said)
         except MltkError as error:
             if self._interrupted is not None:
@@ -110,10 +122,38 @@ class Session:
         note = str(event.get("note", ""))
         if note.startswith(label + " "):
             said.append(note.removeprefix(label + " "))
-        else:
-            self.display.event(label, event)
+            return
+        self.display.event(label, event)
+        if self.verbose and isinstance(metrics := event.get("metrics"), Mapping):
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
+            self.display.note(f"  {label} epoch {event['epoch']}/{event['epochs']}: {figures}")
 
-    def why(self, target: str, stage: str, options: Mapping[str, int], limit: int = 1) -> str:
+    def weights_file(self, target: str, weights: str) -> str:
+        """The absolute path of the file that a training starts from.
+
+        Args:
+            target: The target that is trained.
+            weights: A path, relative to the workspace, or 'best' for the target's best checkpoint.
+
+        Raises:
+            UsageError: There is no such file, or no best checkpoint.
+        """
+        if weights == "best":
+            root = self.builder.state(target).folder.checkpoints
+            found = checkpoints.best_file(root)
+            if found is None:
+                raise UsageError(
+                    f"{target} has no best checkpoint",
+                    found=f"none in {os.path.relpath(root, self.workspace.root)}",
+                    fix="train it first, with validation data, or name a weights file",
+                )
+            return found
+        path = self.workspace.path(weights)
+        if not os.path.isfile(path):
+            raise UsageError("there is no such weights file", found=weights, fix="give the path of one, or 'best'")
+        return path
+
+    def why(self, target: str, stage: str, options: Options, limit: int = 1) -> str:
         """Why a stage runs, in values where the spec's slices tell them: `layer conv2d: filters 16 -> 8`."""
         reasons = self.reasons(target, stage, options)
         told = changes(self.builder, target, stage, reasons)
@@ -134,7 +174,7 @@ class Session:
         return min(max(24, longest + len("quantize:")), 44)
 
     def guard(self) -> None:
-        """From now on Ctrl+C and SIGTERM end the workers at once and this process with code 130."""
+        """From now on Ctrl+C and SIGTERM end the workers, a training with a checkpoint, and this process with 130."""
         if self._guarded or threading.current_thread() is not threading.main_thread():
             return
         self._guarded = True
@@ -143,10 +183,15 @@ class Session:
             signal.signal(number, self._interrupt)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        for again in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_IGN)
+        again: list[int] = []
+        for each in (signal.SIGINT, signal.SIGTERM):
+            # A second one doesn't wait for checkpoints.
+            signal.signal(each, lambda number, frame: again.append(number))
         self._interrupted = tuple(self._running)
-        self.builder.stop()
+        kept = self.builder.interrupt(lambda: bool(again))
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        self._kept += kept
         raise SystemExit(INTERRUPTED)
 
     def close(self) -> None:
@@ -163,6 +208,7 @@ class Session:
         if self._interrupted is not None:
             during = f" during {first_of(self._interrupted, 4, ', ')}" if self._interrupted else ""
             kept = f"{plural(self.ran, 'finished stage')} kept; " if self.ran else ""
+            kept += "".join(f"{text}; " for text in self._kept)
             return f"interrupted{during}: {kept}run the same command to go on"
         if self.failures:
             if self.left_out:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ from mltkbuild.watch import watch
 # The loader of a data set draws from random generators seeded with this, so that a random split is the same one
 # whenever and for whichever stage it is drawn; the spec's own `seed` does not move samples from test to training.
 DATA_SEED = 20_200_527
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What user code has read so far.
+
+    Args:
+        files: Digests by absolute path.
+        properties: Names of the spec's properties.
+    """
+
+    files: Mapping[str, str]
+    properties: Set[str]
 
 
 class StageRun:
@@ -50,17 +64,22 @@ class StageRun:
         self._imported = sorted(imported)
         self.whole = bytes_digest(json.dumps([sorted(request.sources.items()), self._imported]).encode())
         self._given = model.loaded_values()
+        self.stopping: Callable[[], bool] = bool
 
     # -- user code ---------------------------------------------------------------------------------------------------
 
     @contextmanager
     def user_code(
         self, what: str, kind: type[MltkError] = StageError, *, count: bool = True, count_properties: bool = True
-    ) -> Iterator[None]:
-        """Run user code: its errors get a place, and what it reads becomes an input unless an earlier stage has it."""
+    ) -> Iterator[Reading]:
+        """Run user code: its errors get a place, and what it reads becomes an input unless an earlier stage has it.
+
+        Yields:
+            What it has read so far.
+        """
         watched = watch(self.request.ignored, self.request.root)
         with user_code(self.snapshot, what, kind), watched as seen, self.model.watch_reads() as properties:
-            yield
+            yield Reading(seen.files, properties)
         if count:
             known = self.request.known_files
             fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}

@@ -62,7 +62,7 @@ TRAIN = Stage(
     reads=("spec/train.yaml", "spec/model.json", "data/training.json", "data/validation.json"),
     makes=("{name}.keras", "train/history.json", "train/history.png", "train/log.txt"),
     tools=TOOLCHAIN,
-    options=("epochs",),
+    options=("epochs", "weights"),
 )
 QUANTIZE = Stage(
     "quantize",

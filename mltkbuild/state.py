@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from mltkbuild import store
 from mltkbuild.errors import RecordError, SpecError
-from mltkbuild.files import DigestMemo, bytes_digest, settled, source_digest, stamp_of
+from mltkbuild.files import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
 from mltkbuild.fingerprint.code import workspace_closure
 from mltkbuild.fingerprint.values import digest_value
 from mltkbuild.freshness import Reason, Record, Stamp, reasons_to_run
+from mltkbuild.protocol import Options
 from mltkbuild.stages import STAGES, Stage, reads
 from mltkbuild.store import Folder
 from mltkbuild.toolchain import reduced_version, version
@@ -126,7 +127,7 @@ class TargetState:
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
-    def reasons(self, stage_name: str, options: Mapping[str, int] | None = None) -> tuple[Reason, ...]:
+    def reasons(self, stage_name: str, options: Options | None = None) -> tuple[Reason, ...]:
         """Why a stage must run; empty when it is up to date. What its upstream stages may change doesn't count."""
         found = self.record_or_error(stage_name)
         if isinstance(found, RecordError):
@@ -152,9 +153,7 @@ class TargetState:
         record = self.record(stage_name)
         return reasons_to_run(record, record.inputs if record else {}, self.artifacts(record) if record else {})
 
-    def inputs(
-        self, stage_name: str, record: Record | None, options: Mapping[str, int] | None = None
-    ) -> dict[str, str | None]:
+    def inputs(self, stage_name: str, record: Record | None, options: Options | None = None) -> dict[str, str | None]:
         """Digests of all that a stage would read now: what the stage table says, and what its last run noticed."""
         stage = STAGES[stage_name]
         found: dict[str, str | None] = {REVISION: str(stage.revision)}
@@ -176,6 +175,11 @@ class TargetState:
         """Digests of a record's artifacts as they lie on the disk."""
         digest, stamps, path = self._memo.digest, record.stamps, self.folder.artifact
         return {name: digest(path(name), stamps, name, old) for name, old in record.artifacts.items()}
+
+    def slice_text(self, stage_name: str) -> str:
+        """What a stage reads of the spec, as the spec stage wrote it."""
+        with open(self.folder.artifact(f"spec/{stage_name}.yaml"), encoding="utf-8") as file:
+            return file.read()
 
     def artifact_digest(self, name: str, reader: Stage) -> str | None:
         """The digest of an artifact of an earlier stage, as that stage's record has it."""
@@ -232,15 +236,19 @@ class TargetState:
             elif name.startswith(LIBRARY):
                 found[name] = self._tool(name[8:])
 
-    def _options(self, stage: Stage, options: Mapping[str, int]) -> dict[str, str]:
-        """Options that differ from what the spec says; a dry run has its own epochs."""
-        if self.target != self.spec.name:
-            return {}
-        return {
-            OPTION + name: str(options[name])
-            for name in stage.options
-            if name in options and self.property_digest(name) != digest_value(options[name])
-        }
+    def _options(self, stage: Stage, options: Options) -> dict[str, str | None]:
+        """Options that differ from what the spec says, a file by its digest; a dry run has its own epochs."""
+        found: dict[str, str | None] = {}
+        for name in stage.options:
+            value = options.get(name)
+            if name == "weights" and value is not None:
+                found[OPTION + name] = digest_of(self.workspace.path(str(value)))
+            elif value is not None and self.target == self.spec.name and self._differs(name, value):
+                found[OPTION + name] = str(value)
+        return found
+
+    def _differs(self, name: str, value: object) -> bool:
+        return self.property_digest(name) != digest_value(value)
 
     def property_digest(self, name: str) -> str | None:
         """The digest of a property as the spec stage found it; of the whole code for one that has none."""

@@ -65,6 +65,11 @@ class Folder:
         """The path of a stage's log: everything that it and its libraries print."""
         return os.path.join(self.path, LOGS, f"{stage}.log")
 
+    @property
+    def checkpoints(self) -> str:
+        """The folder of the checkpoints of its training."""
+        return os.path.join(self.path, "train", "checkpoints")
+
     def scratch_path(self, stage: str) -> str:
         """The scratch folder that a stage of this process works in."""
         return os.path.join(self.path, SCRATCH, f"{stage}-{os.getpid()}")

@@ -14,28 +14,61 @@ from doit.exceptions import BaseFail, InvalidDodoFile, TaskError, TaskFailed, Un
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
-from mltkbuild import store
+from mltkbuild import checkpoints, store
 from mltkbuild.errors import MltkError
+from mltkbuild.protocol import RESUME, Start
 from mltkbuild.session import Session, current, fail
-from mltkbuild.stages import STAGES, Stage, makes
+from mltkbuild.stages import STAGES, TRAIN, Stage, makes
 from mltkbuild.workspace import TEST
 
 
 def positive(text: str) -> int:
-    """A positive integer of the command line."""
+    """A number of epochs of the command line."""
     if not text.isdecimal() or int(text) < 1:
         raise CmdParseError(f"epochs must be a positive integer.\n  found: {text}\n  fix:   such as --epochs 5")
     return int(text)
 
 
-_EPOCHS = {
-    "name": "epochs",
-    "long": "epochs",
-    "short": "e",
-    "type": positive,
-    "default": 0,
-    "help": "train this many epochs instead of the spec's",
-}
+_TRAIN_PARAMS = (
+    {
+        "name": "epochs",
+        "long": "epochs",
+        "short": "e",
+        "type": positive,
+        "default": 0,
+        "help": "train this many epochs instead of the spec's",
+    },
+    {
+        "name": "weights",
+        "long": "weights",
+        "short": "w",
+        "type": str,
+        "default": "",
+        "help": "start from the weights in this file, or from the 'best' checkpoint",
+    },
+    {
+        "name": "resume",
+        "long": "resume",
+        "inverse": "no-resume",
+        "type": bool,
+        "default": True,
+        "help": "go on from the last checkpoint, where there is one",
+    },
+    {
+        "name": "resume_epoch",
+        "long": "resume-epoch",
+        "type": positive,
+        "default": 0,
+        "help": "train again from the checkpoint of this epoch",
+    },
+    {
+        "name": "clean",
+        "long": "clean",
+        "type": bool,
+        "default": False,
+        "help": "delete all checkpoints and train from the beginning",
+    },
+)
 
 
 class Judge:
@@ -54,7 +87,14 @@ class Judge:
         """Whether the stage is up to date."""
         task = self._task
         # doit runs a task that is up to date only when it is told to run everything.
-        task.fresh = not self._session.reasons(task.target, task.stage, task.chosen())
+        try:
+            task.fresh = not self._session.reasons(task.target, task.stage, task.chosen())
+        except MltkError:
+            # The run reports it.
+            return False
+        if task.start().forces(task.stage):
+            self._session.guard()
+            return False
         return task.fresh
 
     def __repr__(self) -> str:
@@ -74,7 +114,7 @@ class StageTask(Task):  # type: ignore[misc]  # doit has no types
     @classmethod
     def template(cls, stage: Stage) -> StageTask:
         """A task of this stage without a target."""
-        params = [_EPOCHS] if "epochs" in stage.options else []
+        params = list(_TRAIN_PARAMS) if stage.name == TRAIN.name else []
         return cls(stage.name, [_no_action], doc=stage.doc, params=params, io={"capture": False}, verbosity=2)
 
     def for_target(self, owner: Session, stage: Stage, target: str) -> StageTask:
@@ -93,15 +133,26 @@ class StageTask(Task):  # type: ignore[misc]  # doit has no types
         task.values, task.value_savers = {}, []
         return task
 
-    def chosen(self) -> dict[str, int]:
-        """The options that were given on the command line."""
+    def chosen(self) -> dict[str, int | str]:
+        """The options of the command line that change the result."""
         options = self.options or {}
-        return {name: value for name, value in options.items() if name in STAGES[self.stage].options and value}
+        found = {name: value for name, value in options.items() if name in STAGES[self.stage].options and value}
+        if "weights" in found:
+            found["weights"] = self.session.weights_file(self.target, found["weights"])
+        return found
+
+    def start(self) -> Start:
+        """How the command line wants the stage to begin."""
+        options = self.options or {}
+        if self.stage != TRAIN.name or not options:
+            return RESUME
+        resume = options.get("resume_epoch") or (None if options.get("resume", True) else 0)
+        return Start(resume=resume, clean=bool(options.get("clean")))
 
     def build(self) -> BaseFail | None:
         """Run the stage."""
         try:
-            self.session.run(self.target, self.stage, self.chosen(), force=self.fresh)
+            self.session.run(self.target, self.stage, self.chosen(), force=self.fresh, start=self.start())
         except MltkError as error:
             return _failure(error)
         return None
@@ -120,6 +171,8 @@ class StageTask(Task):  # type: ignore[misc]  # doit has no types
         else:
             with store.locked(folder):
                 names = store.clean(folder, self.stage, always)
+                if self.stage == TRAIN.name:
+                    checkpoints.drop(folder.checkpoints)
             for name in names:
                 outstream.write(f"{self.name} - removed {self._shown(name)}\n")
 

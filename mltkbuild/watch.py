@@ -73,7 +73,8 @@ class _Hook:
                 watched.files[path] = digest
 
     def _is_ignored(self, path: str) -> bool:
-        return _is_below(path, self.ignored)
+        # What is installed counts by its version; an editable package has its metadata beside its source.
+        return ".egg-info" in path or ".dist-info" in path or _is_below(path, self.ignored)
 
 
 _HOOK = _Hook()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import keras
@@ -20,12 +20,13 @@ from mltkbuild.toolchain import version
 from mltkbuild.watch import watch
 
 
-def run_stage(request: Request, progress: Listener) -> Outcome:
+def run_stage(request: Request, progress: Listener, stopping: Callable[[], bool] = bool) -> Outcome:
     """Run one stage in this process.
 
     Args:
         request: What to run.
         progress: Takes events while it runs.
+        stopping: Says whether the stage is asked to stop; only a training looks.
 
     Returns:
         The outcome; a failure is its `error`, never an exception of the stage's.
@@ -37,21 +38,22 @@ def run_stage(request: Request, progress: Listener) -> Outcome:
     outcome = Outcome()
     try:
         with _keras_as_before():
-            outcome = _run(request, snapshot, progress)
+            outcome = _run(request, snapshot, progress, stopping)
     except Exception as error:  # noqa: BLE001  # whatever a stage's libraries raise is that stage's failure
         outcome.error = _answer(request, snapshot, error)
     outcome.tools = {name: version(name) for name in ("python", "tensorflow", "keras", "numpy", "mltkbuild")}
-    outcome.seconds = time.perf_counter() - started
+    outcome.seconds += time.perf_counter() - started
     return outcome
 
 
-def _run(request: Request, snapshot: Snapshot, progress: Listener) -> Outcome:
+def _run(request: Request, snapshot: Snapshot, progress: Listener, stopping: Callable[[], bool]) -> Outcome:
     with watch(request.ignored, request.root) as seen:
         # A spec may draw random numbers while it is imported, too.
         keras.utils.set_random_seed(DATA_SEED)
         with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
             imported = dict(seen.files)
             run = StageRun(request, model, snapshot, progress, imported.values())
+            run.stopping = stopping
             RUNS[request.stage](run)
             run.outcome.artifacts = _files_below(request.scratch)
     if request.stage == "spec":

@@ -15,7 +15,7 @@ from mltkbuild import store
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError, StageError, UsageError
 from mltkbuild.freshness import Reason
-from mltkbuild.protocol import Event, Listener, Outcome, Request
+from mltkbuild.protocol import Event, Listener, Outcome, Request, Start
 from mltkbuild.records import encode
 from mltkbuild.stages import STAGES, upstream
 
@@ -365,7 +365,7 @@ def test_build_brings_up_all_that_a_stage_needs(stage: str, workspace: Files) ->
 def test_force_runs_the_asked_stage_alone(built: Files) -> None:
     """Forcing runs one stage although it is up to date; the same result reaches no further."""
     fakes, notes = Fakes(), list[Event]()
-    result = Builder(built.workspace, run=fakes).build("kws", "train", listener=notes.append, force=True)
+    result = Builder(built.workspace, run=fakes).build("kws", "train", listener=notes.append, start=Start(force=True))
     assert ((Reason("forced"),), ["train"]) == (result.reasons, stages_of(fakes))
     assert [{"note": "train:kws gave the same result as before"}] == notes
     assert [] == bring(built, Fakes())

@@ -500,7 +500,7 @@ def test_somebody_else_s_project_is_left_alone(tmp_path: Path) -> None:
     assert (True, False) == ((tmp_path / "c").exists(), (tmp_path / "b").exists())
     result = command("doit", "nosuch", cwd=tmp_path)
     assert (3, True) == (result.code, 'Invalid parameter: "nosuch"' in result.err)
-    files.write("dodo.py", FOREIGN.replace("cp a c", "exit 1"))
+    files.write("dodo.py", FOREIGN.replace("cp a c", "exit 1 # on purpose"))
     assert 1 == command("doit", "-a", "other", cwd=tmp_path).code
 
 

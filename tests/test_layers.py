@@ -16,7 +16,7 @@ PURE, DISK, BODIES, ENGINE, FRONTS = range(5)
 # DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
 LAYERS: Mapping[int, tuple[str, ...]] = {
     PURE: ("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages"),
-    DISK: ("durable", "files", "records", "store", "workspace", "toolchain"),
+    DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain"),
     BODIES: ("bodies", "data"),
     ENGINE: (
         *("state", "protocol", "loader", "watch", "compat", "stage_runs", "assembling", "worker", "entry", "executor"),

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
 from mltkbuild.bodies import train
+from mltkbuild.bodies.history import Training, last_metrics, write_history
 from mltkbuild.data.samples import Samples
 from mltkbuild.errors import SpecError, StageError
 
@@ -30,6 +32,7 @@ import numpy as np
 import tensorflow as tf
 
 from mltkbuild.bodies import train
+from mltkbuild.bodies.course import Keeper
 from mltkbuild.data.samples import Samples, small
 from mltkbuild.errors import MltkError
 
@@ -59,7 +62,7 @@ def fit(training=arrays, validation=None, built=None, epochs=2, seed=1, batch_si
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            history = train.fit(built, training, validation, settings, events.append)
+            history = train.fit(built, training, validation, settings, Keeper(progress=events.append)).history
     except MltkError as error:
         return [type(error).__name__, error.what, error.found, error.fix]
     weights = hashlib.sha256(b"".join(value.tobytes() for value in built.get_weights())).hexdigest()
@@ -173,16 +176,17 @@ def test_progress_is_reported(trained: dict[str, Any]) -> None:
 
     steps = [{"epoch": 1, "epochs": 2, "step": step, "steps": 6} for step in range(1, 7)]
     assert steps == events[:6]
-    assert {"epoch": 2, "epochs": 2, "metrics": train.last_metrics(trained["first"]["history"])} == events[-1]
+    metrics = last_metrics(trained["first"]["history"])
+    assert {"epoch": 2, "epochs": 2, "metrics": metrics, "checkpoint": False} == events[-1]
     assert 14 == len(events)
 
 
 @pytest.mark.real
 def test_a_diverged_loss_names_its_epoch(trained: dict[str, Any]) -> None:
-    """A loss that becomes NaN or infinite is an error that names the epoch, and ends the training."""
+    """A loss that becomes NaN or infinite is an error that names the step, and ends the training at once."""
     kind, what, found, _ = trained["nan"]
 
-    assert ("StageError", "the loss is no finite number after epoch 2") == (kind, what)
+    assert ("StageError", "the loss is no finite number at step 2 of epoch 2") == (kind, what)
     assert found in ("loss nan", "loss inf")
 
 
@@ -363,12 +367,15 @@ def test_an_epoch_without_loss_is_no_error() -> None:
         train._check_epoch(3, {"loss": math.inf}, plain)
 
 
-HISTORY = {"accuracy": [0.25, 0.5, 0.75], "loss": [2.0, 1.5, 1.0], "val_loss": [math.nan]}
+METRICS = {"accuracy": [0.25, 0.5, 0.75], "loss": [2.0, 1.5, 1.0], "val_loss": [math.nan]}
+HISTORY = Training(
+    METRICS, epochs=3, final_epoch=2, best_epoch=2, monitor="accuracy", segments=[{"from": [0, 0], "to": [3, 0]}]
+)
 
 
 def test_the_history_is_written(tmp_path: Path) -> None:
     """The history is strict JSON in MLTK's layout, a log of a line per epoch, and a picture."""
-    train.write_history(tmp_path, "kws", HISTORY)
+    write_history(tmp_path, "kws", HISTORY)
 
     text = (tmp_path / "train" / "history.json").read_text()
     document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -376,16 +383,22 @@ def test_the_history_is_written(tmp_path: Path) -> None:
         "epochs": [0, 1, 2],
         "params": {"epochs": 3},
         "history": {"accuracy": [0.25, 0.5, 0.75], "loss": [2.0, 1.5, 1.0], "val_loss": [None]},
+        "monitor": "accuracy",
+        "best_epoch": 2,
+        "final_epoch": 2,
+        "stopped_early": False,
+        "segments": [{"from": [0, 0], "to": [3, 0]}],
     } == document
-    expected = "epoch 1/3: accuracy 0.25, loss 2\nepoch 2/3: accuracy 0.5, loss 1.5\nepoch 3/3: accuracy 0.75, loss 1\n"
-    assert expected == (tmp_path / "train" / "log.txt").read_text()
+    expected = ["accuracy 0.25, loss 2", "accuracy 0.5, loss 1.5  (best)", "accuracy 0.75, loss 1"]
+    lines = [f"epoch {number}/3: {text}\n" for number, text in enumerate(expected, 1)]
+    assert "".join(lines) == (tmp_path / "train" / "log.txt").read_text()
     assert b"\x89PNG" == (tmp_path / "train" / "history.png").read_bytes()[:4]
 
 
 def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
     """Neither the time nor the order of the metrics shows in the files of a history."""
-    for name, history in (("a", HISTORY), ("b", dict(reversed(HISTORY.items())))):
-        train.write_history(tmp_path / name, "kws", history)
+    for name, history in (("a", METRICS), ("b", dict(reversed(METRICS.items())))):
+        write_history(tmp_path / name, "kws", replace(HISTORY, history=history))
 
     for path in ("history.json", "log.txt"):
         assert (tmp_path / "a" / "train" / path).read_bytes() == (tmp_path / "b" / "train" / path).read_bytes()
@@ -393,4 +406,4 @@ def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_last_metrics_are_those_of_the_last_epoch() -> None:
     """Each metric has its last value; one without values has none."""
-    assert {"loss": 1.0, "accuracy": 0.75} == train.last_metrics({"loss": [2, 1], "accuracy": [0.75], "val_loss": []})
+    assert {"loss": 1.0, "accuracy": 0.75} == last_metrics({"loss": [2, 1], "accuracy": [0.75], "val_loss": []})

@@ -9,6 +9,7 @@ from typing import Any
 
 from mltkbuild.bodies.keras_file import write_zip
 from mltkbuild.errors import SpecError
+from mltkbuild.files import history_without_segments
 
 # MLTK's names for files that have another one in the build folder.
 _MLTK_NAMES = {
@@ -47,7 +48,9 @@ def run(  # noqa: PLR0913, PLR0917  # each is one kind of member
     """
     members: dict[str, bytes | Path] = {}
     for name, path in files.items():
-        _add(members, member_name(name), path)
+        # How often the making was interrupted is no property of the model.
+        is_history = name == "train/history.json"
+        _add(members, member_name(name), history_without_segments(path.read_bytes()) if is_history else path)
     for path_in_workspace, text in sources.items():
         spec = f"{target.removesuffix('-test')}.py"
         _add(members, spec if path_in_workspace == spec_path else f"workspace/{path_in_workspace}", text.encode())

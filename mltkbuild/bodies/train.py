@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import keras
 import numpy as np
 
-from mltkbuild.bodies.plots import history_png
+from mltkbuild.bodies.course import Course, Keeper, Rules
+from mltkbuild.bodies.history import Training, last_metrics, plain
+from mltkbuild.bodies.training_state import assign_weights
+from mltkbuild.data.batches import Batches
 from mltkbuild.data.samples import Samples, labels
-from mltkbuild.data.streams import is_dataset, is_endless
+from mltkbuild.data.streams import is_dataset, is_endless, length
 from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.properties import did_you_mean
 
-Progress = Callable[[Mapping[str, object]], None]
 UNLIMITED = 99_999
+DEFAULT_MONITOR = "val_accuracy"
+FALLBACKS = (
+    "val_acc",
+    "val_sparse_categorical_accuracy",
+    "val_categorical_accuracy",
+    "val_binary_accuracy",
+    "val_loss",
+)
+VALIDATION = ("validation_data", "validation_steps", "validation_batch_size", "validation_freq")
+# Arguments of Keras' fit whose part a setting plays here.
+OVER = ("epochs", "batch_size", "shuffle", "steps_per_epoch")
 
 
 @dataclass(frozen=True)
@@ -38,67 +50,202 @@ class TrainSettings:
     lr_schedule: Any = None
     reduce_lr_on_plateau: Mapping[str, Any] | None = None
     early_stopping: Mapping[str, Any] | None = None
+    checkpoint: Mapping[str, Any] | None = field(default_factory=dict)
+    final_weights: str = "best"
+    on_nan: str = "stop"
+    tensorboard: Mapping[str, Any] | None = None
+    tensorboard_dir: str = ""
     train_callbacks: Sequence[Any] = ()
     train_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit(
-    keras_model: Any, training: Samples, validation: Samples | None, settings: TrainSettings, progress: Progress
-) -> dict[str, list[float]]:
-    """Train a compiled model.
+    keras_model: Any,
+    training: Samples,
+    validation: Samples | None,
+    settings: TrainSettings,
+    keeper: Keeper,
+) -> Training:
+    """Train a compiled model, going on from a checkpoint where there is one.
 
     Args:
-        keras_model: The model; its weights are changed in place.
+        keras_model: The model; its weights are changed in place, to those of the epoch that `final_weights` names.
         training: The training samples.
         validation: The validation samples, if there are any.
         settings: Epochs, batch size and so on.
-        progress: Called with `epoch`, `epochs` and the metrics so far.
+        keeper: Where checkpoints go, and events: `epoch`, `epochs` and the metrics so far, or `note`, a line of text.
 
     Returns:
-        The history: for each metric its value after each epoch.
+        What the training came to.
 
     Raises:
         SpecError: Settings that never end the training, or that don't fit the data.
         DataError: A stream gave no batch.
-        StageError: The loss became NaN or infinite; names the epoch.
+        StageError: The loss became NaN or infinite; names the epoch and the step.
+        Stopped: The training was asked to stop.
     """
-    import keras
-
+    settings, extra = _with_kwargs(settings)
+    training = _override(training, extra)
     epochs = _epoch_limit(settings)
-    arguments = _fit_arguments(training, validation, settings) | {**settings.train_kwargs}
-    validates = arguments.get("validation_data") is not None or bool(arguments.get("validation_split"))
-    _check_monitors(settings, validates=validates)
     keras.utils.set_random_seed(settings.seed)
-    # What a spec gives as train_kwargs["callbacks"] comes beside the callbacks made here, not in their place.
-    own = [*settings.train_callbacks, *arguments.pop("callbacks", ())]
-    callbacks = [*own, *_schedule(settings), _watcher(progress, epochs, settings), *_rules(settings)]
-    history = keras_model.fit(**{"epochs": epochs, "callbacks": callbacks, "verbose": 0, **arguments}).history
+    validating = _validation_arguments(validation, settings) | {
+        name: extra.pop(name) for name in VALIDATION if name in extra
+    }
+    validates = validating.get("validation_data") is not None or bool(extra.get("validation_split"))
+    _check_monitors(settings, validates=validates)
+    batches = _batches(training, settings)
+    # An optimizer that averages the weights does so when Keras' fit ends, so an epoch can't be trained in two parts.
+    averages = bool(getattr(keras_model.optimizer, "use_ema", False))
+    within = batches is not None and not averages
+    state = keeper.start(epochs, within=within)
+    monitor, fallbacks, mode = _best_rule(settings, validates)
+    rules = Rules(
+        epochs=epochs,
+        seed=settings.seed,
+        monitor=monitor,
+        fallbacks=fallbacks,
+        mode=mode,
+        stop_on_nan=settings.on_nan == "stop",
+        batches=batches,
+        steps=batches.steps if batches is not None else settings.steps_per_epoch or length(training.x),
+        within=within,
+        not_exact=None if batches is not None else f"a {type(training.x).__name__} keeps its own place in the data",
+    )
+    course = Course(keras_model, _callbacks(settings, extra.pop("callbacks", ())), rules, keeper, state)
+    if state is not None:
+        keeper.progress({"note": f"goes on after {course.position}"})
+    first = course.position.epoch
+    run = _Run(keras_model, training, settings, batches, {**validating, "verbose": 0, **extra})
+    run.all_parts(course, epochs)
+    history = plain(keras_model.history.history)
     if not history:
         raise DataError("the training data gave no batch", found=f"a {type(training.x).__name__} without elements")
-    return _plain(history)
+    return _finished(keras_model, settings, course, history, first)
 
 
-def _fit_arguments(training: Samples, validation: Samples | None, settings: TrainSettings) -> dict[str, Any]:
-    """The arguments of Keras' fit that come from the data."""
-    _require_end(training, "training", settings.steps_per_epoch, "steps_per_epoch")
-    arguments: dict[str, Any] = {
-        "x": training.x,
-        "steps_per_epoch": settings.steps_per_epoch,
-        "class_weight": class_weight(settings.class_weights, settings.classes, training),
-    }
-    if not training.is_stream:
-        arguments |= {"y": training.y, "sample_weight": training.weight, "batch_size": settings.batch_size}
-    # A tf.data.Dataset has an order of its own; Keras would only warn.
-    arguments["shuffle"] = settings.shuffle and not is_dataset(training.x)
-    if validation is not None:
-        _require_end(validation, "validation", settings.validation_steps, "validation_steps")
-        arguments |= {
-            "validation_data": _validation_argument(validation),
-            "validation_steps": settings.validation_steps,
-            "validation_batch_size": settings.validation_batch_size,
-            "validation_freq": settings.validation_freq,
+@dataclass(frozen=True)
+class _Run:
+    """The calls of Keras' fit that a training takes: one, or two when it goes on within an epoch."""
+
+    keras_model: Any
+    training: Samples
+    settings: TrainSettings
+    batches: Batches | None
+    arguments: Mapping[str, Any]
+
+    def all_parts(self, course: Course, epochs: int) -> None:
+        """Train from the course's position to the end."""
+        epoch, step = course.position
+        if step and not course.stopped:
+            course.last_part = False
+            self._fit(course, epoch, epoch + 1, step)
+            course.last_part = True
+            epoch += 1
+        # A training that has reached its end begins and ends here without an epoch: the callbacks finish their work.
+        self._fit(course, epoch, epoch if course.stopped else epochs, 0)
+
+    def _fit(self, course: Course, first: int, last: int, step: int) -> None:
+        data = self._data(step)
+        self.keras_model.fit(**data, **self.arguments, initial_epoch=first, epochs=last, callbacks=course)
+
+    def _data(self, step: int) -> dict[str, Any]:
+        settings, training = self.settings, self.training
+        weights = class_weight(settings.class_weights, settings.classes, training)
+        if self.batches is not None:
+            return {"x": self.batches.dataset(step), "class_weight": weights}
+        # A tf.data.Dataset has an order of its own; Keras would only warn.
+        shuffle = bool(settings.shuffle) and not is_dataset(training.x)
+        return {
+            "x": training.x,
+            "steps_per_epoch": settings.steps_per_epoch,
+            "class_weight": weights,
+            "shuffle": shuffle,
         }
-    return arguments
+
+
+def _batches(training: Samples, settings: TrainSettings) -> Batches | None:
+    """The order of samples in memory; None for a stream, which has its own."""
+    _require_end(training, "training", settings.steps_per_epoch, "steps_per_epoch")
+    if training.is_stream:
+        return None
+    return Batches(
+        training,
+        settings.batch_size,
+        settings.seed,
+        shuffle=bool(settings.shuffle),
+        steps=settings.steps_per_epoch,
+    )
+
+
+def _with_kwargs(settings: TrainSettings) -> tuple[TrainSettings, dict[str, Any]]:
+    """`train_kwargs` over the settings of the same meaning; the rest goes to Keras' fit as it is."""
+    extra = dict(settings.train_kwargs)
+    extra.pop("verbose", None)
+    over = {name: extra.pop(name) for name in OVER if name in extra}
+    if "class_weight" in extra:
+        over["class_weights"] = extra.pop("class_weight")
+    for name in ("initial_epoch", "x", "y"):
+        if name in extra:
+            raise SpecError(
+                f"train_kwargs can't hold {name}",
+                found=f"{name} in my_model.train_kwargs",
+                fix="resume is automatic; the data loader gives x and y",
+            )
+    return replace(settings, **over), extra
+
+
+def _override(training: Samples, extra: dict[str, Any]) -> Samples:
+    """The samples, with weights that `train_kwargs` gives."""
+    weight = extra.pop("sample_weight", None)
+    return training if weight is None else replace(training, weight=np.asarray(weight))
+
+
+def _callbacks(settings: TrainSettings, more: Sequence[Any]) -> list[Any]:
+    """The spec's own callbacks, the schedule, the check that a rule's metric is there, and the rules."""
+    # What a spec gives as train_kwargs["callbacks"] comes beside the callbacks made here, not in their place.
+    own = [*settings.train_callbacks, *more]
+    return [*own, *_schedule(settings), _check(settings), *_rules(settings), *_tensorboard(settings)]
+
+
+def _tensorboard(settings: TrainSettings) -> list[Any]:
+    if settings.tensorboard is None:
+        return []
+    arguments = {name: value for name, value in settings.tensorboard.items() if name != "profile_batch" or value}
+    return [keras.callbacks.TensorBoard(**{**arguments, "log_dir": settings.tensorboard_dir})]
+
+
+def _best_rule(settings: TrainSettings, validates: bool) -> tuple[str, tuple[str, ...], str]:
+    """The metric that tells the best epoch, metrics to take when it isn't there, and its direction."""
+    if not validates or settings.checkpoint is None:
+        return "", (), "auto"
+    monitor = str(settings.checkpoint.get("monitor", DEFAULT_MONITOR))
+    # The default fits classifiers that name their metric 'accuracy'.
+    fallbacks = FALLBACKS if monitor == DEFAULT_MONITOR else ()
+    return monitor, fallbacks, str(settings.checkpoint.get("mode", "auto"))
+
+
+def _finished(
+    keras_model: Any, settings: TrainSettings, course: Course, history: Mapping[str, list[float]], first: int
+) -> Training:
+    """Set the final weights and say what the training came to."""
+    epochs, best = course.position.epoch, course.best.epoch or None
+    final = epochs
+    if settings.final_weights == "best" and best is not None and course.best_weights is not None:
+        final = best
+        if best != epochs:
+            assign_weights(keras_model, course.best_weights)
+    return Training(
+        history=history,
+        epochs=epochs,
+        final_epoch=final,
+        best_epoch=best,
+        monitor=course.best.monitor if best else "",
+        segments=course.told_segments(),
+        not_exact=course.lost if len(course.told_segments()) > 1 else None,
+        stopped_early=course.stopped,
+        earlier_seconds=course.earlier_seconds,
+        ran=epochs - first,
+    )
 
 
 def _require_end(samples: Samples, subset: str, steps: int | None, name: str) -> None:
@@ -122,17 +269,24 @@ def _epoch_limit(settings: TrainSettings) -> int:
     return UNLIMITED
 
 
-def _validation_argument(validation: Samples) -> Any:
-    if validation.is_stream:
-        return validation.x
+def _validation_arguments(validation: Samples | None, settings: TrainSettings) -> dict[str, Any]:
+    """The arguments of Keras' fit that are about validation."""
+    if validation is None:
+        return {}
+    _require_end(validation, "validation", settings.validation_steps, "validation_steps")
     parts = (validation.x, validation.y, validation.weight)
-    return parts if validation.weight is not None else parts[:2]
+    data = validation.x if validation.is_stream else parts if validation.weight is not None else parts[:2]
+    return {
+        "validation_data": data,
+        "validation_steps": settings.validation_steps,
+        "validation_batch_size": settings.validation_batch_size
+        or (None if validation.is_stream else settings.batch_size),
+        "validation_freq": settings.validation_freq,
+    }
 
 
 def _schedule(settings: TrainSettings) -> list[Any]:
     """The callback that sets the learning rate of each epoch, if the spec has a schedule."""
-    import keras
-
     schedule = settings.lr_schedule
     if schedule is None or isinstance(schedule, keras.callbacks.Callback):
         return [] if schedule is None else [schedule]
@@ -142,8 +296,6 @@ def _schedule(settings: TrainSettings) -> list[Any]:
 
 def _rules(settings: TrainSettings) -> list[Any]:
     """The callbacks that watch a metric; they come after the watcher, which says in clear words that one is missing."""
-    import keras
-
     rules = []
     if settings.early_stopping is not None:
         rules.append(keras.callbacks.EarlyStopping(**settings.early_stopping))
@@ -169,31 +321,23 @@ def _monitors(settings: TrainSettings) -> dict[str, str]:
     return {name: str(rule.get("monitor", "val_loss")) for name, rule in rules.items() if rule is not None}
 
 
-def _watcher(progress: Progress, epochs: int, settings: TrainSettings) -> Any:
-    """A callback that reports progress and ends a training that can't go well."""
-    import keras
+def _check(settings: TrainSettings) -> Any:
+    """A callback that says in clear words that the metric of a rule is missing; it comes before the rules."""
 
-    class Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-        epoch = 0
-
-        def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-            self.epoch = epoch
-
-        def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-            steps = (self.params or {}).get("steps")
-            progress({"epoch": self.epoch + 1, "epochs": epochs, "step": batch + 1, "steps": steps})
-
+    class Check(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-            metrics = last_metrics(_plain({name: [value] for name, value in (logs or {}).items()}))
-            progress({"epoch": epoch + 1, "epochs": epochs, "metrics": metrics})
+            metrics = last_metrics(plain({name: [value] for name, value in (logs or {}).items()}))
             _check_epoch(epoch + 1, metrics, settings)
 
-    return Watcher()
+        def get_state(self) -> None:
+            """It knows nothing of its own."""
+
+    return Check()
 
 
 def _check_epoch(epoch: int, metrics: Mapping[str, float], settings: TrainSettings) -> None:
     """Raise an error after an epoch whose loss is no number, or that lacks a metric which a rule waits for."""
-    if not math.isfinite(metrics.get("loss", 0.0)):
+    if settings.on_nan == "stop" and not math.isfinite(metrics.get("loss", 0.0)):
         raise StageError(
             f"the loss is no finite number after epoch {epoch}",
             found=f"loss {metrics['loss']}",
@@ -208,17 +352,6 @@ def _check_epoch(epoch: int, metrics: Mapping[str, float], settings: TrainSettin
                 found=repr(monitor),
                 fix=did_you_mean(monitor, metrics, "the metrics are"),
             )
-
-
-def _plain(history: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
-    """Keras' history as floats; a metric with several values, such as an F1 score per class, becomes several."""
-    plain: dict[str, list[float]] = {}
-    for name, values in history.items():
-        rows = [np.ravel(value) for value in values]
-        width = max(map(len, rows), default=1)
-        for place in range(width):
-            plain[name if width == 1 else f"{name}[{place}]"] = [float(row[place]) for row in rows]
-    return plain
 
 
 def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples) -> dict[int, float] | None:
@@ -272,36 +405,3 @@ def _weights_by_id(weights: Mapping[Any, Any], names: list[str]) -> dict[int, fl
                 fix=did_you_mean(str(key), names, "the classes are"),
             )
     return result
-
-
-def write_history(scratch: Path, title: str, history: Mapping[str, Sequence[float]]) -> None:
-    """Write `train/history.json`, `history.png` and `log.txt`; none of them holds a time."""
-    folder = scratch / "train"
-    folder.mkdir(parents=True, exist_ok=True)
-    epochs = max(map(len, history.values()), default=0)
-    document = {
-        "epochs": list(range(epochs)),
-        "params": {"epochs": epochs},
-        # JSON has no NaN; a validation loss may be one.
-        "history": {name: [_finite(value) for value in row] for name, row in history.items()},
-    }
-    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
-    (folder / "history.json").write_text(text + "\n", encoding="utf-8")
-    history_png(folder / "history.png", history, title=title, best_epoch=None)
-    lines = [_log_line(number, epochs, history) for number in range(epochs)]
-    (folder / "log.txt").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _log_line(number: int, epochs: int, history: Mapping[str, Sequence[float]]) -> str:
-    # With validation_freq > 1 a validation metric has fewer entries than there are epochs; those rows leave it out.
-    values = [f"{name} {row[number]:.6g}" for name, row in sorted(history.items()) if len(row) == epochs]
-    return f"epoch {number + 1}/{epochs}: " + ", ".join(values)
-
-
-def last_metrics(history: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Each metric's last value."""
-    return {name: float(values[-1]) for name, values in history.items() if values}

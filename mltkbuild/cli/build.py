@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -23,8 +24,11 @@ from mltkbuild.workspace import TEST, find_workspace
 
 def enter() -> Session:
     """Go to the workspace's folder and open the session."""
+    here = os.getcwd()
     os.chdir(find_workspace().root)
-    return session.current()
+    owner = session.current()
+    owner.called_from = here
+    return owner
 
 
 def split(target: str, default: str = "archive") -> tuple[str, str]:
@@ -107,16 +111,53 @@ def build(names: tuple[str, ...], jobs: int, dry_run: bool, fail_fast: bool) -> 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("-e", "--epochs", type=click.IntRange(1), help="Train this many epochs instead of the spec's.")
+@click.option("-w", "--weights", metavar="PATH|best", help="Start from these weights, or from the best checkpoint's.")
+@click.option(
+    "--resume/--no-resume", default=True, help="Go on from the last checkpoint (default), or train from the beginning."
+)
+@click.option("--resume-epoch", type=click.IntRange(1), help="Train again from the checkpoint of this epoch.")
+@click.option("--clean", is_flag=True, help="Delete all checkpoints and train from the beginning.")
+@click.option("--show", is_flag=True, help="Open the picture of the training's history.")
+@click.option("--evaluate/--no-evaluate", default=True, help="Evaluate and make the archive too (default), or not.")
+@click.option("--test", is_flag=True, help="Do the quick dry run, NAME-test.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each epoch.")
 @_jobs
-def train(names: tuple[str, ...], epochs: int | None, jobs: int) -> None:
-    """Train models, unless nothing that training reads has changed.
+def train(names: tuple[str, ...], jobs: int, show: bool, verbose: bool, test: bool, **options: Any) -> None:
+    """Train models and make their `.tflite`, unless nothing that this reads has changed.
+
+    A training that was stopped goes on where it was; so does one whose epochs were raised.
 
     \b
     mltk train kws_v2
     mltk train kws_v2 --epochs 5
-    mltk train kws_v2-test       one epoch on a few samples
+    mltk train kws_v2 --no-evaluate   the model and its .tflite alone
+    mltk train kws_v2-test            one epoch on a few samples
     """
-    run_stage(names, "train", parallel(jobs), ["--epochs", str(epochs)] if epochs else [])
+    owner = enter()
+    owner.verbose = verbose
+    wanted = known(owner, (name + TEST if test and not name.endswith(TEST) else name for name in names))
+    words = [word for name in wanted for word in (f"train:{name}", *_train_words(owner, options))]
+    last = "archive" if options["evaluate"] else "params"
+    code = run_doit("run", *parallel(jobs), *words, *(f"{last}:{name}" for name in wanted))
+    if show and code == 0:
+        for name in wanted:
+            click.launch(owner.builder.state(name).folder.artifact("train/history.png"))
+    raise SystemExit(code)
+
+
+def _train_words(owner: Session, options: Mapping[str, Any]) -> list[str]:
+    """The options of the train task, as doit takes them."""
+    words = []
+    if options["epochs"] is not None:
+        words += ["--epochs", str(options["epochs"])]
+    if options["weights"] is not None:
+        # The command runs in the workspace's folder, which need not be the one that the path was typed in.
+        best = options["weights"] == "best"
+        words += ["--weights", options["weights"] if best else os.path.join(owner.called_from, options["weights"])]
+    if options["resume_epoch"] is not None:
+        words += ["--resume-epoch", str(options["resume_epoch"])]
+    words += ["--no-resume"] if not options["resume"] else []
+    return [*words, *(["--clean"] if options["clean"] else [])]
 
 
 @click.command()

@@ -50,6 +50,12 @@ def is_endless(stream: Any) -> bool:
     return _cardinality(stream) == _ENDLESS
 
 
+def length(stream: Any) -> int | None:
+    """How many batches a stream has; None when it doesn't know or has no end."""
+    count = _cardinality(stream)
+    return count if count >= 0 else None
+
+
 def _cardinality(stream: Any) -> int:
     if is_dataset(stream):
         return int(stream.cardinality())

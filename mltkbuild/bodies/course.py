@@ -1,0 +1,454 @@
+"""The course of one training: what happens around its epochs so that it can stop anywhere and go on exactly."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from mltkbuild.bodies import training_state
+from mltkbuild.bodies.history import last_metrics, plain
+from mltkbuild.checkpoints import Position, Shelf, shown
+from mltkbuild.data.batches import Batches
+from mltkbuild.durable import disk_error
+from mltkbuild.errors import SpecError, StageError, Stopped
+
+Progress = Callable[[Mapping[str, object]], None]
+RISING = ("acc", "auc", "precision", "recall", "f1", "fmeasure", "iou", "cosine_similarity", "r2_score", "dice")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far.
+
+    Args:
+        monitor: The metric that tells; empty while there is none.
+        epoch: The epoch, counted from 1; 0 while there is none.
+        value: The metric's value there.
+    """
+
+    monitor: str = ""
+    epoch: int = 0
+    value: float = math.nan
+
+    def after(self, epoch: int, value: float, mode: str) -> Best:
+        """The best epoch when one more is done; of equal ones the first counts."""
+        if not math.isfinite(value):
+            return self
+        rising = mode == "max" or (mode == "auto" and any(part in self.monitor.lower() for part in RISING))
+        if self.epoch and (value <= self.value if rising else value >= self.value):
+            return self
+        return replace(self, epoch=epoch, value=value)
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What user code has read while the training ran: a checkpoint holds as long as it stays the same.
+
+    Args:
+        files: Digests by absolute path.
+        properties: Digests of the spec's properties that were read, by name.
+        reads_epochs: Whether something asked for the total number of epochs.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+    reads_epochs: bool = False
+
+
+@dataclass
+class Keeper:
+    """Where a training's checkpoints and events go, and when checkpoints are taken.
+
+    Args:
+        progress: Takes events.
+        shelf: The checkpoints; None when the spec wants none.
+        every: Each so-manieth epoch's checkpoint is kept; None for none.
+        interval: Seconds between checkpoints within an epoch.
+        stopping: Says whether the training is asked to stop.
+        noticed: What user code has read so far.
+        holds: Says whether what a checkpoint has noticed still stands, by None or what has changed.
+        resume: Go on from the newest checkpoint (None), start over (0), or go on from this epoch.
+    """
+
+    progress: Progress = lambda event: None
+    shelf: Shelf | None = None
+    every: int | None = 10
+    interval: float = math.inf
+    stopping: Callable[[], bool] = bool
+    noticed: Callable[[], Noticed] = Noticed
+    holds: Callable[[Noticed], str | None] = lambda noticed: None
+    resume: int | None = None
+
+    def start(self, epochs: int, *, within: bool) -> Mapping[str, Any] | None:
+        """The state that the training goes on from; None when it starts from its beginning.
+
+        Args:
+            epochs: How many epochs are wanted.
+            within: Whether a checkpoint within an epoch will do.
+
+        Raises:
+            StageError: The checkpoint that was asked for is not there.
+        """
+        if self.shelf is None:
+            return None
+        if self.resume == 0:
+            self.shelf.set_aside()
+            return None
+        for position in reversed(self.shelf.positions()):
+            if self.resume is not None and position != Position(self.resume):
+                continue
+            if position > Position(epochs) or (position.step and not within):
+                continue
+            state = self._read(position, epochs)
+            if state is not None:
+                return state
+        if self.resume is not None:
+            there = shown(place for place in self.shelf.positions() if place.epoch <= epochs)
+            raise StageError(
+                f"there is no checkpoint of epoch {self.resume} to resume from",
+                found=f"checkpoints of epochs {there}",
+                fix="name one of these, or leave --resume-epoch away to go on from the newest",
+            )
+        return None
+
+    def _read(self, position: Position, epochs: int) -> Mapping[str, Any] | None:
+        """The state at a position, if it can be used."""
+        assert self.shelf is not None
+        try:
+            state: Mapping[str, Any] = training_state.decode(self.shelf.read(position))
+            best = state["best"]["epoch"]
+            if best and best != position.epoch:
+                # The best epoch's weights become the model, so a checkpoint is worth no more than that one.
+                training_state.decode(self.shelf.read(Position(best)))
+        except (training_state.Damaged, OSError, KeyError, TypeError) as error:
+            self._say(f"the checkpoint of {position} is damaged ({error}); the one before is used")
+            return None
+        noticed = Noticed(**state["noticed"])
+        if noticed.reads_epochs and state["epochs"] != epochs:
+            self._say(f"the checkpoint of {position} depends on epochs = {state['epochs']}, and is not used")
+            return None
+        changed = self.holds(noticed)
+        if changed:
+            self._say(f"the checkpoint of {position} is not used: {changed} has changed")
+            return None
+        return state
+
+    def _say(self, text: str) -> None:
+        self.progress({"note": text})
+
+    def put(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint and drop those that are no longer kept.
+
+        Raises:
+            StageError: The disk is full or read-only; earlier checkpoints are untouched.
+        """
+        if self.shelf is None:
+            return
+        try:
+            self.shelf.put(position, training_state.encode(state), state["best"]["epoch"] or None)
+            self.shelf.prune(position, state["best"]["epoch"] or None, self.every)
+        except OSError as error:
+            stopped = disk_error(error, "", "the checkpoints so far and the old artifacts are untouched")
+            stopped.what, stopped.where = f"the checkpoint of {position} can't be written", None
+            raise stopped from error
+
+
+class _Params(dict[str, Any]):
+    """What Keras tells callbacks about the training; notices who asks for the number of epochs."""
+
+    asked = False
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked = self.asked or name == "epochs"
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked = self.asked or name == "epochs"
+        return super().get(name, default)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a course goes by.
+
+    Args:
+        epochs: How many epochs are wanted.
+        seed: The seed of what callbacks draw.
+        monitor: The metric that tells the best epoch; empty for none.
+        fallbacks: Metrics to take when there is no such metric.
+        mode: 'auto', 'min' or 'max'.
+        stop_on_nan: Whether a loss that is no finite number ends the training.
+        batches: The order of samples in memory; None for a stream.
+        steps: Steps of an epoch; None when they are not known.
+        within: Whether the training can go on exactly within an epoch.
+        not_exact: Why a resumed training is not surely the same as one that never stopped; None when it is.
+    """
+
+    epochs: int
+    seed: int
+    monitor: str = ""
+    fallbacks: tuple[str, ...] = ()
+    mode: str = "auto"
+    stop_on_nan: bool = True
+    batches: Batches | None = None
+    steps: int | None = None
+    within: bool = True
+    not_exact: str | None = None
+
+
+class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has no types
+    """Keras' list of callbacks, which takes and restores checkpoints around them.
+
+    Args:
+        keras_model: The compiled model.
+        callbacks: The spec's callbacks and rules.
+        rules: What the training goes by.
+        keeper: Where checkpoints go.
+        state: The state to go on from; None to begin.
+    """
+
+    def __init__(
+        self,
+        keras_model: Any,
+        callbacks: list[Any],
+        rules: Rules,
+        keeper: Keeper,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(callbacks, add_history=True, model=keras_model)
+        # What is done here at a step's end must be done before the next step begins.
+        self._async_train = self._async_test = self._async_predict = False
+        self._params = _Params(verbose=0, epochs=rules.epochs, steps=rules.steps)
+        self.set_params(self._params)
+        self._rules, self._keeper, self._progress = rules, keeper, keeper.progress
+        self._state = state
+        self._batches, self._steps = rules.batches, rules.steps
+        self._own = list(self.callbacks)
+        self._listens = any(not keras_default(callback) for callback in self._own)
+        self._at_begin: list[dict[str, Any]] = []
+        self._begun = False
+        self.last_part = True
+        self.best = Best(**state["best"]) if state else Best()
+        self.best_weights: Mapping[str, Any] | None = None
+        self.stopped = bool(state and state["stopped"])
+        self.lost: str | None = state["lost"] if state else rules.not_exact
+        self.position = Position(*state["position"]) if state else Position(0)
+        self.segments: list[dict[str, Any]] = [*state["segments"]] if state else []
+        self.segments.append({"from": list(self.position)})
+        self._earlier_seconds = float(state["seconds"]) if state else 0.0
+        self._since = self._saved = time.monotonic()
+        # Where an epoch was begun by an earlier process its steps count from there.
+        self._offset = self.position.step
+        self._looked = False
+        self._judged = 0
+
+    # -- around the whole ----------------------------------------------------------------------------------------------
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin, and take up the state that the training goes on from."""
+        if self._begun:
+            return
+        self._begun = True
+        super().on_train_begin(logs)
+        self._at_begin = [dict(vars(callback)) for callback in self._own]
+        if self._state is not None:
+            self._take_up(self._state)
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        build_all(self.model, self._batches)
+        without = () if self._offset else ("metrics",)
+        training_state.assign(self.model, state["variables"], without)
+        for callback, (_, saved) in zip(self._own, state["callbacks"], strict=True):
+            training_state.restore_callback(callback, saved)
+        self._judged = len(plain(self._history.history).get(self.best.monitor, ()))
+        if self.best.epoch:
+            self.best_weights = self._weights_of_best(state)
+
+    def _weights_of_best(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.best.epoch == self.position.epoch and not self.position.step:
+            return dict(state["variables"])
+        assert self._keeper.shelf is not None
+        return dict(training_state.decode(self._keeper.shelf.read(Position(self.best.epoch)))["variables"])
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """End, unless only a part of the training is over."""
+        if self.last_part:
+            super().on_train_end(logs)
+
+    @property
+    def seconds(self) -> float:
+        """How long the training took so far, with the processes before this one."""
+        return self._earlier_seconds + time.monotonic() - self._since
+
+    @property
+    def earlier_seconds(self) -> float:
+        """How long the processes before this one trained."""
+        return self._earlier_seconds
+
+    # -- around an epoch -----------------------------------------------------------------------------------------------
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the order and the random generators for this epoch; one that goes on has begun before."""
+        if self._batches is not None:
+            self._batches.epoch = epoch
+        if self._offset and self._state is not None:
+            # Keras has just reset the metrics, which this epoch's first steps have filled.
+            training_state.assign(self.model, self._state["variables"])
+            training_state.restore_random_states(self._state["random"])
+            return
+        # What callbacks and streams draw is a function of the seed and the epoch, however the training got here.
+        random.seed(f"{self._rules.seed} {epoch}")
+        np.random.seed(random.getrandbits(32))
+        super().on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Let the callbacks judge the epoch, then keep it."""
+        super().on_epoch_end(epoch, logs)
+        self._offset, self._state = 0, None
+        self.position = Position(epoch + 1)
+        if not self._looked and training_state.draws_outside_keras(self.model):
+            self.lost = self.lost or "the model draws with tf.random, whose state can't be kept; keras.random's can"
+        self._looked = True
+        variables = training_state.values(self.model)
+        self._judge(epoch + 1, variables)
+        self.stopped = self.stopped or bool(self.model.stop_training)
+        metrics = last_metrics(plain(self._history.history))
+        self._checkpoint(variables)
+        self._progress(
+            {
+                "epoch": epoch + 1,
+                "epochs": self._rules.epochs,
+                "metrics": metrics,
+                "checkpoint": self._keeper.shelf is not None,
+            }
+        )
+        self._stop_if_asked()
+
+    def _judge(self, epoch: int, variables: Mapping[str, Any]) -> None:
+        """Keep the weights of the best epoch."""
+        history = plain(self._history.history)
+        wanted = self._rules.monitor
+        if not self.best.monitor and wanted:
+            names = (wanted, *self._rules.fallbacks)
+            self.best = replace(self.best, monitor=next((name for name in names if name in history), ""))
+            if not self.best.monitor and any(name.startswith("val_") for name in history):
+                raise SpecError(
+                    "checkpoint monitors a metric that the training doesn't have",
+                    found=repr(wanted),
+                    fix="the metrics are " + ", ".join(sorted(history)),
+                )
+        # With validation_freq an epoch may have no value of its own.
+        values = history.get(self.best.monitor, [])
+        if len(values) > self._judged:
+            self._judged = len(values)
+            self.best = self.best.after(epoch, values[-1], self._rules.mode)
+            if self.best.epoch == epoch:
+                self.best_weights = variables
+
+    # -- around a step -------------------------------------------------------------------------------------------------
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Tell the callbacks, which count from the epoch's begin."""
+        if self._listens:
+            super().on_train_batch_begin(batch + self._offset, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Tell the callbacks, look at the loss, and keep the training where that is due."""
+        step = batch + self._offset + 1
+        if self._listens:
+            super().on_train_batch_end(step - 1, logs)
+        epoch = self.position.epoch
+        self._progress({"epoch": epoch + 1, "epochs": self._rules.epochs, "step": step, "steps": self._steps})
+        if self._rules.stop_on_nan and logs is not None and "loss" in logs and not math.isfinite(float(logs["loss"])):
+            raise StageError(
+                f"the loss is no finite number at step {step} of epoch {epoch + 1}",
+                found=f"loss {float(logs['loss'])}",
+                fix="lower the learning rate, clip the gradients, or look for a division by zero in the loss; "
+                f"{self._kept()}",
+            )
+        due = time.monotonic() - self._saved >= self._keeper.interval
+        stopping = self._keeper.stopping()
+        if (due or stopping) and self._rules.within and step != self._steps:
+            self.position = Position(epoch, step)
+            self._checkpoint(training_state.values(self.model))
+            self.position = Position(epoch)
+        # The last step's epoch is nearly done: its end keeps the training whole.
+        if stopping and step != self._steps:
+            self._stop_if_asked(Position(epoch, step) if self._rules.within else None)
+
+    def _stop_if_asked(self, at: Position | None = None) -> None:
+        if self._keeper.stopping() and self.position.epoch < self._rules.epochs:
+            raise Stopped("the training was stopped", found=self._kept(at), fix="run the same command to go on")
+
+    def _kept(self, at: Position | None = None) -> str:
+        """Which checkpoint a later run goes on from."""
+        if self._keeper.shelf is None:
+            return "checkpoints are off, so nothing is kept"
+        there = at or self._keeper.shelf.positions()[-1:]
+        last = there if isinstance(there, Position) else next(iter(there), None)
+        return f"the checkpoint of {last} is kept" if last else "no epoch was done"
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def _checkpoint(self, variables: Mapping[str, Any]) -> None:
+        self._saved = time.monotonic()
+        if self._keeper.shelf is not None:
+            self._keeper.put(self.position, self._snapshot(variables))
+
+    def _snapshot(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that the training is now."""
+        states = []
+        for callback, at_begin in zip(self._own, self._at_begin, strict=True):
+            saved, lost = training_state.callback_state(callback, at_begin)
+            self.lost = self.lost or lost
+            states.append([type(callback).__name__, saved])
+        noticed = self._keeper.noticed()
+        return {
+            "position": list(self.position),
+            "epochs": self._rules.epochs,
+            "variables": dict(variables),
+            "callbacks": states,
+            "random": training_state.random_states(),
+            "best": vars(self.best).copy(),
+            "stopped": self.stopped,
+            "lost": self.lost,
+            "segments": self.told_segments(),
+            "seconds": self.seconds,
+            "noticed": {
+                "files": dict(noticed.files),
+                "properties": dict(noticed.properties),
+                "reads_epochs": noticed.reads_epochs or self._params.asked,
+            },
+        }
+
+    def told_segments(self) -> list[dict[str, Any]]:
+        """The parts that the training ran in, each from where to where, as `[epochs, steps]`."""
+        ended = {**self.segments[-1], "to": list(self.position)}
+        parts = [*self.segments[:-1], ended]
+        return [part for part in parts if part["from"] != part["to"]]
+
+
+def keras_default(callback: Any) -> bool:
+    """Say whether a callback has nothing to do around a step."""
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    base = keras.callbacks.Callback
+    return all(getattr(type(callback), name, None) is getattr(base, name) for name in names)
+
+
+def build_all(keras_model: Any, batches: Batches | None) -> None:
+    """Make every variable that a training step makes, so that there is something to restore into."""
+    if batches is None:
+        optimizer = keras_model.optimizer
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(keras_model.trainable_variables)
+        return
+    batch = next(iter(batches.dataset()))
+    # One step changes the variables, and all of them are set afterwards.
+    keras_model.train_on_batch(*(batch if isinstance(batch, tuple) else (batch,)))

@@ -1,0 +1,296 @@
+"""Everything that a training is at one moment, as bytes, and back.
+
+A checkpoint is a `.npz` file (NumPy's format: a zip of arrays, each with its CRC): the arrays by number, and `meta`,
+JSON that tells what they are. Reading one runs no code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from mltkbuild.errors import StageError
+
+FORMAT = 1
+_MARK = "$"
+_NOT_STATE = frozenset({"_model", "model", "params"})
+_CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type, np.ufunc)
+
+
+class NotPlain(ValueError):
+    """A value that is no number, text, array or collection of these."""
+
+
+class Damaged(ValueError):
+    """The bytes are no checkpoint, or one that is torn, or of another version or model."""
+
+
+# -- plain values as bytes -------------------------------------------------------------------------------------------
+
+
+def encode(value: Any) -> bytes:
+    """Plain values (numbers, texts, arrays, collections of these) as the bytes of a `.npz` file.
+
+    Raises:
+        NotPlain: Something in it is none of these.
+    """
+    arrays: list[Any] = []
+    meta = json.dumps({"format": FORMAT, "state": _flatten(value, arrays)})
+    file = io.BytesIO()
+    members = {str(number): array for number, array in enumerate(arrays)}
+    np.savez(file, allow_pickle=False, meta=np.frombuffer(meta.encode(), np.uint8), **members)
+    return file.getvalue()
+
+
+def decode(data: bytes) -> Any:
+    """The values that `encode` got; arrays compare equal to the bit.
+
+    Raises:
+        Damaged: The bytes are something else.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as members:
+            meta = json.loads(members["meta"].tobytes())
+            if meta["format"] != FORMAT:
+                raise Damaged(f"format {meta['format']}, not {FORMAT}")
+            return _restore(meta["state"], members)
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from error
+    except (NotImplementedError, RuntimeError, AttributeError, IndexError) as error:
+        # What zipfile raises for a header whose bits have flipped.
+        raise Damaged(f"{type(error).__name__}: {error}") from error
+
+
+def _flatten(value: Any, arrays: list[Any]) -> Any:
+    """A value as JSON, its arrays put aside."""
+    if value is None or isinstance(value, bool | str) or type(value) in (int, float):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcSU":
+        arrays.append(np.asarray(value))
+        return {_MARK: "array" if isinstance(value, np.ndarray) else "scalar", "at": len(arrays) - 1}
+    if type(value) is dict:
+        pairs = [[_flatten(key, arrays), _flatten(item, arrays)] for key, item in value.items()]
+        return {_MARK: "dict", "items": pairs}
+    for kind in (list, tuple, set):
+        if type(value) is kind:
+            return {_MARK: kind.__name__, "items": [_flatten(item, arrays) for item in value]}
+    return _flatten_special(value, arrays)
+
+
+def _flatten_special(value: Any, arrays: list[Any]) -> Any:
+    """Tensors by their value; functions of a module by their name, for callbacks keep such as their comparison."""
+    if hasattr(value, "numpy") and callable(value.numpy) and not hasattr(value, "assign"):
+        return _flatten(np.asarray(value.numpy()), arrays)
+    name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
+    module = getattr(value, "__module__", None) or ("numpy" if isinstance(value, np.ufunc) else None)
+    if isinstance(value, (*_CODE, np.ufunc)) and module and _named(module, name) is value:
+        return {_MARK: "code", "module": module, "name": name}
+    # bfloat16 and its like are types of their own to NumPy.
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "V" and value.dtype.names is None:
+        arrays.append(np.asarray(value).view(f"u{value.dtype.itemsize}"))
+        return {_MARK: "bits", "at": len(arrays) - 1, "type": str(value.dtype)}
+    raise NotPlain(type(value).__name__)
+
+
+def _named(module: str, name: str) -> Any:
+    """What an already imported module has under a name."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _restore(value: Any, arrays: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kind = value[_MARK]
+    if kind == "dict":
+        return {_restore(key, arrays): _restore(item, arrays) for key, item in value["items"]}
+    if kind in ("list", "tuple", "set"):
+        items = [_restore(item, arrays) for item in value["items"]]
+        return {"list": list, "tuple": tuple, "set": set}[kind](items)
+    if kind == "code":
+        found = _named(value["module"], value["name"])
+        if found is None:
+            raise Damaged(f"there is no {value['module']}.{value['name']}")
+        return found
+    array = arrays[str(value["at"])]
+    if kind == "bits":
+        return array.view(np.dtype(value["type"]))
+    return array[()] if kind == "scalar" else array
+
+
+# -- variables -------------------------------------------------------------------------------------------------------
+
+
+def variables(keras_model: Any) -> dict[str, Any]:
+    """Every variable that training changes, by a name of its own: weights, optimizers, metrics, random generators."""
+    import keras
+
+    groups: dict[str, Iterable[Any]] = {"model": keras_model.variables}
+    optimizers = {"optimizer": getattr(keras_model, "optimizer", None)}
+    # A train_step of its own may have an optimizer for each part.
+    own = {f"optimizer {name}": value for name, value in vars(keras_model).items()}
+    for name, optimizer in {**optimizers, **own}.items():
+        if isinstance(optimizer, keras.optimizers.Optimizer):
+            groups.setdefault(name, optimizer.variables)
+    groups["metrics"] = keras_model.metrics_variables
+    groups["generator"] = [_generator().state]
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for group, items in groups.items():
+        for number, variable in enumerate(items):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                found[f"{group} {number} {variable.path}"] = variable
+    return found
+
+
+def _generator() -> Any:
+    """The generator of every Keras random operation that has no seed of its own; Keras shows it nowhere."""
+    from keras.src.random.seed_generator import global_seed_generator
+
+    return global_seed_generator()
+
+
+def values(keras_model: Any) -> dict[str, Any]:
+    """A copy of the value of every variable that training changes."""
+    # One transfer for all: on a GPU each would wait for the device.
+    return {name: np.array(variable) for name, variable in variables(keras_model).items()}
+
+
+def assign(keras_model: Any, saved: Mapping[str, Any], without: Sequence[str] = ()) -> None:
+    """Set the variables to saved values.
+
+    Args:
+        keras_model: The model, built and compiled as the saved one was.
+        saved: What `values` gave.
+        without: Groups of variables to leave, such as 'metrics'.
+
+    Raises:
+        Damaged: The values are of another model.
+    """
+    wanted = {name: value for name, value in saved.items() if name.partition(" ")[0] not in without}
+    there = {name: item for name, item in variables(keras_model).items() if name.partition(" ")[0] not in without}
+    shapes = {name: tuple(variable.shape) for name, variable in there.items()}
+    if shapes != {name: tuple(value.shape) for name, value in wanted.items()}:
+        raise Damaged("its variables are not those of the model")
+    for name, variable in there.items():
+        variable.assign(wanted[name])
+
+
+def assign_weights(keras_model: Any, saved: Mapping[str, Any]) -> None:
+    """Set the model's own variables, and not those of optimizers and metrics, to saved values."""
+    for name, variable in variables(keras_model).items():
+        if name.startswith("model "):
+            variable.assign(saved[name])
+
+
+# -- callbacks -------------------------------------------------------------------------------------------------------
+
+
+def callback_state(callback: Any, at_begin: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """What a callback knows, and what of it can't be kept.
+
+    A callback with `get_state` tells itself; of others every attribute that holds plain values is kept.
+
+    Args:
+        callback: A Keras callback.
+        at_begin: Its attributes when the training began.
+
+    Raises:
+        StageError: What `get_state` returned is not made of plain values.
+    """
+    name = type(callback).__name__
+    if hasattr(callback, "get_state"):
+        state = callback.get_state()
+        try:
+            _flatten(state, [])
+        except NotPlain as error:
+            raise StageError(
+                f"{name}.get_state must return numbers, texts, arrays, or dicts and lists of these",
+                found=f"a {error} in it",
+                fix="return what set_state needs as such values",
+            ) from None
+        return state, None
+    state, lost = {}, []
+    for attribute, value in vars(callback).items():
+        if attribute in _NOT_STATE:
+            continue
+        try:
+            _flatten(value, [])
+        except NotPlain as error:
+            if value is not at_begin.get(attribute, state) or not _is_constant(value):
+                lost.append(f"{name}.{attribute} is a {error}")
+            continue
+        state[attribute] = value
+    return state, lost[0] if lost else None
+
+
+def _is_constant(value: Any) -> bool:
+    """Say whether what a callback holds surely is no state of its own: code, or a part of the model."""
+    import keras
+
+    return isinstance(value, (*_CODE, keras.Layer, keras.optimizers.Optimizer))
+
+
+def restore_callback(callback: Any, state: Any) -> None:
+    """Give a callback back what it knew; call it after its `on_train_begin`."""
+    if hasattr(callback, "set_state"):
+        callback.set_state(state)
+    elif not hasattr(callback, "get_state"):
+        vars(callback).update(state)
+
+
+# -- random generators -----------------------------------------------------------------------------------------------
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's and NumPy's global random generators."""
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    return {"python": random.getstate(), "numpy": (kind, keys, position, has_gauss, cached)}
+
+
+def restore_random_states(states: Mapping[str, Any]) -> None:
+    """Set the generators to what `random_states` gave."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+
+
+def draws_outside_keras(keras_model: Any) -> bool:
+    """Say whether the graph of a model that has trained draws random numbers that can't be resumed.
+
+    `tf.random` functions keep their state inside a TensorFlow kernel, where nothing can read or set it.
+    """
+    # The name is private to TensorFlow; without it the question stays open and the answer is no.
+    list_all = getattr(getattr(keras_model, "train_function", None), "_list_all_concrete_functions", list)
+    for concrete in list_all():
+        graph = concrete.graph.as_graph_def()
+        nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+        if any(node.op in STATEFUL_RANDOM for node in nodes):
+            return True
+    return False
+
+
+STATEFUL_RANDOM = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoissonV2",
+        "RandomShuffle",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "TruncatedNormal",
+    }
+)
