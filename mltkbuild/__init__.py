@@ -1,5 +1,8 @@
 """Make for TinyML models: specs in; checkpoints, Keras models, int8 `.tflite` files and archives out."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from mltkbuild.mixins import (
     DatasetMixin,
     EvaluateClassifierMixin,
@@ -9,14 +12,46 @@ from mltkbuild.mixins import (
     TrainMixin,
 )
 
+if TYPE_CHECKING:
+    from mltkbuild.api import (
+        evaluate_model,
+        list_mltk_models,
+        load_mltk_model,
+        quantize_model,
+        summarize_model,
+        train_model,
+    )
+    from mltkbuild.results import EvaluationResults, TrainingResults
+
 __version__ = "0.1.0"
 
 __all__ = [
     "DatasetMixin",
     "EvaluateClassifierMixin",
     "EvaluateMixin",
+    "EvaluationResults",
     "MltkDataset",
     "MltkModel",
     "TrainMixin",
+    "TrainingResults",
     "__version__",
+    "evaluate_model",
+    "list_mltk_models",
+    "load_mltk_model",
+    "quantize_model",
+    "summarize_model",
+    "train_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The Python API, loaded with the first use of it: specs and workers do without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "mltkbuild.results" if name.endswith("Results") else "mltkbuild.api"
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    """All public names, loaded or not."""
+    return [*globals(), *(name for name in __all__ if name not in globals())]

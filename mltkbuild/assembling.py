@@ -49,7 +49,11 @@ def _spec(run: StageRun) -> None:
     for reached in (*(item["code"] for item in slices.values()), description["code"]):
         _take_libraries(run, reached)
     spec.write(run.scratch, slices, description, spec.summarize(keras_model))
-    outcome.facts |= {"properties": digests, "deterministic": model.peek("deterministic")}
+    outcome.facts |= {
+        "properties": digests,
+        "deterministic": model.peek("deterministic"),
+        "distribute": model.peek("distribute"),
+    }
     labels = {label for item in slices.values() for label in item["code"] if label.startswith(spec.INEXACT)}
     outcome.notes = tuple(f"{label.removeprefix(spec.INEXACT)} counts by the whole spec" for label in sorted(labels))
     outcome.reads = ()
@@ -184,11 +188,21 @@ def _train(run: StageRun) -> None:
         weights.load_into(keras_model, Path(str(start_weights)))
     with run.at(), run.user_code("training") as reading:
         trained = train.fit(keras_model, training, validation, settings, _keeper(run, reading))
+        keras_model = _plain_model(run, keras_model)
         keras_model = _after_training(run, keras_model, trained)
     keras_file.save(keras_model, run.own("{name}.keras"), run.snapshot.label)
     history.write_history(run.scratch, run.request.target, trained)
     run.outcome.seconds = trained.earlier_seconds
     run.outcome.facts |= _training_facts(trained)
+
+
+def _plain_model(run: StageRun, keras_model: Any) -> Any:
+    """The trained model as it is saved: for one device, in float32."""
+    if run.model.peek("mixed_precision") is None and run.model.peek("distribute") is None:
+        return keras_model
+    plain = run.build(plain=True)
+    plain.set_weights(keras_model.get_weights())
+    return plain
 
 
 def _training_facts(trained: history.Training) -> dict[str, object]:

@@ -304,6 +304,7 @@ class Builder:
             provenance=self._provenance(state, earlier) if stage == "archive" else {},
             checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
+            distribute=str(spec_record.facts.get("distribute") or "") if spec_record is not None else "",
         )
 
     def _record(

@@ -114,6 +114,7 @@ class Shelf:
             if place not in keep and not regular:
                 with contextlib.suppress(OSError):
                     os.unlink(self.path(place))
+        self._drop_half_written()
 
     def set_aside(self) -> None:
         """Let a training start over; its old checkpoints stay until `finish`."""
@@ -128,6 +129,9 @@ class Shelf:
         for name in _names(self.root):
             if name != mine:
                 shutil.rmtree(os.path.join(self.root, name), ignore_errors=True)
+        self._drop_half_written()
+
+    def _drop_half_written(self) -> None:
         for name in _names(self.folder):
             if name.endswith(TEMPORARY):
                 with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import logging
@@ -9,20 +10,43 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from mltkbuild import mixins
+from mltkbuild import entry, mixins
 from mltkbuild.errors import SpecError
+from mltkbuild.model import MltkModel
 from mltkbuild.properties import place_of_caller
 
 _CORE = {name: getattr(mixins, name) for name in mixins.__all__}
 
 
-def _command_only(name: str, command: str) -> Callable[..., None]:
-    """A function of MLTK's API that a spec may import for its `__main__` block, which a build never runs."""
+# The functions of the Python API, once this process has loaded them; a worker never does.
+_functions: dict[str, Callable[..., Any]] = {}
+_RESULTS = ("EvaluationResults", "TrainingResults")
 
-    def call(*args: object, **kwargs: object) -> None:
-        raise SpecError(
-            f"{name} can't be called while a spec is loaded", where=place_of_caller(), fix=f"use `mltk {command} NAME`"
-        )
+
+def provide(*functions: Callable[..., Any]) -> None:
+    """Let the names of MLTK's API mean these functions in this process."""
+    _functions.update({function.__name__: function for function in functions})
+
+
+def refuse_in_spec(name: str) -> None:
+    """Raise a SpecError when a spec is being loaded, or its functions run in a stage: a build can't wait for itself."""
+    # A worker has a pipe to the process that started it.
+    if MltkModel._home is None and entry._pipe is None and name in _functions:
+        return
+    command = name.partition("_")[0]
+    raise SpecError(
+        f"{name} can't be called while a spec is loaded",
+        where=place_of_caller(),
+        fix=f"call it behind `if __name__ == '__main__':`, or use `mltk {command} NAME`",
+    )
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """A function of MLTK's API that a spec may import for its `__main__` block or for a command of its own."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        refuse_in_spec(name)
+        return _functions[name](*args, **kwargs)
 
     call.__name__ = name
     return call
@@ -33,13 +57,8 @@ def _logger(*args: object, **kwargs: object) -> logging.Logger:
     return logging.getLogger("mltkbuild.spec")
 
 
-_CORE |= {
-    "train_model": _command_only("train_model", "train"),
-    "quantize_model": _command_only("quantize_model", "quantize"),
-    "evaluate_model": _command_only("evaluate_model", "evaluate"),
-    "summarize_model": _command_only("summarize_model", "summarize"),
-    "get_mltk_logger": _logger,
-}
+_API = ("train_model", "quantize_model", "evaluate_model", "summarize_model", "load_mltk_model", "list_mltk_models")
+_CORE |= {name: _function(name) for name in _API} | {"get_mltk_logger": _logger}
 MODULES: dict[str, dict[str, Any]] = {
     "mltk": {},
     "mltk.cli": {"get_logger": _logger},
@@ -72,6 +91,8 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         vars(module).update(provided)
 
         def missing(name: str) -> Any:
+            if name in _RESULTS and "train_model" in provided:
+                return getattr(importlib.import_module("mltkbuild.results"), name)
             if name.startswith("__") or f"{module.__name__}.{name}" in MODULES:
                 raise AttributeError(name)
             raise SpecError(

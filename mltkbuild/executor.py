@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 from mltkbuild import entry
@@ -84,13 +86,15 @@ class Worker:
             return
         with _spawning, _environment():
             try:
-                self._pid = self._submit(os.getpid).result()
+                with _without_main():
+                    started = self._submit(os.getpid)
+                self._pid = started.result()
             except BrokenProcessPool as error:
                 raise WorkerDied(
                     "the worker process did not start",
                     where=where,
                     found="it ended before its first answer",
-                    fix="run mltkbuild from a file or with -m, not from standard input; its own message is above",
+                    fix="its own message is above",
                 ) from error
 
     def _submit(self, function: Any, *args: Any) -> Future[Any]:
@@ -158,23 +162,27 @@ class Executor:
 
     def run(self, request: Request, listener: Listener) -> Outcome:
         """Run one stage in a free worker, a new one if need be."""
-        worker = self._take(request.deterministic)
+        worker = self._take(request)
         try:
             outcome = worker.run(request, listener)
         except MltkError:
             self._give_up(worker)
             raise
+        if request.alone:
+            self._give_up(worker)
+            return outcome
         with self._lock:
             self._busy.discard(worker)
             self._idle.append(worker)
         return outcome
 
-    def _take(self, deterministic: bool) -> Worker:
+    def _take(self, request: Request) -> Worker:
         with self._lock:
             if self._stopped:
                 raise StageError("the build was stopped")
+            deterministic = request.deterministic
             found = next((worker for worker in self._idle if worker.deterministic == deterministic), None)
-            if found is not None:
+            if found is not None and not request.alone:
                 self._idle.remove(found)
             else:
                 found = Worker(deterministic)
@@ -241,6 +249,20 @@ def _environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a worker that starts not run this process's script once more: it needs nothing of it.
+
+    A script may have no `if __name__ == "__main__":`, and standard input or a notebook can't be run again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _last_words(log: str) -> str:

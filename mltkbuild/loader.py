@@ -24,9 +24,15 @@ from mltkbuild.errors import MltkError, SpecError
 from mltkbuild.model import Home, MltkModel
 from mltkbuild.watch import is_library
 
-# What a worker has loaded before any spec runs: as everywhere in Python, a module that is loaded hides a file.
+# What a process has loaded before any spec runs: as everywhere in Python, a library that is loaded hides a file. A
+# script or a notebook may have loaded modules of its own too; those hide none, and stay.
 _PRELOADED = frozenset(name.partition(".")[0] for name in sys.modules)
-_KEPT = _PRELOADED | sys.stdlib_module_names
+_OWN = frozenset(
+    name.partition(".")[0]
+    for name, module in list(sys.modules.items())
+    if not is_library(getattr(module, "__file__", None) or sys.prefix, "")
+)
+_KEPT = (_PRELOADED - _OWN) | sys.stdlib_module_names
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_LINES = 12
 
@@ -212,6 +218,8 @@ def _is_ours(importer: SnapshotImporter, name: str, module: ModuleType | None) -
         return False
     if top == "mltk" or importer.knows(top):
         return True
+    if top in _OWN:
+        return False
     filename = getattr(module, "__file__", None)
     return isinstance(filename, str) and not is_library(filename, importer.snapshot.root)
 

@@ -59,6 +59,7 @@ class Request:
         known_files: Digests of files that earlier stages of this model have as inputs.
         provenance: For the archive: inputs, artifacts and tools of every stage.
         deterministic: Whether TensorFlow may only use deterministic operations.
+        distribute: How the training is distributed; empty for not.
         checkpoints: Absolute path of the folder of the target's checkpoints.
         course: What the course of a training depends on, as JSON values.
         start: From where a training begins.
@@ -80,6 +81,7 @@ class Request:
     known_files: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     deterministic: bool = True
+    distribute: str = ""
     checkpoints: str = ""
     course: Mapping[str, object] = field(default_factory=dict)
     start: Start = RESUME
@@ -88,6 +90,11 @@ class Request:
     def name(self) -> str:
         """The model's name."""
         return self.target.removesuffix("-test")
+
+    @property
+    def alone(self) -> bool:
+        """True for a stage that needs a worker in which TensorFlow hasn't run yet."""
+        return self.stage == "train" and self.distribute == "multiworker"
 
     @property
     def test(self) -> bool:

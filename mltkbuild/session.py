@@ -102,7 +102,7 @@ class Session:
                 raise SystemExit(INTERRUPTED) from None
             self.worst = max(self.worst, error.exit_code)
             raise
-        except SystemExit:
+        except (SystemExit, KeyboardInterrupt):
             text = None
             raise
         finally:

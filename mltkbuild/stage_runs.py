@@ -6,14 +6,14 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from mltkbuild.bodies import keras_file
+from mltkbuild.bodies import devices, keras_file
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.files import bytes_digest
@@ -228,8 +228,13 @@ class StageRun:
 
     # -- models ------------------------------------------------------------------------------------------------------
 
-    def build(self, *, count: bool = False) -> Any:
-        """Build the Keras model from the seed and check what the spec's builder returned."""
+    def build(self, *, count: bool = False, plain: bool = False) -> Any:
+        """Build the Keras model from the seed and check what the spec's builder returned.
+
+        Args:
+            count: Whether what the builder reads is an input.
+            plain: Build it for one device and, where `mixed_precision` is set, in float32.
+        """
         builder = getattr(self.model, "build_model_function", None)
         if builder is None:
             raise SpecError(
@@ -239,11 +244,36 @@ class StageRun:
             )
         clear_names()
         keras.utils.set_random_seed(self.model.peek("seed"))
-        with self.user_code("build_model_function", SpecError, count=count):
+        with (
+            self._devices(plain),
+            self._precision(plain),
+            self.user_code("build_model_function", SpecError, count=count),
+        ):
             keras_model = builder(*([self.model] if takes_argument(builder) else []))
         with self.at("build_model_function"):
             check_model(keras_model)
         return keras_model
+
+    def _devices(self, plain: bool) -> AbstractContextManager[Any]:
+        """The devices to build on: only training is distributed."""
+        distribute = self.model.peek("distribute") if self.request.stage == "train" else None
+        if plain or distribute is None:
+            return nullcontext()
+        with self.at("distribute"):
+            scope: AbstractContextManager[Any] = devices.strategy(distribute).scope()
+            return scope
+
+    @contextmanager
+    def _precision(self, plain: bool) -> Iterator[None]:
+        """The number type to build with; the spec may also have set one for the whole process."""
+        chosen = self.model.peek("mixed_precision")
+        before = keras.config.dtype_policy()
+        if chosen is not None:
+            keras.config.set_dtype_policy("float32" if plain else chosen)
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)
 
     def custom_objects(self) -> dict[str, Any]:
         """The spec's own classes and functions by name, for loading a saved model."""

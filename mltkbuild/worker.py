@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
@@ -12,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from mltkbuild.assembling import RUNS
+from mltkbuild.bodies import devices
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.loader import Snapshot, loaded_spec, relative
 from mltkbuild.protocol import Listener, Outcome, Request
@@ -32,6 +34,11 @@ def run_stage(request: Request, progress: Listener, stopping: Callable[[], bool]
         The outcome; a failure is its `error`, never an exception of the stage's.
     """
     started = time.perf_counter()
+    devices.configure()
+    if request.alone:
+        # A strategy across processes must be there before anything else of TensorFlow's.
+        with contextlib.suppress(MltkError):
+            devices.strategy(request.distribute)
     if request.deterministic:
         tf.config.experimental.enable_op_determinism()
     snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)

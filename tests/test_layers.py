@@ -21,9 +21,9 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     ENGINE: (
         *("state", "protocol", "loader", "watch", "compat", "stage_runs", "assembling", "worker", "entry", "executor"),
         "builder",
-        *("plan", "explain", "orphans"),
+        *("plan", "explain", "orphans", "results"),
     ),
-    FRONTS: ("report", "progress", "session", "tasks", "doit_plugins", "cli", "reference"),
+    FRONTS: ("report", "progress", "session", "tasks", "doit_plugins", "cli", "reference", "calls", "api"),
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
 ROOT = "mltkbuild"

@@ -74,6 +74,13 @@ TABLE: dict[str, tuple[type, object, list[object], list[object]]] = {
     "metrics": (TrainMixin, ["accuracy"], [[], ("mae",)], ["accuracy", None]),
     "loss": (TrainMixin, "categorical_crossentropy", ["mse", function], [None, 3]),
     "checkpoints_enabled": (TrainMixin, True, [False], [None, 1]),
+    # New beside MLTK's.
+    "checkpoints_keep": (TrainMixin, 10, [1, None], [0, -1, "2", True]),
+    "checkpoint_interval_minutes": (TrainMixin, 10, [0.5, 3, None], [0, -1, "2", True]),
+    "final_weights": (TrainMixin, "best", ["last"], [None, "worst"]),
+    "on_nan": (TrainMixin, "stop", ["continue"], [None, True]),
+    "mixed_precision": (TrainMixin, None, ["mixed_float16", "mixed_bfloat16"], ["float16", True]),
+    "distribute": (TrainMixin, None, ["mirrored", "multiworker"], ["all", True]),
     "train_callbacks": (TrainMixin, [], [[object()], ()], [None, object()]),
     "lr_schedule": (TrainMixin, None, [function, {"schedule": function}, None], [0.1]),
     "reduce_lr_on_plateau": (TrainMixin, None, [{}, None], [True]),

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mltkbuild.bodies import training_state
+from mltkbuild.bodies import devices, training_state
 from mltkbuild.bodies.history import last_metrics, plain
 from mltkbuild.checkpoints import Position, Shelf, shown
 from mltkbuild.data.batches import Batches
@@ -123,10 +123,6 @@ class Keeper:
         assert self.shelf is not None
         try:
             state: Mapping[str, Any] = training_state.decode(self.shelf.read(position))
-            best = state["best"]["epoch"]
-            if best and best != position.epoch:
-                # The best epoch's weights become the model, so a checkpoint is worth no more than that one.
-                training_state.decode(self.shelf.read(Position(best)))
         except (training_state.Damaged, OSError, KeyError, TypeError) as error:
             self._say(f"the checkpoint of {position} is damaged ({error}); the one before is used")
             return None
@@ -262,20 +258,21 @@ class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has n
             self._take_up(self._state)
 
     def _take_up(self, state: Mapping[str, Any]) -> None:
-        build_all(self.model, self._batches)
+        if not devices.is_distributed(self.model):
+            build_all(self.model, self._batches)
         without = () if self._offset else ("metrics",)
         training_state.assign(self.model, state["variables"], without)
         for callback, (_, saved) in zip(self._own, state["callbacks"], strict=True):
             training_state.restore_callback(callback, saved)
         self._judged = len(plain(self._history.history).get(self.best.monitor, ()))
         if self.best.epoch:
-            self.best_weights = self._weights_of_best(state)
+            self.best_weights = state["best_weights"] or state["variables"]
 
-    def _weights_of_best(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self.best.epoch == self.position.epoch and not self.position.step:
-            return dict(state["variables"])
-        assert self._keeper.shelf is not None
-        return dict(training_state.decode(self._keeper.shelf.read(Position(self.best.epoch)))["variables"])
+    def _weights_beside(self) -> dict[str, Any] | None:
+        """The weights of the best epoch, unless they are those of this very moment."""
+        if self.best_weights is None or self.position == Position(self.best.epoch):
+            return None
+        return {name: value for name, value in self.best_weights.items() if name.startswith("model ")}
 
     def on_train_end(self, logs: Any = None) -> None:
         """End, unless only a part of the training is over."""
@@ -316,6 +313,7 @@ class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has n
         if not self._looked and training_state.draws_outside_keras(self.model):
             self.lost = self.lost or "the model draws with tf.random, whose state can't be kept; keras.random's can"
         self._looked = True
+        devices.settle(self.model)
         variables = training_state.values(self.model)
         self._judge(epoch + 1, variables)
         self.stopped = self.stopped or bool(self.model.stop_training)
@@ -417,6 +415,9 @@ class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has n
             "callbacks": states,
             "random": training_state.random_states(),
             "best": vars(self.best).copy(),
+            # The best epoch's own checkpoint may be dropped, for a later epoch is better; to shorten the training to
+            # this epoch needs its weights all the same.
+            "best_weights": self._weights_beside(),
             "stopped": self.stopped,
             "lost": self.lost,
             "segments": self.told_segments(),

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import yaml
@@ -216,7 +216,8 @@ def _is_workspace(value: object, sources: Sources) -> bool:
     """Say whether a function or class comes from workspace code."""
     function = getattr(value, "__func__", value)
     code = getattr(function, "__code__", None)
-    if code is not None:
+    # The type of functions has such an attribute too, which is no code.
+    if isinstance(code, CodeType):
         return sources.label(code.co_filename) is not None
     if isinstance(value, type):
         methods = (getattr(item, "__code__", None) for item in vars(value).values())

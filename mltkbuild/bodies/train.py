@@ -11,10 +11,12 @@ import keras
 import numpy as np
 
 from mltkbuild.bodies.course import Course, Keeper, Rules
+from mltkbuild.bodies.devices import is_distributed, prepare
 from mltkbuild.bodies.history import Training, last_metrics, plain
 from mltkbuild.bodies.training_state import assign_weights
 from mltkbuild.data.batches import Batches
 from mltkbuild.data.samples import Samples, labels
+from mltkbuild.data.streams import batches as batches_of
 from mltkbuild.data.streams import is_dataset, is_endless, length
 from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.properties import did_you_mean
@@ -96,7 +98,7 @@ def fit(
     batches = _batches(training, settings)
     # An optimizer that averages the weights does so when Keras' fit ends, so an epoch can't be trained in two parts.
     averages = bool(getattr(keras_model.optimizer, "use_ema", False))
-    within = batches is not None and not averages
+    within = batches is not None and not averages and not is_distributed(keras_model)
     state = keeper.start(epochs, within=within)
     monitor, fallbacks, mode = _best_rule(settings, validates)
     rules = Rules(
@@ -115,12 +117,21 @@ def fit(
     if state is not None:
         keeper.progress({"note": f"goes on after {course.position}"})
     first = course.position.epoch
+    if is_distributed(keras_model):
+        prepare(keras_model, *_few(training))
     run = _Run(keras_model, training, settings, batches, {**validating, "verbose": 0, **extra})
     run.all_parts(course, epochs)
     history = plain(keras_model.history.history)
     if not history:
         raise DataError("the training data gave no batch", found=f"a {type(training.x).__name__} without elements")
     return _finished(keras_model, settings, course, history, first)
+
+
+def _few(training: Samples) -> tuple[Any, Any]:
+    """Samples that show the shapes."""
+    if not training.is_stream:
+        return training.x[:2], None if training.y is None else training.y[:2]
+    return next(iter(batches_of(training.x, 1)), (None, None))
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class _Run:
         settings, training = self.settings, self.training
         weights = class_weight(settings.class_weights, settings.classes, training)
         if self.batches is not None:
-            return {"x": self.batches.dataset(step), "class_weight": weights}
+            return {"x": self.batches.dataset(step), "class_weight": weights, "shuffle": False}
         # A tf.data.Dataset has an order of its own; Keras would only warn.
         shuffle = bool(settings.shuffle) and not is_dataset(training.x)
         return {

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import random
+import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from mltkbuild.bodies.devices import replicas
 from mltkbuild.errors import StageError
 
 FORMAT = 1
 _MARK = "$"
 _NOT_STATE = frozenset({"_model", "model", "params"})
+_COLLECTIONS = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
+# JSON's parser has a limit of digits, and so has Python's.
+_LONG = 2**64
 _CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type, np.ufunc)
 
 
@@ -44,10 +52,12 @@ def encode(value: Any) -> bytes:
         NotPlain: Something in it is none of these.
     """
     arrays: list[Any] = []
-    meta = json.dumps({"format": FORMAT, "state": _flatten(value, arrays)})
+    meta = json.dumps({"format": FORMAT, "state": _flat(value, arrays)}, ensure_ascii=False)
     file = io.BytesIO()
     members = {str(number): array for number, array in enumerate(arrays)}
-    np.savez(file, allow_pickle=False, meta=np.frombuffer(meta.encode(), np.uint8), **members)
+    # A text may hold half of a surrogate pair.
+    coded = np.frombuffer(meta.encode("utf-8", "surrogatepass"), np.uint8)
+    np.savez(file, allow_pickle=False, meta=coded, **members)
     return file.getvalue()
 
 
@@ -58,46 +68,78 @@ def decode(data: bytes) -> Any:
         Damaged: The bytes are something else.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as members:
-            meta = json.loads(members["meta"].tobytes())
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            meta = json.loads(_member(archive, "meta").tobytes().decode("utf-8", "surrogatepass"))
             if meta["format"] != FORMAT:
                 raise Damaged(f"format {meta['format']}, not {FORMAT}")
-            return _restore(meta["state"], members)
+            return _restore(meta["state"], lambda place: _member(archive, str(place)))
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Damaged(f"{type(error).__name__}: {error}") from error
     except (NotImplementedError, RuntimeError, AttributeError, IndexError) as error:
         # What zipfile raises for a header whose bits have flipped.
         raise Damaged(f"{type(error).__name__}: {error}") from error
+    except (OverflowError, struct.error, lzma.LZMAError) as error:
+        # Likewise.
+        raise Damaged(f"{type(error).__name__}: {error}") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> Any:
+    """An array of the file."""
+    # The CRC is compared at a member's end. NumPy would believe the header before, and read no further than that says.
+    return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+
+
+def _flat(value: Any, arrays: list[Any]) -> Any:
+    """A value as JSON, its arrays put aside.
+
+    Raises:
+        NotPlain: Something in it is no plain value.
+    """
+    try:
+        return _flatten(value, arrays)
+    except RecursionError:
+        raise NotPlain(f"{type(value).__name__} that holds itself, or is nested too deep") from None
 
 
 def _flatten(value: Any, arrays: list[Any]) -> Any:
-    """A value as JSON, its arrays put aside."""
-    if value is None or isinstance(value, bool | str) or type(value) in (int, float):
+    if value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < _LONG):
         return value
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcSU":
-        arrays.append(np.asarray(value))
-        return {_MARK: "array" if isinstance(value, np.ndarray) else "scalar", "at": len(arrays) - 1}
     if type(value) is dict:
         pairs = [[_flatten(key, arrays), _flatten(item, arrays)] for key, item in value.items()]
         return {_MARK: "dict", "items": pairs}
-    for kind in (list, tuple, set):
-        if type(value) is kind:
-            return {_MARK: kind.__name__, "items": [_flatten(item, arrays) for item in value]}
+    if _COLLECTIONS.get(type(value).__name__) is type(value):
+        return {_MARK: type(value).__name__, "items": [_flatten(item, arrays) for item in value]}
+    if type(value) is np.ndarray or isinstance(value, np.generic):
+        return _flatten_array(value, arrays)
     return _flatten_special(value, arrays)
+
+
+def _flatten_array(value: Any, arrays: list[Any]) -> Any:
+    array, found = np.asarray(value), {_MARK: "array" if isinstance(value, np.ndarray) else "scalar", "at": len(arrays)}
+    if value.dtype.isbuiltin == 2:
+        # bfloat16 and its like are types of their own to NumPy, which its files don't know.
+        arrays.append(array.view(f"u{array.dtype.itemsize}"))
+        return {**found, "type": str(array.dtype)}
+    if array.dtype.kind not in "biufcmMSU":
+        raise NotPlain(f"{type(value).__name__} of {array.dtype}")
+    arrays.append(array)
+    return found
 
 
 def _flatten_special(value: Any, arrays: list[Any]) -> Any:
     """Tensors by their value; functions of a module by their name, for callbacks keep such as their comparison."""
-    if hasattr(value, "numpy") and callable(value.numpy) and not hasattr(value, "assign"):
-        return _flatten(np.asarray(value.numpy()), arrays)
+    if type(value) is int:
+        return {_MARK: "int", "hex": hex(value)}
+    if type(value) is bytes:
+        arrays.append(np.frombuffer(value, np.uint8))
+        return {_MARK: "bytes", "at": len(arrays) - 1}
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and isinstance(value, tensorflow.Tensor) and hasattr(value, "numpy"):
+        return {_MARK: "tensor", "of": _flatten(np.asarray(value.numpy()), arrays)}
     name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
     module = getattr(value, "__module__", None) or ("numpy" if isinstance(value, np.ufunc) else None)
     if isinstance(value, (*_CODE, np.ufunc)) and module and _named(module, name) is value:
         return {_MARK: "code", "module": module, "name": name}
-    # bfloat16 and its like are types of their own to NumPy.
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "V" and value.dtype.names is None:
-        arrays.append(np.asarray(value).view(f"u{value.dtype.itemsize}"))
-        return {_MARK: "bits", "at": len(arrays) - 1, "type": str(value.dtype)}
     raise NotPlain(type(value).__name__)
 
 
@@ -109,24 +151,34 @@ def _named(module: str, name: str) -> Any:
     return found
 
 
-def _restore(value: Any, arrays: Any) -> Any:
+def _restore(value: Any, read: Callable[[int], Any]) -> Any:
     if not isinstance(value, dict):
         return value
     kind = value[_MARK]
     if kind == "dict":
-        return {_restore(key, arrays): _restore(item, arrays) for key, item in value["items"]}
-    if kind in ("list", "tuple", "set"):
-        items = [_restore(item, arrays) for item in value["items"]]
-        return {"list": list, "tuple": tuple, "set": set}[kind](items)
-    if kind == "code":
-        found = _named(value["module"], value["name"])
-        if found is None:
-            raise Damaged(f"there is no {value['module']}.{value['name']}")
-        return found
-    array = arrays[str(value["at"])]
-    if kind == "bits":
-        return array.view(np.dtype(value["type"]))
-    return array[()] if kind == "scalar" else array
+        return {_restore(key, read): _restore(item, read) for key, item in value["items"]}
+    if kind in _COLLECTIONS:
+        return _COLLECTIONS[kind]([_restore(item, read) for item in value["items"]])
+    if kind in ("array", "scalar"):
+        array = read(value["at"])
+        array = array.view(np.dtype(value["type"])) if "type" in value else array
+        return array[()] if kind == "scalar" else array
+    return _restore_special(kind, value, read)
+
+
+def _restore_special(kind: str, value: Mapping[str, Any], read: Callable[[int], Any]) -> Any:
+    if kind == "int":
+        return int(value["hex"], 16)
+    if kind == "bytes":
+        return read(value["at"]).tobytes()
+    if kind == "tensor":
+        import tensorflow as tf
+
+        return tf.constant(_restore(value["of"], read))
+    found = _named(value["module"], value["name"])
+    if found is None:
+        raise Damaged(f"there is no {value['module']}.{value['name']}")
+    return found
 
 
 # -- variables -------------------------------------------------------------------------------------------------------
@@ -164,7 +216,6 @@ def _generator() -> Any:
 
 def values(keras_model: Any) -> dict[str, Any]:
     """A copy of the value of every variable that training changes."""
-    # One transfer for all: on a GPU each would wait for the device.
     return {name: np.array(variable) for name, variable in variables(keras_model).items()}
 
 
@@ -185,14 +236,15 @@ def assign(keras_model: Any, saved: Mapping[str, Any], without: Sequence[str] = 
     if shapes != {name: tuple(value.shape) for name, value in wanted.items()}:
         raise Damaged("its variables are not those of the model")
     for name, variable in there.items():
-        variable.assign(wanted[name])
+        for copy in replicas(variable):
+            copy.assign(wanted[name])
 
 
 def assign_weights(keras_model: Any, saved: Mapping[str, Any]) -> None:
     """Set the model's own variables, and not those of optimizers and metrics, to saved values."""
     for name, variable in variables(keras_model).items():
-        if name.startswith("model "):
-            variable.assign(saved[name])
+        for copy in replicas(variable) if name.startswith("model ") else ():
+            copy.assign(saved[name])
 
 
 # -- callbacks -------------------------------------------------------------------------------------------------------
@@ -214,7 +266,7 @@ def callback_state(callback: Any, at_begin: Mapping[str, Any]) -> tuple[Any, str
     if hasattr(callback, "get_state"):
         state = callback.get_state()
         try:
-            _flatten(state, [])
+            _flat(state, [])
         except NotPlain as error:
             raise StageError(
                 f"{name}.get_state must return numbers, texts, arrays, or dicts and lists of these",
@@ -227,7 +279,7 @@ def callback_state(callback: Any, at_begin: Mapping[str, Any]) -> tuple[Any, str
         if attribute in _NOT_STATE:
             continue
         try:
-            _flatten(value, [])
+            _flat(value, [])
         except NotPlain as error:
             if value is not at_begin.get(attribute, state) or not _is_constant(value):
                 lost.append(f"{name}.{attribute} is a {error}")
@@ -237,10 +289,10 @@ def callback_state(callback: Any, at_begin: Mapping[str, Any]) -> tuple[Any, str
 
 
 def _is_constant(value: Any) -> bool:
-    """Say whether what a callback holds surely is no state of its own: code, or a part of the model."""
+    """Say whether what a callback holds surely is no state of its own: code, a name, or a part of the model."""
     import keras
 
-    return isinstance(value, (*_CODE, keras.Layer, keras.optimizers.Optimizer))
+    return isinstance(value, (*_CODE, Enum, PurePath, keras.Layer, keras.optimizers.Optimizer))
 
 
 def restore_callback(callback: Any, state: Any) -> None:

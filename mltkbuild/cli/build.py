@@ -123,9 +123,10 @@ def build(names: tuple[str, ...], jobs: int, dry_run: bool, fail_fast: bool) -> 
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each epoch.")
 @_jobs
 def train(names: tuple[str, ...], jobs: int, show: bool, verbose: bool, test: bool, **options: Any) -> None:
-    """Train models and make their `.tflite`, unless nothing that this reads has changed.
+    """Train models, and make what follows from it.
 
-    A training that was stopped goes on where it was; so does one whose epochs were raised.
+    Nothing runs for which nothing has changed. A training that was stopped goes on where it was; so does one whose
+    epochs were raised.
 
     \b
     mltk train kws_v2

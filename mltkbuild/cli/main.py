@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -16,8 +17,9 @@ from mltkbuild.session import INTERRUPTED, fail
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="mltk")
+@click.option("--gpu/--no-gpu", default=True, help="Use the GPUs of this machine (default), or the CPU alone.")
 @click.pass_context
-def cli(context: click.Context) -> None:
+def cli(context: click.Context, gpu: bool) -> None:
     """Make for TinyML models: model specs in; int8 .tflite files and archives out.
 
     \b
@@ -25,6 +27,9 @@ def cli(context: click.Context) -> None:
     mltk build                    bring every model's archive up to date
     mltk status                   what is up to date, and why not
     """
+    if not gpu:
+        # The workers inherit it.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -50,6 +55,9 @@ def main() -> None:
 def _usage_error(error: click.UsageError) -> UsageError:
     """What click found wrong with the command line, in the house's form."""
     text, _, guess = error.format_message().partition(" Did you mean ")
+    near = getattr(error, "possibilities", None)
+    if near and len(near) > 1:
+        text, guess = text.partition(" (Did you mean ")[0], f"{near[0]!r}?"
     command = "mltk" if error.ctx is None else error.ctx.command_path
     fix = f"did you mean {guess}" if guess else f"see `{command} --help`"
     return UsageError(text[:1].lower() + text[1:].rstrip("."), where=command, fix=fix)
