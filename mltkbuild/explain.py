@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mltkbuild import store
-from mltkbuild.builder import Builder, parse
+from mltkbuild import checkpoints, store
+from mltkbuild.builder import Builder, course_of, parse
+from mltkbuild.errors import MltkError
 from mltkbuild.freshness import Reason
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
@@ -41,6 +42,35 @@ def changes(
             text = (inspected or {}).get(reason.subject) or _text(folder.artifact(reason.subject))
             found.extend(difference(reason.subject, before[reason.subject], parse(text, reason.subject) or {}))
     return found
+
+
+def unused_checkpoints(builder: Builder, target: str, inspected: Mapping[str, str] | None = None) -> list[str]:
+    """What keeps the checkpoints of another training from being used, a line each: it lasts until the new one is done.
+
+    Args:
+        builder: The engine.
+        target: The target.
+        inspected: The new text of slices that are not published.
+    """
+    state = builder.state(target)
+    try:
+        text = (inspected or {}).get("spec/train.yaml") or state.slice_text("train")
+        course = course_of(state.inputs("train", None), text)
+    except (OSError, MltkError):
+        return []
+    found = []
+    for folder, other in checkpoints.others(state.folder.checkpoints, course).items():
+        epochs = max(place.epoch for place in checkpoints.positions_in(folder))
+        found.append(f"checkpoints up to epoch {epochs} are not used: {_course_difference(other, course)}")
+    return found
+
+
+def _course_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs between two trainings, in a few words."""
+    told = list(difference("spec/train.yaml", old.get("settings"), new.get("settings")))
+    before, after = (course["inputs"] if isinstance(course.get("inputs"), dict) else {} for course in (old, new))
+    told += [f"{name} differs" for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    return "; ".join(told[:2]) or "they were set aside"
 
 
 def _old_values(path: str) -> dict[str, Any]:

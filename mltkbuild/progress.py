@@ -88,6 +88,12 @@ class QuietDisplay:
         """Nothing is held."""
 
 
+SAVED = " \N{CHECK MARK}"
+"""Stands behind the metrics of an epoch whose checkpoint is on the disk."""
+
+UNLIMITED = 99_999
+"""The number of epochs that stands for no limit."""
+
 ECHO = 4
 """Room at the right edge: a terminal prints `^C` there, and a wrapped line could not be erased."""
 
@@ -119,7 +125,8 @@ class LiveDisplay(QuietDisplay):
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}
         self._first: dict[str, tuple[float, float]] = {}
-        roomy = console.width >= ROOMY
+        self._metrics: dict[str, str] = {}
+        roomy = self._roomy = console.width >= ROOMY
         self._progress = Lines(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -148,18 +155,19 @@ class LiveDisplay(QuietDisplay):
         if label not in self._tasks or "epoch" not in event:
             return
         done, total = _fraction(event)
-        text = f"{event['epoch']}/{event['epochs']} epochs{self._left(label, done, total)}{_metric(event)}"
+        if "metrics" in event:
+            self._metrics[label] = _metric(event) + (SAVED if event.get("checkpoint") else "")
+        left, metric = self._left(label, done, total), self._metrics.get(label, "")
+        text = f"epoch {event['epoch']}/{_epochs(event)}{_step(event) if self._roomy else ''}{left}{metric}"
         with self._lock:
-            fields = {"completed": done, "total": total}
-            if "metrics" in event or "step" not in event:
-                fields["text"] = text  # type: ignore[assignment]  # rich takes any field
-            self._progress.update(self._tasks[label], **fields)  # type: ignore[arg-type]
+            self._progress.update(self._tasks[label], completed=done, total=total, text=text)
 
     def end(self, label: str, text: str | None) -> None:
         """Take the moving line away and print the stage's line."""
         with self._lock:
             task = self._tasks.pop(label, None)
             self._first.pop(label, None)
+            self._metrics.pop(label, None)
             if task is not None:
                 self._progress.remove_task(task)
         super().end(label, text)
@@ -174,7 +182,7 @@ class LiveDisplay(QuietDisplay):
         """The time left, from the pace since the first event, which leaves out the time to start."""
         now = time.monotonic()
         start, first = self._first.setdefault(label, (now, done))
-        if done <= first:
+        if done <= first or total >= UNLIMITED:
             return ""
         return f", {duration(round((now - start) / (done - first) * (total - done))).replace('.0 s', ' s')} left"
 
@@ -186,6 +194,19 @@ def _fraction(event: Event) -> tuple[float, float]:
     if isinstance(step, int) and isinstance(steps, int) and steps:
         return epoch - 1 + step / steps, epochs
     return epoch if "metrics" in event else epoch - 1, epochs
+
+
+def _epochs(event: Event) -> str:
+    """How many epochs there are to be; a training that a rule ends has no number."""
+    return "?" if int(str(event["epochs"])) >= UNLIMITED else str(event["epochs"])
+
+
+def _step(event: Event) -> str:
+    """Where in the epoch it is."""
+    if "step" not in event:
+        return ""
+    steps = event.get("steps")
+    return f", step {event['step']}" + (f"/{steps}" if steps else "")
 
 
 def _metric(event: Event) -> str:

@@ -120,7 +120,7 @@ def test_moving_line_shows_epochs_time_left_and_metric(clock: list[float], colum
     display.event("train:kws", {"epoch": 2, "epochs": 40, "metrics": {"accuracy": 0.5, "val_accuracy": 0.75}})
     line = moving(display, columns)[0]
     assert "train:kws" in line
-    assert "2/40 epochs, 1 min 16 s left, val_accuracy 0.7500" in line
+    assert "epoch 2/40, 1 min 16 s left, val_accuracy 0.7500" in line
     assert columns >= progress.ROOMY or len(line) <= columns - progress.ECHO
     display.end("train:kws", None)
     assert [] == [line for line in moving(display, columns) if line]
@@ -136,7 +136,7 @@ def test_moving_line_within_an_epoch_and_without_metrics(clock: list[float]) -> 
     display.event("train:gone", {"epoch": 1, "epochs": 2})
     display.begin("train:kws", "x")
     display.event("train:kws", {"epoch": 11, "epochs": 20})
-    assert "11/20 epochs" in moving(display, 80)[0]
+    assert "epoch 11/20" in moving(display, 80)[0]
 
 
 def test_live_display_serves_several_threads() -> None:

@@ -12,7 +12,7 @@ import click
 
 from mltkbuild.cli.build import enter, known, no_models, run_doit
 from mltkbuild.errors import UsageError
-from mltkbuild.explain import changes
+from mltkbuild.explain import changes, unused_checkpoints
 from mltkbuild.freshness import Record
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
 from mltkbuild.properties import did_you_mean
@@ -153,6 +153,8 @@ def explain(target: str, as_json: bool) -> None:
     wanted = [step for step in steps if step.state != FRESH and (last in ("archive", step.stage) or step.error)]
     texts = inspected_texts(steps)
     found = {step.stage: changes(session.builder, name, step.stage, step.reasons, texts) for step in wanted}
+    if "train" in found:
+        found["train"] += unused_checkpoints(session.builder, name, texts)
     if as_json:
         click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
     elif not wanted:
