@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -70,6 +71,19 @@ def _refuse_early(run: StageRun) -> None:
                 found=f"{type(model).__name__} has no {name}",
                 fix="add TrainMixin to the base classes of your model",
             )
+    if model.peek("tensorboard") is not None and importlib.util.find_spec("tensorboard") is None:
+        raise SpecError(
+            "my_model.tensorboard needs TensorBoard, which is not installed",
+            where=run.place("tensorboard"),
+            fix="run `pip install 'mltkbuild[tensorboard]'`, or remove this line",
+        )
+    if model.peek("epochs") == -1 and model.peek("early_stopping") is None:
+        raise SpecError(
+            "epochs = -1 needs early_stopping to end the training",
+            where=run.place("epochs"),
+            found="early_stopping is None",
+            fix="set my_model.early_stopping = {'monitor': 'val_loss', 'patience': 10}, or a number of epochs",
+        )
     if model.model_parameters:
         with run.at():
             dictionary.encode(model.model_parameters)
@@ -181,7 +195,8 @@ def _train(run: StageRun) -> None:
             fix="if a file that it reads has just changed, run the same command again; "
             "else make it depend on nothing that changes from call to call, such as the clock",
         )
-    _require_fitting(run, keras_model, training)
+    for subset, part in (("training", training), ("validation", validation)):
+        _require_fitting(run, keras_model, subset, part)
     settings = _train_settings(run)
     start_weights = run.request.options.get("weights")
     if start_weights is not None:
@@ -258,18 +273,18 @@ def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
     )
 
 
-def _require_fitting(run: StageRun, keras_model: Any, training: data.Samples) -> None:
+def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
     """Raise a SpecError when the samples aren't what the model's one input takes."""
     inputs = getattr(keras_model, "inputs", None) or []
-    if training.is_stream or len(inputs) != 1:
+    if part is None or part.is_stream or len(inputs) != 1:
         return
-    expected, given = tuple(inputs[0].shape[1:]), tuple(training.x.shape[1:])
+    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
     fits = len(expected) == len(given) and all(
         size in (None, found) for size, found in zip(expected, given, strict=True)
     )
     if not fits:
         raise SpecError(
-            "the training samples don't fit the model's input",
+            f"the {subset} samples don't fit the model's input",
             where=run.place("build_model_function"),
             found=f"samples of shape {given}, an input of shape {expected}",
             fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
@@ -283,7 +298,16 @@ def _after_training(run: StageRun, keras_model: Any, trained: history.Training) 
         keras_model = save(mltk_model=run.model, keras_model=keras_model, logger=logger) or keras_model
     done = run.model.peek("on_training_complete")
     if done is not None:
-        done({"history": trained.history, "keras_model": keras_model, "mltk_model": run.model})
+        done(
+            history.Results(
+                mltk_model=run.model,
+                keras_model=keras_model,
+                epochs=list(range(trained.epochs)),
+                params={"epochs": trained.epochs},
+                history=trained.history,
+                best_epoch=trained.best_epoch,
+            )
+        )
     return keras_model
 
 

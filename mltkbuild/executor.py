@@ -133,11 +133,11 @@ class Worker:
 
     def kept(self) -> str | None:
         """What a stage that was asked to stop has kept; None when it isn't done, or wasn't stopped."""
-        future = self._future
-        if future is None or not future.done() or future.cancelled() or future.exception() is not None:
+        future, request = self._future, self._request
+        if future is None or request is None or not future.done() or future.cancelled() or future.exception() is not None:
             return None
         error = future.result().error
-        return f"{error.where}: {error.found}" if isinstance(error, Stopped) else None
+        return f"{request.stage}:{request.target}: {error.found}" if isinstance(error, Stopped) else None
 
     def kill(self) -> None:
         """End the process at once, whatever it does; safe in a signal handler."""

@@ -293,6 +293,9 @@ def _user_error(snapshot: Snapshot, what: str, kind: type[MltkError], error: Bas
 
 def _advice(snapshot: Snapshot, error: BaseException) -> str:
     """What to do about an exception of user code."""
+    # TensorFlow's own error is known by its name, for the deciding process runs this without TensorFlow.
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return "the machine ran out of memory: free some, or make the model or batch_size smaller"
     missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
     hidden = f"{missing}.py"
     if missing in _KEPT and any(os.path.basename(path) == hidden for path in snapshot.files):

@@ -95,7 +95,7 @@ def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError
         answer = StageError(
             "the stage can't read or write a file",
             where=stage,
-            found=f"{error.strerror or error}: {error.filename or ''}",
+            found=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
             fix="check the disk and run the same command again; the old artifacts are untouched",
         )
     elif isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):

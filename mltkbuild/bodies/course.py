@@ -292,9 +292,7 @@ class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has n
     # -- around an epoch -----------------------------------------------------------------------------------------------
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Set the order and the random generators for this epoch; one that goes on has begun before."""
-        if self._batches is not None:
-            self._batches.epoch = epoch
+        """Set the random generators for this epoch; one that goes on has begun before."""
         if self._offset and self._state is not None:
             # Keras has just reset the metrics, which this epoch's first steps have filled.
             training_state.assign(self.model, self._state["variables"])
@@ -346,7 +344,9 @@ class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has n
         values = history.get(self.best.monitor, [])
         if len(values) > self._judged:
             self._judged = len(values)
-            self.best = self.best.after(epoch, values[-1], self._rules.mode)
+            # Weights that are no numbers have an accuracy all the same, that of a constant answer.
+            if not any(math.isnan(history[name][-1]) for name in ("loss", "val_loss") if name in history):
+                self.best = self.best.after(epoch, values[-1], self._rules.mode)
             if self.best.epoch == epoch:
                 self.best_weights = variables
 
@@ -450,6 +450,6 @@ def build_all(keras_model: Any, batches: Batches | None) -> None:
         if optimizer is not None and not optimizer.built:
             optimizer.build(keras_model.trainable_variables)
         return
-    batch = next(iter(batches.dataset()))
+    batch = next(iter(batches.dataset(0)))
     # One step changes the variables, and all of them are set afterwards.
     keras_model.train_on_batch(*(batch if isinstance(batch, tuple) else (batch,)))

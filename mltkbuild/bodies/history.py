@@ -43,6 +43,21 @@ class Training:
     ran: int = 0
 
 
+class Results(dict[str, Any]):
+    """What a spec's `on_training_complete` gets: MLTK's fields, as keys and as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A field by its name."""
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+    def asdict(self) -> dict[str, Any]:
+        """The plain values, without the models."""
+        return {name: self[name] for name in ("epochs", "params", "history")}
+
+
 def plain(history: Mapping[str, Sequence[Any]]) -> dict[str, list[float]]:
     """Keras' history as floats; a metric with several values, such as an F1 score per class, becomes several."""
     found: dict[str, list[float]] = {}

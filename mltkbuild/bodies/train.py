@@ -156,14 +156,19 @@ class _Run:
         self._fit(course, epoch, epoch if course.stopped else epochs, 0)
 
     def _fit(self, course: Course, first: int, last: int, step: int) -> None:
-        data = self._data(step)
+        data = self._data(first, step)
         self.keras_model.fit(**data, **self.arguments, initial_epoch=first, epochs=last, callbacks=course)
 
-    def _data(self, step: int) -> dict[str, Any]:
+    def _data(self, epoch: int, step: int) -> dict[str, Any]:
         settings, training = self.settings, self.training
         weights = class_weight(settings.class_weights, settings.classes, training)
         if self.batches is not None:
-            return {"x": self.batches.dataset(step), "class_weight": weights, "shuffle": False}
+            return {
+                "x": self.batches.dataset(epoch, step),
+                "steps_per_epoch": self.batches.steps - step,
+                "class_weight": weights,
+                "shuffle": False,
+            }
         # A tf.data.Dataset has an order of its own; Keras would only warn.
         shuffle = bool(settings.shuffle) and not is_dataset(training.x)
         return {

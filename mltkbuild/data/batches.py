@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from mltkbuild.data.samples import Samples
+
+PASSES = 2**62
+"""More than any training takes."""
 
 
 class Batches:
@@ -33,7 +34,6 @@ class Batches:
         self._shuffle = shuffle
         self._batches_per_pass = -(-len(samples) // batch_size)
         self.steps = steps or self._batches_per_pass
-        self.epoch = 0
 
     def order(self, epoch: int, first: int = 0) -> Iterator[Any]:
         """Which samples the batches of an epoch hold.
@@ -43,50 +43,51 @@ class Batches:
             first: Its first batch that is wanted.
 
         Yields:
-            int64 arrays of shape (batches, samples of a batch), one after the other.
+            For each batch an int64 array of the numbers of its samples.
         """
-        start, end = epoch * self.steps + first, (epoch + 1) * self.steps
-        while start < end:
-            number, begin = divmod(start, self._batches_per_pass)
-            stop = min(self._batches_per_pass, begin + end - start)
-            rows = self._pass(number)[begin * self._batch_size : stop * self._batch_size]
-            whole = len(rows) // self._batch_size * self._batch_size
-            if whole:
-                yield rows[:whole].reshape(-1, self._batch_size)
-            if whole < len(rows):
-                yield rows[whole:].reshape(1, -1)
-            start += stop - begin
+        yield from self._rows(epoch, first).take(self.steps - first).as_numpy_iterator()
 
-    def _pass(self, number: int) -> Any:
-        count = len(self._samples)
-        if not self._shuffle:
-            return np.arange(count)
-        # RandomState's algorithm is frozen, so a new NumPy keeps the order.
-        digest = hashlib.sha256(f"order {self._seed} {number}".encode()).digest()
-        return np.random.RandomState(np.frombuffer(digest, np.uint32)).permutation(count).astype(np.int64)
+    def _rows(self, epoch: int, first: int) -> Any:
+        """The numbers of the samples of each batch, without end.
 
-    def dataset(self, first: int = 0) -> Any:
-        """A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, weight)`, of the epoch in `self.epoch` when it is iterated.
+        Nothing in it has a state, so TensorFlow may work ahead and in parallel and still give the same.
+        """
+        import tensorflow as tf
+
+        count, size = len(self._samples), self._batch_size
+        whole = count // size * size
+        number, skipped = divmod(epoch * self.steps + first, self._batches_per_pass)
+        key = int.from_bytes(hashlib.sha256(f"order {self._seed}".encode()).digest()[:7], "big")
+
+        def permutation(place: Any) -> Any:
+            rows = tf.range(count, dtype=tf.int64)
+            return tf.random.experimental.stateless_shuffle(rows, (key, place)) if self._shuffle else rows
+
+        def split(rows: Any) -> Any:
+            full = tf.data.Dataset.from_tensor_slices(tf.reshape(rows[:whole], (whole // size, size)))
+            return full if whole == count else full.concatenate(tf.data.Dataset.from_tensors(rows[whole:]))
+
+        passes = tf.data.Dataset.range(number, PASSES).map(permutation).prefetch(1)
+        return passes.flat_map(split).skip(skipped)
+
+    def dataset(self, epoch: int, first: int = 0) -> Any:
+        """An endless `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, weight)`; `steps` batches make an epoch.
 
         Args:
+            epoch: The epoch that it begins with, counted from 0.
             first: The first batch that is wanted, for an epoch that was begun before.
         """
         import tensorflow as tf
 
         parts = (self._samples.x, self._samples.y, self._samples.weight)
         tensors = tuple(tf.convert_to_tensor(_as_keras_does(part)) for part in parts if part is not None)
-        rows = tf.data.Dataset.from_generator(
-            lambda: self.order(self.epoch, first), output_signature=tf.TensorSpec((None, None), tf.int64)
-        )
-        batches = rows.flat_map(tf.data.Dataset.from_tensor_slices)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps - first))
-        whole = tf.data.Dataset.from_tensors(tensors).repeat()
 
         def gather(picked: Any, data: Any) -> Any:
             batch = tuple(tf.gather(tensor, picked, axis=0) for tensor in data)
             return batch if len(batch) > 1 else batch[0]
 
-        chosen = tf.data.Dataset.zip((batches, whole)).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        data = tf.data.Dataset.from_tensors(tensors).repeat()
+        chosen = tf.data.Dataset.zip((self._rows(epoch, first), data)).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.experimental_optimization.apply_default_optimizations = False
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
