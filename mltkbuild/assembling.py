@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,8 @@ def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
 
     def progress(event: Event) -> None:
         told = event.get("note")
+        if told is not None:
+            sys.stdout.write(f"{told}\n")  # the stage's log
         run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
 
     minutes = model.peek("checkpoint_interval_minutes")

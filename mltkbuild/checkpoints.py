@@ -89,8 +89,17 @@ class Shelf:
             write(os.path.join(self.folder, ABOUT), (json.dumps(self.about, indent=1, sort_keys=True) + "\n").encode())
             flush_folder(self.root)
         write(self.path(position), data)
-        if best == position.epoch and not position.step:
-            write(os.path.join(self.folder, BEST), position.file.encode())
+        if best is not None:
+            self._point_at(Position(best))
+
+    def _point_at(self, best: Position) -> None:
+        """Let the pointer name the best, also where it names that of a course since left, or a kill came before it."""
+        pointer = os.path.join(self.folder, BEST)
+        with contextlib.suppress(OSError), open(pointer, "rb") as file:
+            if file.read() == best.file.encode():
+                return
+        if os.path.exists(self.path(best)):
+            write(pointer, best.file.encode())
 
     def read(self, position: Position) -> bytes:
         """The bytes of a checkpoint."""
@@ -166,8 +175,9 @@ def best_file(root: str) -> str | None:
     for name in _names(root):
         pointer = os.path.join(root, name, BEST)
         with contextlib.suppress(OSError), open(pointer, encoding="utf-8") as file:
-            path = os.path.join(root, name, os.path.basename(file.read()))
-            if os.path.exists(path):
+            best = file.read()
+            path = os.path.join(root, name, best)
+            if _NAME.fullmatch(best) and os.path.exists(path):
                 found.append((os.stat(os.path.join(root, name)).st_mtime_ns, path))
     return max(found)[1] if found else None
 

@@ -134,7 +134,13 @@ class Worker:
     def kept(self) -> str | None:
         """What a stage that was asked to stop has kept; None when it isn't done, or wasn't stopped."""
         future, request = self._future, self._request
-        if future is None or request is None or not future.done() or future.cancelled() or future.exception() is not None:
+        if (
+            future is None
+            or request is None
+            or not future.done()
+            or future.cancelled()
+            or future.exception() is not None
+        ):
             return None
         error = future.result().error
         return f"{request.stage}:{request.target}: {error.found}" if isinstance(error, Stopped) else None

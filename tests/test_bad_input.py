@@ -200,7 +200,7 @@ BAD: dict[str, tuple[str, str, type[MltkError], str, str]] = {
     "four validation parts": (
         loads(f"return {X}, {Y}, (1, 2, 3, 4)"), "data", DataError, "my_model.dataset", "found: 4 parts",
     ),
-    "a generator": (loads("return (i for i in range(3))"), "data", DataError, "my_model.dataset", "from a generator"),
+    "an iterator": (loads("return iter([1, 2])"), "data", DataError, "my_model.dataset", "from an iterator"),
     "a class as data set": (
         change("my_model.dataset = load", "my_model.dataset = MltkDataset"), "data", SpecError, "my_model.dataset",
         "dataset is a class",
@@ -334,6 +334,10 @@ import tensorflow as tf
 x, y = np.eye(4, dtype="float32")[np.arange(24) % 4], np.arange(24) % 2
 return tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
 """
+GENERATED = """\
+x, y = np.eye(4, dtype="float32")[np.arange(24) % 4], np.arange(24) % 2
+return ((x[place : place + 8], y[place : place + 8]) for place in np.arange(40) % 3 * 8)
+"""
 HELPERS = {
     "models/nets/__init__.py": "",
     "models/nets/samples.py": "import numpy as np\nfrom .noise import SCALE\n\n"
@@ -384,6 +388,12 @@ BUILT: dict[str, str] = {
         "Scale(3.0), keras.layers.Lambda(lambda v: v * 2, output_shape=(4,)), keras.layers.Dense(",
     ),
     "a regression with a loss of its own": REGRESSION,
+    "generators": change(
+        "my_model.validation_split = 0.25\n",
+        "my_model.steps_per_epoch = 3\nmy_model.eval_steps_per_epoch = 2\n",
+        LOADER,
+        textwrap.indent(GENERATED, "    "),
+    ),
     "a tf.data.Dataset": change("my_model.validation_split = 0.25\n", "", LOADER, textwrap.indent(STREAM, "    ")),
 }  # fmt: skip
 

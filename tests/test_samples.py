@@ -191,11 +191,11 @@ def test_labels_must_fit_the_classes(y: Any, found: str) -> None:
 # Streams.
 
 
-def test_a_one_shot_generator_is_refused() -> None:
-    """A generator can't be both described and trained on; the error says what to return in its place."""
-    error = refused(data.as_samples(batch for batch in [(np.zeros((2, 1)), np.zeros(2))]))
+def test_an_iterator_that_is_no_generator_is_refused() -> None:
+    """Keras takes generators and no other iterators; the error says what to return in its place."""
+    error = refused(data.as_samples(iter([(np.zeros((2, 1)), np.zeros(2))])))
 
-    assert "the training data comes from a generator, which can be read only once" == error.what
+    assert "the training data comes from an iterator, which Keras doesn't take" == error.what
     assert "tf.data.Dataset or a keras.utils.PyDataset" in str(error.fix)
 
 

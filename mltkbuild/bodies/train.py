@@ -265,10 +265,11 @@ def _finished(
 
 
 def _require_end(samples: Samples, subset: str, steps: int | None, name: str) -> None:
+    """Raise a SpecError for a stream without end whose epochs have no length."""
     if steps is None and samples.is_stream and is_endless(samples.x):
         raise SpecError(
             f"the {subset} data has no end",
-            found=f"a {type(samples.x).__name__} that repeats, and {name} is None",
+            found=f"a {type(samples.x).__name__} of unknown length, and {name} is None",
             fix=f"set my_model.{name} to how many batches make an epoch",
         )
 

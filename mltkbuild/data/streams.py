@@ -1,9 +1,10 @@
-"""Streams of batches, a `tf.data.Dataset` or a `keras.utils.PyDataset`, told apart without importing either."""
+"""Streams of batches, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -25,18 +26,18 @@ def is_py_dataset(value: object) -> bool:
 
 
 def check(stream: object, subset: str) -> None:
-    """Raise a DataError for what can't be read again and again, or not by Keras.
+    """Raise a DataError for what Keras doesn't read.
 
     Args:
         stream: What the data loader gave in place of arrays.
         subset: The subset's name, for the error.
     """
-    if is_dataset(stream) or is_py_dataset(stream):
+    if is_dataset(stream) or is_py_dataset(stream) or isinstance(stream, GeneratorType):
         return
     fix = "return arrays, a tf.data.Dataset or a keras.utils.PyDataset"
     if hasattr(stream, "__next__"):
         raise DataError(
-            f"the {subset} data comes from a generator, which can be read only once",
+            f"the {subset} data comes from an iterator, which Keras doesn't take",
             found=f"a {type(stream).__name__}",
             fix=f"{fix}; tf.data.Dataset.from_generator takes the function that makes the generator",
         )
@@ -59,6 +60,9 @@ def length(stream: Any) -> int | None:
 def _cardinality(stream: Any) -> int:
     if is_dataset(stream):
         return int(stream.cardinality())
+    if isinstance(stream, GeneratorType):
+        # Nobody knows where it ends, and it begins only once: the spec says how many batches make an epoch.
+        return _ENDLESS
     try:
         count = stream.num_batches
     except NotImplementedError:
@@ -68,6 +72,8 @@ def _cardinality(stream: Any) -> int:
 
 def first(stream: Any, count: int) -> Any:
     """A stream of the same kind with the first batches alone."""
+    if isinstance(stream, GeneratorType):
+        return (batch for batch in islice(stream, count))
     return stream.take(count) if is_dataset(stream) else _first_of_py_dataset(stream, count)
 
 
