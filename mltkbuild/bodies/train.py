@@ -15,7 +15,7 @@ from mltkbuild.bodies.devices import is_distributed, prepare
 from mltkbuild.bodies.history import Training, last_metrics, plain
 from mltkbuild.bodies.training_state import assign_weights
 from mltkbuild.data.batches import Batches
-from mltkbuild.data.samples import Samples, labels
+from mltkbuild.data.samples import Samples, labels, split_validation
 from mltkbuild.data.streams import batches as batches_of
 from mltkbuild.data.streams import is_dataset, is_endless, length
 from mltkbuild.errors import DataError, SpecError, StageError
@@ -88,31 +88,20 @@ def fit(
     """
     settings, extra = _with_kwargs(settings)
     training = _override(training, extra)
+    split = extra.pop("validation_split", 0.0)
+    if split and validation is None:
+        training, validation = split_validation(training, split)
     epochs = _epoch_limit(settings)
     keras.utils.set_random_seed(settings.seed)
     validating = _validation_arguments(validation, settings) | {
         name: extra.pop(name) for name in VALIDATION if name in extra
     }
-    validates = validating.get("validation_data") is not None or bool(extra.get("validation_split"))
+    validates = validating.get("validation_data") is not None
     _check_monitors(settings, validates=validates)
     batches = _batches(training, settings)
-    # An optimizer that averages the weights does so when Keras' fit ends, so an epoch can't be trained in two parts.
-    averages = bool(getattr(keras_model.optimizer, "use_ema", False))
-    within = batches is not None and not averages and not is_distributed(keras_model)
-    state = keeper.start(epochs, within=within)
-    monitor, fallbacks, mode = _best_rule(settings, validates)
-    rules = Rules(
-        epochs=epochs,
-        seed=settings.seed,
-        monitor=monitor,
-        fallbacks=fallbacks,
-        mode=mode,
-        stop_on_nan=settings.on_nan == "stop",
-        batches=batches,
-        steps=batches.steps if batches is not None else settings.steps_per_epoch or length(training.x),
-        within=within,
-        not_exact=None if batches is not None else f"a {type(training.x).__name__} keeps its own place in the data",
-    )
+    rules = _rules_of(keras_model, training, settings, batches, epochs)
+    rules = rules if validates else replace(rules, monitor="", fallbacks=())
+    state = keeper.start(epochs, within=rules.within)
     course = Course(keras_model, _callbacks(settings, extra.pop("callbacks", ())), rules, keeper, state)
     if state is not None:
         keeper.progress({"note": f"goes on after {course.position}"})
@@ -230,14 +219,27 @@ def _tensorboard(settings: TrainSettings) -> list[Any]:
     return [keras.callbacks.TensorBoard(**{**arguments, "log_dir": settings.tensorboard_dir})]
 
 
-def _best_rule(settings: TrainSettings, validates: bool) -> tuple[str, tuple[str, ...], str]:
-    """The metric that tells the best epoch, metrics to take when it isn't there, and its direction."""
-    if not validates or settings.checkpoint is None:
-        return "", (), "auto"
-    monitor = str(settings.checkpoint.get("monitor", DEFAULT_MONITOR))
-    # The default fits classifiers that name their metric 'accuracy'.
-    fallbacks = FALLBACKS if monitor == DEFAULT_MONITOR else ()
-    return monitor, fallbacks, str(settings.checkpoint.get("mode", "auto"))
+def _rules_of(
+    keras_model: Any, training: Samples, settings: TrainSettings, batches: Batches | None, epochs: int
+) -> Rules:
+    """What the training goes by."""
+    best = settings.checkpoint or {}
+    monitor = str(best.get("monitor", DEFAULT_MONITOR)) if settings.checkpoint is not None else ""
+    # An optimizer that averages the weights does so when Keras' fit ends, so an epoch can't be trained in two parts.
+    averages = bool(getattr(keras_model.optimizer, "use_ema", False))
+    return Rules(
+        epochs=epochs,
+        seed=settings.seed,
+        monitor=monitor,
+        # The default fits classifiers that name their metric 'accuracy'.
+        fallbacks=FALLBACKS if monitor == DEFAULT_MONITOR else (),
+        mode=str(best.get("mode", "auto")),
+        stop_on_nan=settings.on_nan == "stop",
+        batches=batches,
+        steps=batches.steps if batches is not None else settings.steps_per_epoch or length(training.x),
+        within=batches is not None and not averages and not is_distributed(keras_model),
+        not_exact=None if batches is not None else f"a {type(training.x).__name__} keeps its own place in the data",
+    )
 
 
 def _finished(
