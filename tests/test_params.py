@@ -198,7 +198,6 @@ def test_explicit_type(value: object, name: str, expected: tuple[str, object]) -
         *(Typed(1, "int32_list"), Typed([1.5], "int32_list"), Typed(["a"], "float_list"), Typed(5, "bin")),
         *(Typed(None, "bool"), Typed(Typed(1, "int8"), "int8")),
     ],
-    ids=lambda value: type(value).__name__,
     ids=lambda value: repr(value)[:40].replace("\0", "NUL").encode("ascii", "replace").decode(),
 )
 def test_refused_value(value: object) -> None:
