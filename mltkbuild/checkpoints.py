@@ -128,8 +128,10 @@ class Shelf:
     def set_aside(self) -> None:
         """Let a training start over; its old checkpoints stay until `finish`."""
         aside = self.folder + SET_ASIDE
-        if os.path.isdir(self.folder):
-            shutil.rmtree(aside, ignore_errors=True)
+        if os.path.isdir(aside):
+            # A training that started over before was stopped: the finished one is the one to keep.
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif os.path.isdir(self.folder):
             os.replace(self.folder, aside)
 
     def finish(self) -> None:

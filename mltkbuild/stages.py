@@ -61,6 +61,7 @@ TRAIN = Stage(
     needs=("spec", "data"),
     reads=("spec/train.yaml", "spec/model.json", "data/training.json", "data/validation.json"),
     makes=("{name}.keras", "train/history.json", "train/history.png", "train/log.txt"),
+    revision=2,
     tools=TOOLCHAIN,
     options=("epochs", "weights"),
 )

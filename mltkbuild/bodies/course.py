@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -168,6 +168,22 @@ class _Params(dict[str, Any]):
     def get(self, name: str, default: Any = None) -> Any:
         self.asked = self.asked or name == "epochs"
         return super().get(name, default)
+
+    def keys(self) -> Any:
+        self.asked = True
+        return super().keys()
+
+    def items(self) -> Any:
+        self.asked = True
+        return super().items()
+
+    def __iter__(self) -> Iterator[str]:
+        self.asked = True
+        return super().__iter__()
+
+    def copy(self) -> dict[str, Any]:
+        self.asked = True
+        return super().copy()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ JSON that tells what they are. Reading one runs no code.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import lzma
@@ -14,7 +15,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -323,14 +324,24 @@ def draws_outside_keras(keras_model: Any) -> bool:
 
     `tf.random` functions keep their state inside a TensorFlow kernel, where nothing can read or set it.
     """
-    # The name is private to TensorFlow; without it the question stays open and the answer is no.
-    list_all = getattr(getattr(keras_model, "train_function", None), "_list_all_concrete_functions", list)
-    for concrete in list_all():
+    for concrete in _graphs_of(getattr(keras_model, "train_function", None), set()):
         graph = concrete.graph.as_graph_def()
         nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
         if any(node.op in STATEFUL_RANDOM for node in nodes):
             return True
     return False
+
+
+def _graphs_of(function: Any, seen: set[int]) -> Iterator[Any]:
+    """The graphs that a function and those within it have traced; Keras wraps a plain function around its own."""
+    if not callable(function) or id(function) in seen:
+        return
+    seen.add(id(function))
+    # The name is private to TensorFlow; without it the question stays open and the answer is no.
+    yield from getattr(function, "_list_all_concrete_functions", list)()
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):
+            yield from _graphs_of(cell.cell_contents, seen)
 
 
 STATEFUL_RANDOM = frozenset(

@@ -11,6 +11,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mltkbuild.bodies import training_state
 from mltkbuild.errors import StageError
 
@@ -78,7 +80,7 @@ def _of_model(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(item: tuple[str, Any]) -> _Weight:
-    return _Weight(item[0].split(" ", 2)[2].rpartition("/")[0], tuple(item[1].shape))
+    return _Weight(item[0].split(" ", 2)[-1].rpartition("/")[0], tuple(np.shape(item[1])))
 
 
 # -- files of Keras --------------------------------------------------------------------------------------------------
