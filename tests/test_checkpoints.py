@@ -242,16 +242,18 @@ def test_starting_over_keeps_the_old_until_the_end(tmp_path: Path) -> None:
     assert b"new" == shelf.read(Position(1))
 
 
-def test_setting_aside_twice_keeps_the_last(tmp_path: Path) -> None:
-    """A second start from the beginning replaces what the first set aside; without checkpoints it does nothing."""
+def test_setting_aside_twice_keeps_the_first(tmp_path: Path) -> None:
+    """Starting over again and again keeps what lay aside before the first time; without checkpoints it does nothing."""
     shelf = shelf_in(tmp_path)
     shelf.set_aside()
+    assert not os.path.exists(shelf.root)
     for epoch in (4, 2):
         shelf.put(Position(epoch), b"")
         shelf.set_aside()
     shelf.set_aside()
 
-    assert (Position(2),) == checkpoints.positions_in(shelf.folder + checkpoints.SET_ASIDE)
+    assert () == shelf.positions()
+    assert (Position(4),) == checkpoints.positions_in(shelf.folder + checkpoints.SET_ASIDE)
 
 
 def test_finishing_leaves_only_this_training(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from mltkbuild.builder import Builder
+from mltkbuild.builder import Builder, course_of
+from mltkbuild.checkpoints import Position, Shelf
 from mltkbuild.executor import Executor
-from mltkbuild.explain import changes, difference
+from mltkbuild.explain import changes, difference, unused_checkpoints
 from mltkbuild.freshness import Reason
 
 from .conftest import REPOSITORY, Fakes, Files, Front, bring
@@ -176,3 +177,18 @@ def test_real_edits_are_explained_by_value(tmp_path: Path, executor: Executor) -
     assert ["RATE in models/parts.py: 0.5 -> 0.25"] == edit["data"]
     assert {"archive"} == explained("models/digits.py", "my_model.epochs", "# why\nmy_model.epochs").keys()
     assert "digits is up to date\n" == front.mltk("explain", "digits").out
+
+
+def test_checkpoints_of_another_training_are_told(workspace: Files, fakes: Fakes) -> None:
+    """Checkpoints with another fingerprint are named with what differs; those of this training are not."""
+    builder = Builder(workspace.workspace, run=fakes)
+    builder.build("kws", "train")
+    state = builder.state("kws")
+    course = course_of(state.inputs("train", None), state.slice_text("train"))
+    inputs = dict(course["inputs"]) if isinstance(course["inputs"], dict) else {}
+    other = {**course, "inputs": {**inputs, "data/training.json": "another"}}
+    Shelf(state.folder.checkpoints, course).put(Position(3), b"mine")
+    assert [] == unused_checkpoints(builder, "kws")
+    Shelf(state.folder.checkpoints, other).put(Position(7), b"not mine")
+    expected = ["checkpoints up to epoch 7 are not used: data/training.json differs"]
+    assert expected == unused_checkpoints(builder, "kws")

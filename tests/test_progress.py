@@ -139,6 +139,19 @@ def test_moving_line_within_an_epoch_and_without_metrics(clock: list[float]) -> 
     assert "epoch 11/20" in moving(display, 80)[0]
 
 
+def test_moving_line_marks_checkpoints_and_counts_steps(clock: list[float]) -> None:
+    """An epoch whose checkpoint is on the disk has its mark; a wide terminal shows steps; epochs may be unlimited."""
+    display, _ = live(120)
+    display.begin("train:kws", "x")
+    display.event("train:kws", {"epoch": 1, "epochs": 99_999, "metrics": {"loss": 0.5}, "checkpoint": True})
+    assert "epoch 1/?, loss 0.5000 \N{CHECK MARK}" in moving(display, 120)[0]
+    display.event("train:kws", {"epoch": 2, "epochs": 99_999, "step": 3, "steps": 20})
+    assert "epoch 2/?, step 3/20, loss 0.5000 \N{CHECK MARK}" in moving(display, 120)[0]
+    display.event("train:kws", {"epoch": 2, "epochs": 99_999, "metrics": {"loss": 0.25}, "checkpoint": False})
+    assert "loss 0.2500" in moving(display, 120)[0]
+    assert "\N{CHECK MARK}" not in moving(display, 120)[0]
+
+
 def test_live_display_serves_several_threads() -> None:
     """Stages that run side by side share the display; each has one closing line."""
     display, out = live(100)

@@ -20,7 +20,13 @@ from mltkbuild.durable import disk_error
 from mltkbuild.errors import SpecError, StageError, Stopped
 
 Progress = Callable[[Mapping[str, object]], None]
-RISING = ("acc", "auc", "precision", "recall", "f1", "fmeasure", "iou", "cosine_similarity", "r2_score", "dice")
+NEEDED = frozenset({"position", "epochs", "variables", "callbacks", "random", "best", "best_weights", "segments"})
+"""What a training takes up from a checkpoint."""
+RISING = (
+    *("acc", "auc", "precision", "recall", "sensitivity", "specificity", "f1", "fbeta", "fmeasure", "r2_score"),
+    *("iou", "io_u", "dice", "cosine_similarity", "correlation"),
+)
+"""Parts of the names of metrics that are better when they are greater, those of Keras among them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Best:
         """The best epoch when one more is done; of equal ones the first counts."""
         if not math.isfinite(value):
             return self
-        rising = mode == "max" or (mode == "auto" and any(part in self.monitor.lower() for part in RISING))
+        name = self.monitor.lower()
+        rising = mode == "max" or (mode == "auto" and "loss" not in name and any(part in name for part in RISING))
         if self.epoch and (value <= self.value if rising else value >= self.value):
             return self
         return replace(self, epoch=epoch, value=value)
@@ -123,10 +130,12 @@ class Keeper:
         assert self.shelf is not None
         try:
             state: Mapping[str, Any] = training_state.decode(self.shelf.read(position))
+            noticed = Noticed(**state["noticed"])
+            if not state.keys() >= NEEDED:
+                raise training_state.Damaged("it is of another version of mltkbuild")
         except (training_state.Damaged, OSError, KeyError, TypeError) as error:
             self._say(f"the checkpoint of {position} is damaged ({error}); the one before is used")
             return None
-        noticed = Noticed(**state["noticed"])
         if noticed.reads_epochs and state["epochs"] != epochs:
             self._say(f"the checkpoint of {position} depends on epochs = {state['epochs']}, and is not used")
             return None
@@ -172,6 +181,10 @@ class _Params(dict[str, Any]):
     def keys(self) -> Any:
         self.asked = True
         return super().keys()
+
+    def values(self) -> Any:
+        self.asked = True
+        return super().values()
 
     def items(self) -> Any:
         self.asked = True
@@ -420,7 +433,9 @@ class Course(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras has n
         """Everything that the training is now."""
         states = []
         for callback, at_begin in zip(self._own, self._at_begin, strict=True):
-            saved, lost = training_state.callback_state(callback, at_begin)
+            # What TensorBoard holds is about its own files, and none of it comes back into the training.
+            logs_only = isinstance(callback, keras.callbacks.TensorBoard)
+            saved, lost = ({}, None) if logs_only else training_state.callback_state(callback, at_begin)
             self.lost = self.lost or lost
             states.append([type(callback).__name__, saved])
         noticed = self._keeper.noticed()
