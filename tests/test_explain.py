@@ -168,7 +168,8 @@ def test_real_edits_are_explained_by_value(tmp_path: Path, executor: Executor) -
         return {step["stage"]: step["changes"] for step in found}
 
     edit = explained("models/digits.py", "batch_size = 32", "batch_size = 64")
-    assert ["train.batch_size: 32 -> 64"] == edit["train"]
+    kept = "checkpoints up to epoch 1 are not used: train.batch_size: 32 -> 64"
+    assert ["train.batch_size: 32 -> 64", kept] == edit["train"]
     edit = explained("models/digits.py", "Conv2D(16", "Conv2D(8")
     assert "layer conv2d: filters 16 -> 8" in edit["train"]
     edit = explained("models/parts.py", "RATE * 0.01", "RATE * 0.02")
