@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltkbuild.mixins import (
     DatasetMixin,
+    EvaluateAutoEncoderMixin,
     EvaluateClassifierMixin,
     EvaluateMixin,
     MltkDataset,
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DatasetMixin",
+    "EvaluateAutoEncoderMixin",
     "EvaluateClassifierMixin",
     "EvaluateMixin",
     "EvaluationResults",

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from mltkbuild.bodies import (
-    archive,
-    course,
-    dictionary,
-    evaluate,
-    history,
-    keras_file,
-    params,
-    predict,
-    quantize,
-    spec,
-    train,
-    weights,
-)
-from mltkbuild.checkpoints import Shelf
+from mltkbuild import assembling_evaluate, assembling_tflite, assembling_train
+from mltkbuild.bodies import archive, dictionary, spec
 from mltkbuild.data import samples as data
-from mltkbuild.errors import DataError, SpecError, StageError
-from mltkbuild.files import bytes_digest, digest_of
-from mltkbuild.protocol import Event
-from mltkbuild.stage_runs import Reading, StageRun
+from mltkbuild.errors import SpecError
+from mltkbuild.files import bytes_digest
+from mltkbuild.stage_runs import StageRun
 from mltkbuild.stages import SLICES
-from mltkbuild.toolchain import reduced_version, version
 
 # -- spec ------------------------------------------------------------------------------------------------------------
 
@@ -49,7 +31,7 @@ def _spec(run: StageRun) -> None:
     description = spec.describe_keras_model(keras_model, run.snapshot, run.whole)
     _check_loadable(run, keras_model)
     for reached in (*(item["code"] for item in slices.values()), description["code"]):
-        _take_libraries(run, reached)
+        assembling_train.take_libraries(run, reached)
     spec.write(run.scratch, slices, description, spec.summarize(keras_model))
     outcome.facts |= {
         "properties": digests,
@@ -145,16 +127,6 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
         ) from error
 
 
-def _take_libraries(run: StageRun, reached: dict[str, object]) -> None:
-    for label in [label for label in reached if label.startswith("library ")]:
-        name, found = label.removeprefix("library "), str(reached[label])
-        if version(name) == "none":
-            # Code that is no installed package: the digest of the whole spec has its files.
-            reached[spec.WHOLE] = run.whole
-        else:
-            reached[label] = run.outcome.libraries[name] = reduced_version(name, found, run.request.toolchain)
-
-
 # -- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -177,259 +149,6 @@ def _data(run: StageRun) -> None:
 
 def _write_json(run: StageRun, name: str, value: object) -> None:
     run.own(name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-# -- train -----------------------------------------------------------------------------------------------------------
-
-
-def _train(run: StageRun) -> None:
-    training, validation = run.load("training")
-    run.same_data("training", training)
-    run.same_data("validation", validation)
-    keras_model = run.build()
-    description = spec.describe_keras_model(keras_model, run.snapshot, run.whole)
-    _take_libraries(run, description["code"])
-    if spec.model_text(description) != run.artifact("spec/model.json").read_text(encoding="utf-8"):
-        raise StageError(
-            "build_model_function gave another model than before",
-            where=run.place("build_model_function"),
-            fix="if a file that it reads has just changed, run the same command again; "
-            "else make it depend on nothing that changes from call to call, such as the clock",
-        )
-    for subset, part in (("training", training), ("validation", validation)):
-        _require_fitting(run, keras_model, subset, part)
-    settings = _train_settings(run)
-    start_weights = run.request.options.get("weights")
-    if start_weights is not None:
-        weights.load_into(keras_model, Path(str(start_weights)))
-    with run.at(), run.user_code("training") as reading:
-        trained = train.fit(keras_model, training, validation, settings, _keeper(run, reading))
-        keras_model = _plain_model(run, keras_model)
-        keras_model = _after_training(run, keras_model, trained)
-    keras_file.save(keras_model, run.own("{name}.keras"), run.snapshot.label)
-    history.write_history(run.scratch, run.request.target, trained)
-    run.outcome.seconds = trained.earlier_seconds
-    run.outcome.facts |= _training_facts(trained)
-
-
-def _plain_model(run: StageRun, keras_model: Any) -> Any:
-    """The trained model as it is saved: for one device, in float32."""
-    if run.model.peek("mixed_precision") is None and run.model.peek("distribute") is None:
-        return keras_model
-    plain = run.build(plain=True)
-    plain.set_weights(keras_model.get_weights())
-    return plain
-
-
-def _training_facts(trained: history.Training) -> dict[str, object]:
-    """What the record of a training tells people."""
-    facts: dict[str, object] = {
-        "epochs": trained.epochs,
-        "metrics": history.metrics_at(trained),
-        "final_epoch": trained.final_epoch,
-    }
-    if trained.best_epoch is not None:
-        facts |= {"best_epoch": trained.best_epoch, "monitor": trained.monitor}
-    if len(trained.segments) > 1:
-        facts["segments"] = [dict(part) for part in trained.segments]
-    if trained.not_exact is not None:
-        facts["not_exact"] = trained.not_exact
-    return facts
-
-
-def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
-    """Where the checkpoints of this training go."""
-    model, request = run.model, run.request
-    digests = spec.property_digests(model)
-
-    def properties(names: Iterable[str]) -> dict[str, str]:
-        return {name: digests.get(name, "default") or run.whole for name in sorted(names)}
-
-    def noticed() -> course.Noticed:
-        known = request.known_files
-        files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
-        asked = set(reading.properties)
-        return course.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
-
-    def holds(earlier: course.Noticed) -> str | None:
-        changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
-        now = properties(earlier.properties)
-        changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
-        return changed[0] if changed else None
-
-    def progress(event: Event) -> None:
-        told = event.get("note")
-        if told is not None:
-            sys.stdout.write(f"{told}\n")  # the stage's log
-        run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
-
-    minutes = model.peek("checkpoint_interval_minutes")
-    return course.Keeper(
-        progress=progress,
-        shelf=Shelf(request.checkpoints, request.course) if model.peek("checkpoints_enabled") else None,
-        every=model.peek("checkpoints_keep"),
-        interval=60.0 * minutes if minutes is not None else math.inf,
-        stopping=run.stopping,
-        noticed=noticed,
-        holds=holds,
-        resume=0 if request.start.clean else request.start.resume,
-    )
-
-
-def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
-    """Raise a SpecError when the samples aren't what the model's one input takes."""
-    inputs = getattr(keras_model, "inputs", None) or []
-    if part is None or part.is_stream or len(inputs) != 1:
-        return
-    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
-    fits = len(expected) == len(given) and all(
-        size in (None, found) for size, found in zip(expected, given, strict=True)
-    )
-    if not fits:
-        raise SpecError(
-            f"the {subset} samples don't fit the model's input",
-            where=run.place("build_model_function"),
-            found=f"samples of shape {given}, an input of shape {expected}",
-            fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
-        )
-
-
-def _after_training(run: StageRun, keras_model: Any, trained: history.Training) -> Any:
-    save = run.model.peek("on_save_keras_model")
-    if save is not None:
-        logger = run.model.create_logger("train")
-        keras_model = save(mltk_model=run.model, keras_model=keras_model, logger=logger) or keras_model
-    done = run.model.peek("on_training_complete")
-    if done is not None:
-        done(
-            history.Results(
-                mltk_model=run.model,
-                keras_model=keras_model,
-                epochs=list(range(trained.epochs)),
-                params={"epochs": trained.epochs},
-                history=trained.history,
-                best_epoch=trained.best_epoch,
-            )
-        )
-    return keras_model
-
-
-def _train_settings(run: StageRun) -> train.TrainSettings:
-    peek = run.model.peek
-    given = ("epochs", "classes", "tensorboard_dir")
-    names = [name for name in train.TrainSettings.__dataclass_fields__ if name not in given]
-    epochs = 1 if run.request.test else run.request.options.get("epochs", peek("epochs"))
-    folder = str(Path(run.request.checkpoints).with_name("tensorboard"))
-    return train.TrainSettings(
-        epochs=epochs, classes=run.classes, tensorboard_dir=folder, **{name: peek(name) for name in names}
-    )
-
-
-# -- quantize, params ------------------------------------------------------------------------------------------------
-
-
-def _quantize(run: StageRun) -> None:
-    converter = {**run.model.peek("tflite_converter")}
-    keras_model = run.load_keras()
-    calibration = _calibration(run, converter) if quantize.wants_calibration(converter) else None
-    with run.at("tflite_converter"):
-        run.outcome.facts |= quantize.run(
-            keras_model, calibration, converter, run.own("{name}.converted.tflite"), run.own("{name}.float32.tflite")
-        )
-
-
-def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
-    """The samples that set the int8 ranges: the spec's generator, or the validation (else training) data."""
-    source = converter["representative_dataset"]
-    if callable(source):
-        with run.user_code("representative_dataset"):
-            return [item[0][0] if isinstance(item, list | tuple) else item[0] for item in source()]
-    training, validation = run.load("training")
-    part = training if validation is None else validation
-    run.same_data("calibration", part)
-    with run.user_code("the data loader", DataError, count=False):
-        return data.calibration_samples(part, converter["representative_dataset_max_samples"], run.classes)
-
-
-def _params(run: StageRun) -> None:
-    model = run.model
-    classes = model.peek("classes") if model.is_set("classes") else run.classes
-    with run.at():
-        run.outcome.facts |= params.run(
-            run.artifact("{name}.converted.tflite"),
-            run.own("{name}.tflite"),
-            name=run.request.name,
-            version=model.peek("version"),
-            classes=classes,
-            description=model.peek("description"),
-            parameters=model.model_parameters,
-        )
-
-
-# -- evaluate --------------------------------------------------------------------------------------------------------
-
-
-def _evaluate(run: StageRun) -> None:
-    custom = getattr(run.model, "eval_custom_function", None)
-    keras_model = run.load_keras(compiled=run.classes is None)
-    if custom is not None:
-        _evaluate_by(run, custom, keras_model)
-        return
-    part = run.load_evaluation()
-    run.same_data("evaluation", part)
-    with run.user_code("the data loader", DataError, count=False):
-        part = data.in_memory(part, getattr(run.model, "eval_steps_per_epoch", None))
-    if run.classes is not None:
-        limit = run.model.eval_max_samples_per_class
-        with run.at("dataset", "x"):
-            chosen = evaluate.select_balanced(evaluate.labels_of(part.y, len(run.classes)), limit)
-        part = data.Samples(part.x[chosen], part.y[chosen])
-    with run.user_code("evaluating", count=False):
-        predictions = predict.predict_keras(keras_model, part.x, run.model.peek("batch_size"))
-        _write_evaluation(run, "keras", keras_model, predictions, part)
-        predictions = predict.predict_tflite(run.artifact("{name}.converted.tflite"), part.x)
-        _write_evaluation(run, "tflite", keras_model, predictions, part)
-
-
-def _write_evaluation(run: StageRun, kind: str, keras_model: Any, predictions: Any, part: data.Samples) -> None:
-    folder, title = run.own(f"eval/{kind}/results.json").parent, f"{run.request.target} ({kind})"
-    if run.classes is not None:
-        results = evaluate.evaluate_model(
-            predictions=predictions, y=part.y, classes=run.classes, folder=folder, title=title
-        )
-        run.outcome.facts[f"{kind}_accuracy"] = results["overall_accuracy"]
-        return
-    if kind == "keras":
-        results = evaluate.generic_results(keras_model, part.x, part.y, run.model.peek("batch_size"))
-    elif part.y is None:
-        results = {"n_samples": len(part.x), "metrics": {}}
-    else:
-        results = evaluate.error_results(predictions, part.y)
-    evaluate.write_results(folder, title, results)
-    run.outcome.facts[f"{kind}_metrics"] = results["metrics"]
-
-
-def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) -> None:
-    """Let the spec's own function evaluate, once for each model."""
-    logger = run.model.create_logger("evaluate")
-    for kind, built in (("keras", keras_model), ("tflite", run.artifact("{name}.converted.tflite"))):
-        folder = run.own(f"eval/{kind}/results.json").parent
-        with run.user_code("eval_custom_function"):
-            results = custom(run.model, built_model=built, eval_dir=str(folder), show=False, logger=logger)
-        with run.at("eval_custom_function"):
-            evaluate.write_results(folder, f"{run.request.target} ({kind})", _custom_results(results))
-
-
-def _custom_results(results: object) -> dict[str, Any]:
-    """What an eval_custom_function returned, as a document: its numbers are the metrics."""
-    fix = "return a dict such as {'accuracy': 0.93}"
-    if not isinstance(results, Mapping):
-        raise SpecError("eval_custom_function must return a dict", found=type(results).__name__, fix=fix)
-    plain = {str(name): value.tolist() if isinstance(value, np.generic) else value for name, value in results.items()}
-    wrong = [name for name, value in plain.items() if isinstance(value, bool) or not isinstance(value, int | float)]
-    if wrong or not np.isfinite(list(plain.values())).all():
-        raise SpecError("eval_custom_function must return a dict of finite numbers", found=repr(plain)[:200], fix=fix)
-    return {"n_samples": plain.pop("n_samples", None), "metrics": plain}
 
 
 # -- archive ---------------------------------------------------------------------------------------------------------
@@ -465,9 +184,11 @@ def _archive(run: StageRun) -> None:
 RUNS: Mapping[str, Callable[[StageRun], None]] = {
     "spec": _spec,
     "data": _data,
-    "train": _train,
-    "quantize": _quantize,
-    "params": _params,
-    "evaluate": _evaluate,
+    "train": assembling_train.train_model,
+    "quantize": assembling_tflite.quantize,
+    "params": assembling_tflite.params,
+    "evaluate": assembling_evaluate.evaluate_model,
+    "profile": assembling_tflite.profile,
+    "export": assembling_tflite.export,
     "archive": _archive,
 }

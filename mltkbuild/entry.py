@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-from mltkbuild.protocol import Event, Outcome, Request
+from mltkbuild.lifeline import end_with_parent
+from mltkbuild.protocol import Event, Job, Outcome, Request
 
 STEP_SECONDS = 0.2
 """Progress within an epoch is reported at most this often."""
@@ -37,7 +37,7 @@ def start(pipe: Connection[Any, Any]) -> None:
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:
@@ -47,30 +47,38 @@ def _asked_to_stop(number: int, frame: FrameType | None) -> None:
     _stop.set()
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def run(request: Request) -> Outcome:
     """Run one stage; everything that it prints goes to its log file."""
     global _stage  # noqa: PLW0603  # a signal handler has no other place to look
     _stage = request.stage
-    os.makedirs(os.path.dirname(request.log), exist_ok=True)
-    with open(request.log, "ab", buffering=0) as log:
+    try:
+        with _logging_to(request.log):
+            # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
+            worker = importlib.import_module("mltkbuild.worker")
+            logging.captureWarnings(True)
+            outcome: Outcome = worker.run_stage(request, _throttled(request), _stop.is_set)
+            return outcome
+    finally:
+        _stage = ""
+
+
+def call(job: Job) -> object:
+    """Do a job with files; everything that it prints goes to its log file."""
+    with _logging_to(job.log):
+        return importlib.import_module("mltkbuild.file_jobs").JOBS[job.name](**job.arguments)
+
+
+@contextlib.contextmanager
+def _logging_to(path: str) -> Iterator[None]:
+    """Send what is printed, and what a crash leaves, to a file of its own."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "ab", buffering=0) as log:
         log.truncate(0)
         faulthandler.enable(log)
         try:
             with _printing_to(log.fileno()):
-                # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
-                worker = importlib.import_module("mltkbuild.worker")
-                logging.captureWarnings(True)
-                outcome: Outcome = worker.run_stage(request, _throttled(request), _stop.is_set)
-                return outcome
+                yield
         finally:
-            _stage = ""
             faulthandler.disable()
 
 

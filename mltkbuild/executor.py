@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
@@ -18,7 +19,7 @@ from typing import Any
 
 from mltkbuild import entry
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
-from mltkbuild.protocol import Listener, Outcome, Request
+from mltkbuild.protocol import Job, Listener, Outcome, Request
 
 ENVIRONMENT: Mapping[str, str] = {
     # The order of a set of strings must not differ from run to run.
@@ -31,6 +32,20 @@ GRACE_SECONDS = 20.0
 """So long an interrupted training may take for its step and its checkpoint."""
 
 _spawning = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where something runs, for its errors."""
+
+    name: str
+    log: str
+    root: str
+
+    @property
+    def shown_log(self) -> str:
+        """The log's path as people type it."""
+        return os.path.relpath(self.log, self.root)
 
 
 class Worker:
@@ -56,29 +71,43 @@ class Worker:
         Raises:
             WorkerDied: The process ended without an answer.
         """
-        self._start(f"{request.stage}:{request.target}")
+        where = f"{request.stage}:{request.target}"
+        self._start(where)
+        self._request = request
+        outcome: Outcome = self._answer(entry.run, request, _Place(where, request.log, request.root), listener)
+        return outcome
+
+    def call(self, job: Job) -> Any:
+        """Do a job with files and give what it returns; blocks until it is done.
+
+        Raises:
+            MltkError: What the job raises.
+            WorkerDied: The process ended without an answer.
+        """
+        self._start(job.name)
+        return self._answer(entry.call, job, _Place(job.name, job.log, os.getcwd()), lambda event: None)
+
+    def _answer(self, function: Any, argument: Any, place: _Place, listener: Listener) -> Any:
         try:
-            self._request = request
-            future = self._future = self._submit(entry.run, request)
+            future = self._future = self._submit(function, argument)
             self._listen(future, listener)
-            outcome: Outcome = future.result()
-            return outcome
+            return future.result()
         except BrokenProcessPool as error:
             raise WorkerDied(
                 "the worker process died",
-                where=f"{request.stage}:{request.target}",
-                found=_last_words(request.log),
-                fix=f"see {os.path.relpath(request.log, request.root)}; free memory, or make the model or batch_size "
-                "smaller, and run the same command again",
+                where=place.name,
+                found=_last_words(place.log),
+                fix=f"see {place.shown_log}; free memory, or make the model or batch_size smaller, and run the same "
+                "command again",
             ) from error
         except MltkError:
             raise
         except Exception as error:  # whatever a stage's libraries raise is that stage's failure
             raise StageError(
                 f"the stage failed with {type(error).__name__}",
-                where=f"{request.stage}:{request.target}",
+                where=place.name,
                 found=str(error).strip()[:500] or None,
-                fix=f"see {os.path.relpath(request.log, request.root)}",
+                fix=f"see {place.shown_log}",
             ) from error
 
     def _start(self, where: str) -> None:
@@ -155,6 +184,20 @@ class Worker:
         """End the process at once and wait for the pool's thread, which must not outlive it into Python's own exit."""
         self.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def do(job: Job) -> Any:
+    """Do a job with files in a worker of its own, so that files that crash a library harm nobody.
+
+    Raises:
+        MltkError: What the job raises.
+        WorkerDied: The process ended without an answer.
+    """
+    worker = Worker(deterministic=True)
+    try:
+        return worker.call(job)
+    finally:
+        worker.stop()
 
 
 class Executor:

@@ -16,6 +16,7 @@ from mltkbuild.properties import (
     COUNT_OR_ALL,
     DICT,
     FRACTION,
+    LABELS,
     NOT_NEGATIVE,
     POSITIVE,
     SEQUENCE,
@@ -26,6 +27,7 @@ from mltkbuild.properties import (
     name_of_constant,
     one_of,
 )
+from mltkbuild.scoring import scoring_for
 
 IO_TYPE = Rule(
     "float32, int8, uint8 or int16, as a string or a tf.DType",
@@ -61,7 +63,8 @@ TFLITE_CONVERTER = {
     "experimental_new_quantizer": BOOL,
     "experimental_enable_resource_variables": BOOL,
     "generate_unquantized": BOOL,
-    "generate_quantization_report": one_of(False, True),
+    "generate_quantization_report": BOOL,
+    "backend": one_of("tensorflow", "ai-edge-quantizer"),
 }
 CHECKPOINT = {
     "monitor": STR,
@@ -190,11 +193,24 @@ class TrainMixin(Mixin):
             "experimental_enable_resource_variables": False,
             "generate_unquantized": True,
             "generate_quantization_report": False,
+            "backend": "tensorflow",
         },
         DICT,
         "How the model becomes a `.tflite`",
         reads=("quantize",),
         settings=TFLITE_CONVERTER,
+    )
+    tflm = Property(
+        "error",
+        one_of("error", "warn", "off"),
+        "What a `.tflite` that TensorFlow Lite Micro can't run is: an error, a note, or not looked at",
+        reads=("quantize",),
+    )
+    tflite_date = Property(
+        False,
+        BOOL,
+        "Whether the date is embedded in the `.tflite`, as MLTK does; equal builds then give unequal files",
+        reads=("params",),
     )
 
 
@@ -386,8 +402,30 @@ class EvaluateClassifierMixin(EvaluateMixin):
     )
 
 
+class EvaluateAutoEncoderMixin(EvaluateClassifierMixin):
+    """How an auto-encoder is evaluated: the worse a sample is rebuilt, the more abnormal it counts."""
+
+    scoring_function = Property(
+        None,
+        CALLABLE.or_none(),
+        "A function of (original, rebuilt) that gives a sample's score; None for the one that belongs to the loss",
+        reads=("evaluate",),
+    )
+    eval_classes = Property(
+        ["normal", "abnormal"],
+        LABELS,
+        "The classes of the evaluation data, the normal one first",
+        reads=("data", "evaluate"),
+    )
+
+    def get_scoring_function(self: Any) -> Callable[..., float]:
+        """The function that scores a reconstruction: the spec's own, or the one that belongs to the loss."""
+        return scoring_for(self.scoring_function, getattr(self, "loss", None))
+
+
 __all__ = [
     "DatasetMixin",
+    "EvaluateAutoEncoderMixin",
     "EvaluateClassifierMixin",
     "EvaluateMixin",
     "MltkDataset",

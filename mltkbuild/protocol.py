@@ -102,6 +102,21 @@ class Request:
         return self.target != self.name
 
 
+@dataclass(frozen=True)
+class Job:
+    """Do something with files that belong to no workspace.
+
+    Args:
+        name: Which function of `file_jobs`.
+        arguments: Its arguments: paths as text, numbers, lists and dicts of them.
+        log: Absolute path of the file that takes everything that is printed.
+    """
+
+    name: str
+    arguments: Mapping[str, object]
+    log: str
+
+
 @dataclass
 class Outcome:
     """What a stage gave.

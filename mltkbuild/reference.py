@@ -5,11 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from mltkbuild.mixins import DatasetMixin, EvaluateClassifierMixin, EvaluateMixin, TrainMixin
+from mltkbuild.mixins import (
+    DatasetMixin,
+    EvaluateAutoEncoderMixin,
+    EvaluateClassifierMixin,
+    EvaluateMixin,
+    TrainMixin,
+)
 from mltkbuild.model import MltkModel
 from mltkbuild.properties import Property
 
-CLASSES = (MltkModel, TrainMixin, DatasetMixin, EvaluateMixin, EvaluateClassifierMixin)
+CLASSES = (MltkModel, TrainMixin, DatasetMixin, EvaluateMixin, EvaluateClassifierMixin, EvaluateAutoEncoderMixin)
 BEGIN, END = "<!-- made by python -m mltkbuild.reference -->", "<!-- end -->"
 
 

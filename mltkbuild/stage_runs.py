@@ -18,7 +18,7 @@ from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.files import bytes_digest
 from mltkbuild.loader import Snapshot, loaded_spec, user_code
-from mltkbuild.mixins import EvaluateClassifierMixin, call_loader, count_classes
+from mltkbuild.mixins import EvaluateAutoEncoderMixin, EvaluateClassifierMixin, call_loader, count_classes
 from mltkbuild.model import MltkModel
 from mltkbuild.protocol import Listener, Outcome, Request
 from mltkbuild.watch import watch
@@ -119,7 +119,12 @@ class StageRun:
     @property
     def is_classifier(self) -> bool:
         """True for a model whose outputs are classes."""
-        return isinstance(self.model, EvaluateClassifierMixin)
+        return isinstance(self.model, EvaluateClassifierMixin) and not self.is_autoencoder
+
+    @property
+    def is_autoencoder(self) -> bool:
+        """True for a model that rebuilds its input."""
+        return isinstance(self.model, EvaluateAutoEncoderMixin)
 
     @property
     def classes(self) -> tuple[str, ...] | None:

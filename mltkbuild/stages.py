@@ -14,7 +14,8 @@ class Stage:
         doc: One line for `doit list`.
         needs: The stages whose artifacts it reads.
         reads: The artifacts that it reads, with `{name}` for the target's name.
-        makes: The artifacts that it always makes; some settings make it write further ones.
+        makes: The artifacts that it always makes, with `{id}` for the target's name as an identifier; some settings
+            make it write further ones.
         revision: Counts up when the stage's own code makes other artifacts of the same inputs.
         tools: The packages whose version its result depends on.
         options: The command line options that change its result.
@@ -70,37 +71,57 @@ QUANTIZE = Stage(
     "convert the model to int8 for TensorFlow Lite Micro",
     needs=("spec", "data", "train"),
     reads=("spec/quantize.yaml", "{name}.keras", "data/calibration.json"),
-    makes=("{name}.converted.tflite",),
+    makes=("{name}.converted.tflite", "tflm.json"),
+    revision=2,
     tools=TOOLCHAIN,
 )
 PARAMS = Stage(
     "params",
     "embed the model parameters in the .tflite",
     needs=("spec", "quantize"),
-    reads=("spec/params.yaml", "{name}.converted.tflite"),
+    reads=("spec/params.yaml", "{name}.converted.tflite", "tflm.json"),
     makes=("{name}.tflite",),
+    revision=2,
 )
 EVALUATE = Stage(
     "evaluate",
     "evaluate the Keras model and the quantized one",
     needs=("spec", "data", "train", "quantize"),
-    reads=("spec/evaluate.yaml", "{name}.keras", "{name}.converted.tflite", "data/evaluation.json"),
+    reads=("spec/evaluate.yaml", "{name}.keras", "{name}.converted.tflite", "tflm.json", "data/evaluation.json"),
     makes=("eval/keras/results.json", "eval/keras/summary.txt", "eval/tflite/results.json", "eval/tflite/summary.txt"),
+    revision=2,
+)
+PROFILE = Stage(
+    "profile",
+    "count what the .tflite costs: MACs, flash, working memory",
+    needs=("params",),
+    reads=("{name}.tflite",),
+    makes=("profile.json", "profile.txt", "profile.csv"),
 )
 ARCHIVE = Stage(
     "archive",
     "pack everything that belongs to a model into NAME.mltk.zip",
-    needs=("spec", "data", "train", "quantize", "params", "evaluate"),
+    needs=("spec", "data", "train", "quantize", "params", "evaluate", "profile"),
     makes=("{name}.mltk.zip",),
     sources="text",
 )
+EXPORT = Stage(
+    "export",
+    "write C++ sources and an Arduino library for firmware",
+    needs=("spec", "data", "quantize", "params"),
+    reads=("{name}.tflite", "tflm.json", "data/evaluation.json"),
+    makes=("export/{id}_model.h", "export/{id}_model.cc", "export/{id}_ops.h", "export/{id}_arduino.zip"),
+)
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, ARCHIVE)}
+STAGES: dict[str, Stage] = {
+    stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT)
+}
 
 
 def makes(stage: Stage, target: str) -> tuple[str, ...]:
     """The artifacts that a stage always makes for a target."""
-    return tuple(name.replace("{name}", target) for name in stage.makes)
+    # C++ files are named like the identifiers in them, which have no hyphen.
+    return tuple(name.replace("{name}", target).replace("{id}", target.replace("-", "_")) for name in stage.makes)
 
 
 def reads(stage: Stage, target: str) -> tuple[str, ...]:
@@ -120,3 +141,7 @@ def upstream(name: str) -> tuple[str, ...]:
 def owner(artifact: str, target: str) -> str | None:
     """The stage that always makes an artifact; None when no stage does."""
     return next((stage.name for stage in STAGES.values() if artifact in makes(stage, target)), None)
+
+
+BUILT = upstream(ARCHIVE.name)
+"""The stages that a build brings up to date; others are made when they are asked for."""

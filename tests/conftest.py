@@ -30,7 +30,7 @@ from mltkbuild.executor import Executor
 from mltkbuild.loader import Snapshot, loaded_spec, user_code
 from mltkbuild.model import MltkModel
 from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.stages import SLICES, STAGES, makes, reads
+from mltkbuild.stages import BUILT, SLICES, STAGES, makes, reads
 from mltkbuild.toolchain import version
 from mltkbuild.watch import watch
 from mltkbuild.workspace import Workspace, configure
@@ -221,7 +221,7 @@ def bring(files: Files, run: Callable[[Request, Listener], Outcome], target: str
     """Build a target's archive as doit does, stage by stage in a new build, and say which stages ran."""
     builder = Builder(files.workspace, run=run)
     ran = []
-    for stage in STAGES:
+    for stage in BUILT:
         if builder.reasons(target, stage, options):
             built = builder.build(target, stage, options)
             if built.reasons:

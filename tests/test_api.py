@@ -152,7 +152,7 @@ def test_every_call_sees_the_edits_before_it(here: Files, fakes: Bodies) -> None
     """A long process sees an edited spec, a helper module that is new, and a damaged artifact."""
     train_model("kws")
     here.edit("models/kws.py", "version = 1", "version = 2")
-    assert {"spec", "params", "archive"} == ran(fakes, lambda: train_model("kws"))
+    assert {"spec", "params", "profile", "archive"} == ran(fakes, lambda: train_model("kws"))
     here.write("models/json.py", "")
     here.write("parts.py", "")
     assert set() == ran(fakes, lambda: train_model("kws"))
@@ -169,7 +169,7 @@ def test_epochs_of_a_call_hold_for_all_its_stages_and_no_longer(here: Files, fak
     assert "3" == json.loads((here.root / "build/kws/.records/train.json").read_text())["inputs"]["option epochs"]
     assert set() == ran(fakes, lambda: train_model("kws", epochs=3))
     here.edit("models/kws.py", "version = 1", "version = 2")
-    assert {"spec", "params", "archive"} == ran(fakes, lambda: train_model("kws", epochs=3))
+    assert {"spec", "params", "profile", "archive"} == ran(fakes, lambda: train_model("kws", epochs=3))
     assert "train" in ran(fakes, lambda: train_model("kws"))
     assert set() == ran(fakes, lambda: train_model("kws", epochs=10))
 
@@ -226,7 +226,7 @@ def test_interrupt_raises_keyboard_interrupt(own: bool, here: Files, fakes: Bodi
     assert [signal.SIGINT] * own == seen
     assert not (here.root / "build/kws/kws.keras").exists()
     fakes.before = {}
-    assert {"train", "quantize", "params", "evaluate", "archive"} == ran(fakes, lambda: train_model("kws"))
+    assert {"train", "quantize", "params", "evaluate", "profile", "archive"} == ran(fakes, lambda: train_model("kws"))
 
 
 def test_call_works_in_any_thread(here: Files, fakes: Bodies) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mltkbuild.builder import Builder
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.executor import Executor
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 
 from .conftest import Files
 
@@ -86,7 +86,7 @@ def write(root: Path, name: str, text: str) -> Files:
 def fail(files: Files, executor: Executor, target: str = "bad") -> tuple[str, MltkError]:
     """Build until a stage fails; it must leave every file as it was."""
     builder = Builder(files.workspace, run=executor.run)
-    for stage in STAGES:
+    for stage in BUILT:
         before = files.tree()
         try:
             builder.build(target, stage)
@@ -264,7 +264,7 @@ def test_broken_edit_keeps_the_old_archive(tmp_path: Path, executor: Executor) -
     files.edit("models/bad.py", "epochs = 0", "epochs = 1")
     assert before == {path: data for path, data in files.tree().items() if path in before}
     again = Builder(files.workspace, run=executor.run)
-    assert [] == [stage for stage in STAGES if again.reasons("bad", stage)]
+    assert [] == [stage for stage in BUILT if again.reasons("bad", stage)]
 
 
 MLTK_STYLE = change(
@@ -357,7 +357,7 @@ def evaluate(mltk_model, built_model, eval_dir, show, logger):
 
 my_model.eval_custom_function = evaluate
 """
-BUILT: dict[str, str] = {
+BUILDS: dict[str, str] = {
     "the style of MLTK's examples": MLTK_STYLE,
     "a data set class; balanced weights; a generator of its own at module level": change(
         "my_model.dataset = load\n",
@@ -402,10 +402,10 @@ BUILT: dict[str, str] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BUILT)
+@pytest.mark.parametrize("name", BUILDS)
 def test_good_spec_of_every_form_is_built(name: str, tmp_path: Path, executor: Executor) -> None:
     """Whatever way MLTK's users write a spec, it becomes an archive, and then nothing is left to do."""
-    files = write(tmp_path / "ws", "good", BUILT[name])
+    files = write(tmp_path / "ws", "good", BUILDS[name])
     for path, text in HELPERS.items():
         files.write(path, text)
     builder = Builder(files.workspace, run=executor.run)
@@ -413,7 +413,7 @@ def test_good_spec_of_every_form_is_built(name: str, tmp_path: Path, executor: E
     with zipfile.ZipFile(files.root / "models/good.mltk.zip") as archive:
         assert {"good.py", "good.tflite", "good.keras", "provenance.json"} <= set(archive.namelist())
     again = Builder(files.workspace, run=executor.run)
-    assert [] == [stage for stage in STAGES if again.reasons("good", stage)]
+    assert [] == [stage for stage in BUILT if again.reasons("good", stage)]
 
 
 def test_dry_run_is_built(tmp_path: Path, executor: Executor) -> None:

@@ -17,12 +17,12 @@ from mltkbuild.errors import MltkError, StageError, UsageError
 from mltkbuild.freshness import Reason
 from mltkbuild.protocol import Event, Listener, Outcome, Request, Start
 from mltkbuild.records import encode
-from mltkbuild.stages import STAGES, upstream
+from mltkbuild.stages import BUILT, upstream
 
 from .conftest import Fakes, Files, bring
 from .disk import Steps, disk_full, watching
 
-TRAINS = ["spec", "train", "quantize", "params", "evaluate", "archive"]
+TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive"]
 
 
 def stages_of(fakes: Fakes) -> list[str]:
@@ -57,7 +57,7 @@ def test_edit_between_judging_and_running_is_built_whole(built: Files) -> None:
     built.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     texts = seen_by(fakes, "train")
     builder.build("kws", "archive")
-    assert (list(STAGES), True) == (stages_of(fakes), "batch_size = 64" in texts[0])
+    assert (list(BUILT), True) == (stages_of(fakes), "batch_size = 64" in texts[0])
     assert [] == bring(built, Fakes())
 
 
@@ -76,11 +76,11 @@ def test_reverted_edit_between_judging_and_running_leaves_nothing_stale(built: F
     assert [] == bring(built, Fakes())
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize("stage", list(BUILT))
 def test_edit_while_a_stage_runs_is_seen_by_none_of_the_build(stage: str, workspace: Files) -> None:
     """Whatever stage is running when the spec is saved, all later ones of the build get the text it began with."""
     fakes = Fakes()
-    texts = {name: seen_by(fakes, name) for name in STAGES}
+    texts = {name: seen_by(fakes, name) for name in BUILT}
 
     def edit(request: Request) -> None:
         texts[stage].append(request.sources["models/kws.py"])
@@ -88,10 +88,10 @@ def test_edit_while_a_stage_runs_is_seen_by_none_of_the_build(stage: str, worksp
 
     fakes.before[stage] = edit
     builder = Builder(workspace.workspace, run=fakes)
-    for name in STAGES:
+    for name in BUILT:
         builder.reasons("kws", name)
         builder.build("kws", name)
-    assert (list(STAGES), 1) == (stages_of(fakes), len({text for found in texts.values() for text in found}))
+    assert (list(BUILT), 1) == (stages_of(fakes), len({text for found in texts.values() for text in found}))
     assert TRAINS == bring(workspace, Fakes())
 
 
@@ -165,7 +165,7 @@ def test_edited_artifact_is_reported_and_kept(built: Files) -> None:
 # -- failures --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize("stage", list(BUILT))
 def test_failed_stage_leaves_the_old_artifacts_and_records(stage: str, built: Files) -> None:
     """What a failed stage and those behind it made before stands to the byte, and the stage runs again."""
     built.write("samples/training/9.txt", "more")
@@ -183,7 +183,7 @@ def test_failed_stage_leaves_the_old_artifacts_and_records(stage: str, built: Fi
     }
     again = Fakes()
     bring(built, again)
-    assert list(STAGES)[list(STAGES).index(stage) :] == stages_of(again)
+    assert list(BUILT)[list(BUILT).index(stage) :] == stages_of(again)
 
 
 def _files_of(files: Files, stage: str) -> set[str]:
@@ -238,7 +238,7 @@ def test_interrupted_stage_leaves_no_scratch(workspace: Files) -> None:
     with pytest.raises(KeyboardInterrupt):
         Builder(workspace.workspace, run=fakes).build("kws", "spec")
     assert [store.LOCK, store.LOGS] == sorted(os.listdir(workspace.root / "build/kws"))
-    assert list(STAGES) == bring(workspace, Fakes())
+    assert list(BUILT) == bring(workspace, Fakes())
 
 
 def test_unknown_model_is_a_usage_error(workspace: Files) -> None:
@@ -250,7 +250,7 @@ def test_unknown_model_is_a_usage_error(workspace: Files) -> None:
 # -- records ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize("stage", list(BUILT))
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"\xff\x00", b'{"schema":99}'], ids=["empty", "foreign", "bytes", "future"]
 )
@@ -271,7 +271,7 @@ def test_record_of_another_model_is_refused(built: Files) -> None:
     (built.root / "build/second/.records").mkdir(parents=True)
     for path in (built.root / "build/kws/.records").iterdir():
         (built.root / "build/second/.records" / path.name).write_bytes(path.read_bytes())
-    assert list(STAGES) == bring(built, Fakes(), "second")
+    assert list(BUILT) == bring(built, Fakes(), "second")
 
 
 def test_unfinished_publication_is_finished_and_reported(built: Files) -> None:
@@ -286,7 +286,7 @@ def test_unfinished_publication_is_finished_and_reported(built: Files) -> None:
     result = Builder(built.workspace, run=fakes).build("kws", "params", listener=notes.append)
     assert ((), []) == (result.reasons, fakes.calls)
     assert [{"note": "kws: finished publishing params of an interrupted build"}] == notes
-    assert ["archive"] == bring(built, Fakes())
+    assert ["profile", "archive"] == bring(built, Fakes())
 
 
 def _cut_off(files: Files, stage: str) -> None:
@@ -319,7 +319,7 @@ def test_recovery_that_the_disk_refuses_is_one_error(built: Files) -> None:
     with pytest.raises(StageError) as caught, watching(Steps(1, disk_full)):
         Builder(built.workspace, run=fakes).build("kws", "evaluate")
     assert ("params:kws", True, []) == (caught.value.where, store.KEPT in str(caught.value.fix), fakes.calls)
-    assert ["archive"] == bring(built, fakes)
+    assert ["profile", "archive"] == bring(built, fakes)
 
 
 def test_record_tells_what_ran(built: Files) -> None:
@@ -354,7 +354,7 @@ def test_record_has_no_stamp_of_a_file_that_changed_while_the_stage_ran(workspac
 # -- what is asked for -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize("stage", list(BUILT))
 def test_build_brings_up_all_that_a_stage_needs(stage: str, workspace: Files) -> None:
     """Asked for one stage, the engine runs those before it, in their order, and none behind it."""
     fakes = Fakes()
@@ -382,7 +382,7 @@ def test_options_reach_the_stage_that_they_are_for(workspace: Files) -> None:
     """The epochs of the command line are for the training they were given to, and for no stage before it."""
     fakes = Fakes()
     seen: dict[str, object] = {}
-    for stage in STAGES:
+    for stage in BUILT:
         fakes.before[stage] = lambda request: seen.update({request.stage: request.options})
     Builder(workspace.workspace, run=fakes).build("kws", "train", {"epochs": 3})
     assert {"spec": {}, "data": {}, "train": {"epochs": 3}} == seen
@@ -429,13 +429,13 @@ def test_provenance_has_no_clock_no_host_and_no_place(workspace: Files) -> None:
     bring(workspace, collect(Fakes()))
     other = Files(workspace.root.parent / "other")
     workspace.root.rename(other.root)
-    for stage in STAGES:
+    for stage in BUILT:
         store.forget(Builder(other.workspace, run=Fakes()).state("kws").folder, stage)
     bring(other, collect(Fakes()))
     assert seen[0] == seen[1]
     text = json.dumps(seen[0])
     assert not [word for word in (str(workspace.root.parent), platform.node(), "finished", "seconds") if word in text]
-    assert {"spec", "data", "train", "quantize", "params", "evaluate"} == set(json.loads(text)["stages"])
+    assert {"spec", "data", "train", "quantize", "params", "evaluate", "profile"} == set(json.loads(text)["stages"])
     assert {"models/kws.py", "models/parts.py"} == set(json.loads(text)["sources"])
 
 
@@ -443,10 +443,10 @@ def test_only_the_archive_is_told_the_provenance(workspace: Files) -> None:
     """Other stages can't depend on where their inputs come from."""
     fakes = Fakes()
     seen: dict[str, bool] = {}
-    for stage in STAGES:
+    for stage in BUILT:
         fakes.before[stage] = lambda request: seen.update({request.stage: bool(request.provenance)})
     bring(workspace, fakes)
-    assert {stage: stage == "archive" for stage in STAGES} == seen
+    assert {stage: stage == "archive" for stage in BUILT} == seen
 
 
 # -- life ------------------------------------------------------------------------------------------------------------

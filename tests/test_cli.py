@@ -11,7 +11,7 @@ import pytest
 from mltkbuild.cli.build import plan_summary
 from mltkbuild.errors import StageError
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step
-from mltkbuild.stages import STAGES, makes
+from mltkbuild.stages import BUILT, STAGES, makes
 
 from .conftest import SPEC, Fakes, Files, Front, Result, command
 
@@ -21,7 +21,8 @@ def tree(files: Files) -> dict[str, bytes]:
     return {path: data for path, data in files.tree().items() if path != "build/.memo.json"}
 
 
-COMMANDS = ("build", "train", "quantize", "evaluate", "clean", "list", "status", "explain", "summarize", "init")
+BUILDING = ("build", "train", "quantize", "evaluate", "profile", "export", "clean")
+COMMANDS = (*BUILDING, "list", "status", "explain", "summarize", "update_params", "view", "init")
 
 
 @pytest.fixture
@@ -145,11 +146,11 @@ def test_workspace_without_models_says_how_to_begin(front: Front, arguments: tup
 @pytest.mark.parametrize(
     ("arguments", "stages"),
     [
-        (("build", "kws"), list(STAGES)),
-        (("build", "kws", "kws"), list(STAGES)),
-        (("build", "kws", "-n", "2"), list(STAGES)),
+        (("build", "kws"), list(BUILT)),
+        (("build", "kws", "kws"), list(BUILT)),
+        (("build", "kws", "-n", "2"), list(BUILT)),
         (("build", "train:kws"), ["spec", "data", "train"]),
-        (("train", "kws"), list(STAGES)),
+        (("train", "kws"), list(BUILT)),
         (("train", "kws", "--no-evaluate"), ["spec", "data", "train", "quantize", "params"]),
         (("quantize", "kws"), ["spec", "data", "train", "quantize", "params"]),
         (("evaluate", "kws"), ["spec", "data", "train", "quantize", "evaluate"]),
@@ -172,9 +173,9 @@ def test_command_runs_the_stages_that_it_needs(
 def test_build_alone_builds_every_model(built: Front) -> None:
     """`mltk build` is `doit`."""
     result = built.mltk("build")
-    assert {f"{stage}:vad" for stage in STAGES} == set(built.fakes.calls)
-    assert "done: 7 stages ran, 7 up to date, " in result.out
-    assert "up to date: 14 stages\n" == built.mltk("build").out == built.doit().out
+    assert {f"{stage}:vad" for stage in BUILT} == set(built.fakes.calls)
+    assert "done: 8 stages ran, 8 up to date, " in result.out
+    assert "up to date: 16 stages\n" == built.mltk("build").out == built.doit().out
 
 
 def test_train_takes_epochs(built: Front) -> None:
@@ -231,17 +232,18 @@ def test_dry_run_tells_what_runs_and_builds_nothing(built: Front) -> None:
         "kws    quantize  may run  if train changes its result              1.5 s",
         "kws    params    may run  if quantize changes its result           1.5 s",
         "kws    evaluate  may run  if train or quantize changes its result  1.5 s",
+        "kws    profile   may run  if params changes its result             1.5 s",
         "kws    archive   runs     spec/model.json changed (and 2 more)     1.5 s",
         "vad    all       runs     never built",
-        "2 of 2 models train; 10 stages run, about 4.5 s, up to 9.0 s with those that may, "
-        "not counting 7 stages that never ran",
+        "2 of 2 models train; 11 stages run, about 4.5 s, up to 10.5 s with those that may, "
+        "not counting 8 stages that never ran",
     ] == result.out.splitlines()
 
 
 def test_dry_run_of_some_targets(built: Front) -> None:
     """The dry run takes names, dry runs and stages as a build does."""
     assert "up to date: 1 model\n" == built.mltk("build", "kws", "--dry-run").out
-    assert "1 of 1 model trains; 7 stages run, no times known yet" in built.mltk("build", "kws-test", "--dry-run").out
+    assert "1 of 1 model trains; 8 stages run, no times known yet" in built.mltk("build", "kws-test", "--dry-run").out
     assert "0 of 1 model train; 2 stages run, no times known yet" in built.mltk("build", "data:vad", "--dry-run").out
 
 
@@ -251,7 +253,7 @@ def test_dry_run_shows_the_others_beside_broken_specs(built: Front) -> None:
     built.files.spec("bad-name")
     result = built.mltk("build", "--dry-run")
     assert 2 == result.code
-    assert "1 of 4 models trains; 7 stages run, no times known yet; 2 can't be built" == result.out.splitlines()[-1]
+    assert "1 of 4 models trains; 8 stages run, no times known yet; 2 can't be built" == result.out.splitlines()[-1]
     assert ["syn.py:2: syntax error", "bad-name.py: a model's"] == [
         line.removeprefix("error: models/")[:22] for line in result.err.splitlines() if line.startswith("error: ")
     ]
@@ -259,7 +261,7 @@ def test_dry_run_shows_the_others_beside_broken_specs(built: Front) -> None:
 
 def steps(target: str, states: dict[str, tuple[str, float | None]]) -> list[Step]:
     """A plan with these states and times; the other stages are up to date."""
-    found = [(stage, *states.get(stage, (FRESH, None))) for stage in STAGES]
+    found = [(stage, *states.get(stage, (FRESH, None))) for stage in BUILT]
     return [Step(target, stage, state, seconds=seconds) for stage, state, seconds in found]
 
 
@@ -281,13 +283,13 @@ def steps(target: str, states: dict[str, tuple[str, float | None]]) -> list[Step
             [{"data": (RUNS, 2.0), "train": (MAY_RUN, 10.0)}, {"train": (RUNS, 1.0)}],
             "1 of 2 models trains, 1 more may; 2 stages run, about 3.0 s, up to 13.0 s with those that may",
         ),
-        ([dict.fromkeys(STAGES, (RUNS, None))], "1 of 1 model trains; 7 stages run, no times known yet"),
+        ([dict.fromkeys(BUILT, (RUNS, None))], "1 of 1 model trains; 8 stages run, no times known yet"),
         (
-            [dict.fromkeys(STAGES, (RUNS, None)), {"train": (RUNS, 30.0)}],
-            "2 of 2 models train; 8 stages run, about 30.0 s, not counting 7 stages that never ran",
+            [dict.fromkeys(BUILT, (RUNS, None)), {"train": (RUNS, 30.0)}],
+            "2 of 2 models train; 9 stages run, about 30.0 s, not counting 8 stages that never ran",
         ),
-        ([dict.fromkeys(STAGES, (BLOCKED, 5.0))], "1 can't be built"),
-        ([dict.fromkeys(STAGES, (BLOCKED, None)), {}], "up to date: 1 model; 1 can't be built"),
+        ([dict.fromkeys(BUILT, (BLOCKED, 5.0))], "1 can't be built"),
+        ([dict.fromkeys(BUILT, (BLOCKED, None)), {}], "up to date: 1 model; 1 can't be built"),
     ],
 )
 def test_last_line_of_the_dry_run_adds_up(plans: list[dict[str, tuple[str, float | None]]], expected: str) -> None:
@@ -315,7 +317,7 @@ def test_status_has_a_line_a_model(built: Front) -> None:
 def test_status_all_has_a_line_a_stage(built: Front, name: str, state: str) -> None:
     """`mltk status NAME --all` shows every stage; `NAME-test` is a target of its own."""
     rows = [line.split(None, 2) for line in built.mltk("status", name, "--all").out.splitlines()[1:]]
-    assert [[name, stage] for stage in STAGES] == [row[:2] for row in rows]
+    assert [[name, stage] for stage in BUILT] == [row[:2] for row in rows]
     assert {state} == {row[2].rstrip(" -") for row in rows}
 
 
@@ -357,6 +359,7 @@ def test_explain_of_a_changed_property(built: Front) -> None:
         "quantize:kws runs if train changes its result",
         "params:kws runs if quantize changes its result",
         "evaluate:kws runs if train or quantize changes its result",
+        "profile:kws runs if params changes its result",
         "archive:kws runs because",
         "  spec/model.json changed",
         "  spec/train.yaml changed",
@@ -381,7 +384,8 @@ def test_explain_of_a_missing_artifact(built: Front) -> None:
         "quantize:kws runs if train changes its result",
         "params:kws runs if quantize changes its result",
         "evaluate:kws runs if train or quantize changes its result",
-        "archive:kws runs if train, quantize, params or evaluate changes its result",
+        "profile:kws runs if params changes its result",
+        "archive:kws runs if train, quantize, params, evaluate or profile changes its result",
     ] == explain(built)
 
 
@@ -457,7 +461,7 @@ def test_clean_of_one_target_or_stage(built: Front, word: str, target: str) -> N
     built.mltk("build", "kws-test")
     before = set(tree(built.files))
     built.mltk("clean", word)
-    stages = ["train"] if ":" in word else STAGES
+    stages = ["train"] if ":" in word else BUILT
     expected = {f"build/{target}/{name}" for stage in stages for name in makes(STAGES[stage], target)}
     assert {path for path in expected if not path.endswith(".zip")} == {
         path for path in before - set(tree(built.files)) if not path.endswith(".zip")
@@ -469,13 +473,13 @@ def test_clean_alone_removes_all_artifacts(built: Front) -> None:
     assert (0, "") == (built.mltk("clean").code, built.mltk("clean").out)
     assert [] == list(built.files.root.glob("models/*.zip"))
     built.mltk("build", "kws")
-    assert 7 == len(built.fakes.calls)
+    assert 8 == len(built.fakes.calls)
 
 
 def test_mltk_and_doit_share_what_is_ignored(built: Front) -> None:
     """What `doit ignore` says holds for `mltk build` too."""
     built.doit("ignore", "spec:vad")
-    assert "up to date: 7 stages, 7 ignored\n" == built.mltk("build").out
+    assert "up to date: 8 stages, 8 ignored\n" == built.mltk("build").out
 
 
 def test_spec_in_a_subfolder_has_its_archive_beside_it(front: Front) -> None:

@@ -15,7 +15,7 @@ from mltkbuild import store
 from mltkbuild.builder import Builder
 from mltkbuild.errors import StageError
 from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 from mltkbuild.store import Folder
 
 from .conftest import PARTS, Fakes, Files, bring
@@ -223,7 +223,7 @@ def test_killed_build_is_finished_by_the_next(case: str, stage: str, place: Path
     """After a kill while a stage is published, the next build runs only what is unfinished, to the same end."""
     root = place / "ws"
     expected = built(root, case)
-    dirty = list(STAGES)[list(STAGES).index(stage) :]
+    dirty = list(BUILT)[list(BUILT).index(stage) :]
     seen = []
     for number in range(1, MOST_STEPS, 3):
         shutil.rmtree(root)
@@ -359,4 +359,4 @@ def test_read_only_build_folder_is_one_error_and_judges_all_the_same(tmp_path: P
         assert before == {**build_tree(files), "models/kws.py": before["models/kws.py"]}
         assert "batch: 64" in Builder(files.workspace, run=fakes).inspect("kws")[1]["spec/model.json"].replace('"', "")
         again("rw")
-        assert ["spec", *list(STAGES)[2:]] == bring(files, Fakes())
+        assert ["spec", *list(BUILT)[2:]] == bring(files, Fakes())

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.errors import StageError
-from mltkbuild.stages import STAGES, makes
+from mltkbuild.stages import BUILT, STAGES, makes
 
 from .conftest import REPOSITORY, SPEC, Fakes, Files, Front, Result, command
 
-ALL = list(STAGES)
+ALL = list(BUILT)
 
 
 def names(*targets: str) -> set[str]:
     """Every stage of some targets."""
-    return {f"{stage}:{target}" for stage in STAGES for target in targets}
+    return {f"{stage}:{target}" for stage in BUILT for target in targets}
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def test_list_shows_the_seven_stages_in_order(two: Front) -> None:
 def test_list_all_shows_every_target(two: Front) -> None:
     """`doit list --all` has every stage of every model and of its dry run."""
     listed = {line.split()[0] for line in two.doit("list", "--all").out.splitlines()}
-    assert names("kws", "kws-test", "vad", "vad-test") | set(STAGES) == listed
+    every = {f"{stage}:{name}" for stage in STAGES for name in ("kws", "kws-test", "vad", "vad-test")}
+    assert every | set(STAGES) == listed
 
 
 def test_list_all_has_one_entry_for_a_spec_that_can_t_be_one(two: Front) -> None:
@@ -68,9 +69,9 @@ def test_plain_doit_builds_every_archive_and_no_dry_run(two: Front) -> None:
     """`doit` alone builds all models, not their `-test` targets; the next one does nothing."""
     result = two.doit()
     assert names("kws", "vad") == set(two.fakes.calls)
-    assert (0, True) == (result.code, result.out.startswith("done: 14 stages ran, 0 up to date, "))
+    assert (0, True) == (result.code, result.out.startswith("done: 16 stages ran, 0 up to date, "))
     assert ["kws.mltk.zip", "vad.mltk.zip"] == sorted(path.name for path in two.files.root.glob("models/*.zip"))
-    assert (0, "up to date: 14 stages\n", "") == vars_of(two.doit())
+    assert (0, "up to date: 16 stages\n", "") == vars_of(two.doit())
 
 
 def vars_of(result: Result) -> tuple[int, str, str]:
@@ -112,7 +113,7 @@ def test_every_stage_declares_what_it_always_makes(front: Front) -> None:
     for stage in STAGES.values():
         out = front.doit("info", "--no-status", f"{stage.name}:kws").out
         listed = {line.removeprefix(" - ") for line in out.splitlines() if line.startswith((" - build", " - models"))}
-        expected = {name if name.endswith(".zip") else f"kws/{name}" for name in makes(stage, "kws")}
+        expected = {name if name.endswith(".mltk.zip") else f"kws/{name}" for name in makes(stage, "kws")}
         assert expected == {path.partition("/")[2] for path in listed}
 
 
@@ -138,7 +139,7 @@ def test_two_at_a_time_gives_the_same_files(two: Front, tmp_path: Path) -> None:
     assert 0 == two.doit("-n", "2").code
     parallel = {path: data for path, data in two.files.tree().items() if ".records" not in path}
     two.doit("forget")
-    assert 14 == len(two.ran())
+    assert 16 == len(two.ran())
     assert parallel == {path: data for path, data in two.files.tree().items() if ".records" not in path}
 
 
@@ -184,7 +185,7 @@ def test_broken_specs_fail_once_each_while_all_others_build(two: Front, jobs: tu
     } == set(errors)
     assert 4 == len(errors)
     assert 2 == result.code
-    assert "14 stages ran, 0 up to date, 12 left out" in result.out
+    assert "16 stages ran, 0 up to date, 14 left out" in result.out
     assert names("kws", "vad") <= set(two.fakes.calls)
 
 
@@ -197,7 +198,7 @@ def test_failed_stage_gives_code_1_and_leaves_its_dependents_out(
     result = two.doit(*jobs, "archive:kws", "data:vad")
     assert 1 == result.code
     assert 1 == result.err.count("error: train:kws: the loss is not a number.\n  fix:   lower the learning rate\n")
-    assert "failed: train:kws; 4 stages ran, 0 up to date, 4 left out\n" == result.out
+    assert "failed: train:kws; 4 stages ran, 0 up to date, 5 left out\n" == result.out
 
 
 def test_failure_inside_mltkbuild_shows_where_it_happened(front: Front, fakes: Fakes) -> None:
@@ -219,7 +220,7 @@ def test_failure_inside_mltkbuild_shows_where_it_happened(front: Front, fakes: F
         ("kws", "name its stage too: archive:kws"),
         ("train:kwz", "did you mean kws?"),
         ("trian:kws", "did you mean train?"),
-        ("other", "the stages are archive, data, evaluate, params, quantize, spec, train"),
+        ("other", "the stages are archive, data, evaluate, export, params, profile, quantize, spec, train"),
     ],
 )
 def test_unknown_word_gets_a_hint(front: Front, word: str, hint: str) -> None:
@@ -272,7 +273,8 @@ def test_executed_only_reporter_is_silent_about_the_rest(front: Front) -> None:
     front.doit()
     assert (0, "", "") == vars_of(front.doit("-r", "executed-only"))
     front.files.edit("models/kws.py", '"one"', '"two"')
-    assert [".  spec:kws", ".  params:kws", ".  archive:kws"] == front.doit("-r", "executed-only").out.splitlines()
+    ran = [f".  {stage}:kws" for stage in ("spec", "params", "profile", "archive")]
+    assert ran == front.doit("-r", "executed-only").out.splitlines()
 
 
 # -- info ------------------------------------------------------------------------------------------------------------
@@ -311,7 +313,7 @@ def test_clean_removes_artifacts_of_all_targets_and_nothing_else(two: Front) -> 
     two.files.write("models/kws.mltk.zip.changed", "mine")
     before = two.files.tree()
     made = artifacts(two.files, "kws", "kws-test", "vad")
-    assert 69 == len(made)
+    assert 81 == len(made)
     result = two.doit("clean")
     assert made == before.keys() - two.files.tree().keys()
     assert {} == {path: data for path, data in two.files.tree().items() if before[path] != data}
@@ -388,7 +390,7 @@ def test_forget_alone_forgets_every_stage(two: Front) -> None:
     two.doit()
     two.doit("archive:kws-test")
     made = artifacts(two.files, "kws", "kws-test", "vad")
-    assert 21 == two.doit("forget").out.count("forgetting ")
+    assert 24 == two.doit("forget").out.count("forgetting ")
     assert made == artifacts(two.files, "kws", "kws-test", "vad")
     assert names("kws", "vad") == set(two.ran())
 
@@ -422,7 +424,7 @@ def test_ignore_lasts_until_forget_and_costs_no_training(front: Front) -> None:
     front.doit("ignore", "train:kws")
     front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     result = front.doit()
-    assert (0, True) == (result.code, "5 ignored" in result.out)
+    assert (0, True) == (result.code, "6 ignored" in result.out)
     assert [] == front.ran()
     front.files.edit("models/kws.py", "batch_size = 64", "batch_size = 32")
     assert "train:kws is no longer ignored\n" == front.doit("forget", "train:kws").out
@@ -507,6 +509,6 @@ def test_somebody_else_s_project_is_left_alone(tmp_path: Path) -> None:
 def test_installed_command_finds_the_plugins(workspace: Files, run: Callable[..., Result]) -> None:
     """`doit` in a process of its own, in the workspace's folder, has the stages, the backend and the commands."""
     assert (REPOSITORY / "dodo.py").read_text() == (workspace.root / "dodo.py").read_text()
-    assert 7 == len(run("doit", "list").out.splitlines())
+    assert 9 == len(run("doit", "list").out.splitlines())
     assert "there is nothing to forget\n" == run("doit", "forget").out
     assert "did you mean train?" in run("doit", "trian:kws").err

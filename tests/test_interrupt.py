@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.builder import Builder
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 
 from .conftest import REPOSITORY, Files
 
@@ -102,7 +102,7 @@ def runs(files: Files, stage: str) -> Callable[[], bool]:
 
 def to_do(files: Files) -> list[str]:
     """The stages that a build would run now."""
-    return [stage for stage in STAGES if Builder(files.workspace).reasons("digits", stage)]
+    return [stage for stage in BUILT if Builder(files.workspace).reasons("digits", stage)]
 
 
 def whole(files: Files) -> None:
@@ -118,7 +118,7 @@ def stages_run(build: Build) -> list[str]:
     """The stages that a build ran, in order, when it ended well."""
     code, _, err = build.end()
     assert 0 == code, err
-    return [line.partition(":")[0] for line in err.splitlines() if line.partition(":")[0] in STAGES]
+    return [line.partition(":")[0] for line in err.splitlines() if line.partition(":")[0] in BUILT]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_interrupted_training_ends_in_one_line(
     assert re.fullmatch(line, out), out
     assert ["spec", "data"] == [line.partition(":")[0] for line in err.splitlines()], err
     whole(digits)
-    assert list(STAGES)[2:] == to_do(digits)
+    assert list(BUILT)[2:] == to_do(digits)
 
 
 def test_killed_build_loses_nothing_that_was_finished(digits: Files, start: Callable[..., Build]) -> None:
@@ -156,16 +156,16 @@ def test_killed_build_loses_nothing_that_was_finished(digits: Files, start: Call
     os.killpg(build.process.pid, signal.SIGKILL)
     assert -signal.SIGKILL == build.end()[0]
     whole(digits)
-    assert list(STAGES)[2:] == to_do(digits)
+    assert list(BUILT)[2:] == to_do(digits)
     build = start(*DOIT)
     build.wait_for(runs(digits, "quantize"))
     os.killpg(build.process.pid, signal.SIGKILL)
     assert -signal.SIGKILL == build.end()[0]
     whole(digits)
-    assert list(STAGES)[3:] == to_do(digits)
+    assert list(BUILT)[3:] == to_do(digits)
     code, _, err = start(*DOIT).end()
     assert 0 == code, err
-    assert list(STAGES)[3:] == [line.partition(":")[0] for line in err.splitlines()]
+    assert list(BUILT)[3:] == [line.partition(":")[0] for line in err.splitlines()]
     assert [] == to_do(digits)
     leftovers = [path.name for path in digits.root.rglob("*") if path.suffix in (".tmp", ".pending", ".changed")]
     assert [] == leftovers + list((digits.root / "build/digits").glob(".scratch"))

@@ -13,14 +13,30 @@ from .conftest import REPOSITORY
 PACKAGE = REPOSITORY / "mltkbuild"
 PURE, DISK, BODIES, ENGINE, FRONTS = range(5)
 
+ASSEMBLING = ("assembling", "assembling_train", "assembling_tflite", "assembling_evaluate")
 # DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    PURE: ("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages"),
-    DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain"),
+    PURE: ("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring"),
+    DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline"),
     BODIES: ("bodies", "data"),
     ENGINE: (
-        *("state", "protocol", "loader", "watch", "compat", "stage_runs", "assembling", "worker", "entry", "executor"),
+        *(
+            "state",
+            "protocol",
+            "loader",
+            "watch",
+            "compat",
+            "stage_runs",
+            "assembling",
+            "assembling_train",
+            "assembling_tflite",
+            "assembling_evaluate",
+            "worker",
+            "entry",
+            "executor",
+        ),
         "builder",
+        "file_jobs",
         *("plan", "explain", "orphans", "results"),
     ),
     FRONTS: ("report", "progress", "session", "tasks", "doit_plugins", "cli", "reference", "calls", "api"),
@@ -137,4 +153,4 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         for name, at_load in imports(path)
         if at_load and name.partition(".")[0] in heavy
     }
-    assert users <= {"bodies", "data", "worker", "assembling", "stage_runs"}
+    assert users <= {"bodies", "data", "worker", "stage_runs", *ASSEMBLING}

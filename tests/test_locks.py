@@ -16,11 +16,11 @@ import pytest
 from mltkbuild import store
 from mltkbuild.builder import Builder
 from mltkbuild.protocol import Event, Listener, Outcome, Request
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 
 from .conftest import Fakes, Files, bring
 
-ONCE = [f"{stage}:kws" for stage in STAGES]
+ONCE = [f"{stage}:kws" for stage in BUILT]
 SECONDS = 30
 
 
@@ -173,7 +173,7 @@ def test_two_threads_share_the_work(workspace: Files) -> None:
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        for stage in STAGES:
+        for stage in BUILT:
             builder.reasons("kws", stage)
     for thread in threads:
         thread.join(SECONDS)

@@ -43,6 +43,8 @@ CONVERTER = {
     "experimental_enable_resource_variables": False,
     "generate_unquantized": True,
     "generate_quantization_report": False,
+    # New beside MLTK\'s.
+    "backend": "tensorflow",
 }
 CHECKPOINT = {
     "monitor": "val_accuracy",
@@ -80,6 +82,8 @@ TABLE: dict[str, tuple[type, object, list[object], list[object]]] = {
     "final_weights": (TrainMixin, "best", ["last"], [None, "worst"]),
     "on_nan": (TrainMixin, "stop", ["continue"], [None, True]),
     "mixed_precision": (TrainMixin, None, ["mixed_float16", "mixed_bfloat16"], ["float16", True]),
+    "tflm": (TrainMixin, "error", ["warn", "off"], [None, True, "ignore"]),
+    "tflite_date": (TrainMixin, False, [True], [None, 1]),
     "distribute": (TrainMixin, None, ["mirrored", "multiworker"], ["all", True]),
     "train_callbacks": (TrainMixin, [], [[object()], ()], [None, object()]),
     "lr_schedule": (TrainMixin, None, [function, {"schedule": function}, None], [0.1]),

@@ -173,5 +173,5 @@ def test_percentages_claim_neither_none_nor_all(share: float, expected: str) -> 
 
 def test_names_are_cut_in_the_middle() -> None:
     """A long name keeps both ends, where it differs from others, and is one line."""
-    assert "a class with a…long to print" == plots._short("a class with a name\nthat is too long to print")
-    assert 28 == len(plots._short("x" * 100))
+    assert "a class with a…long to print" == plots.short_name("a class with a name\nthat is too long to print")
+    assert 28 == len(plots.short_name("x" * 100))

@@ -37,7 +37,7 @@ def test_no_samples_is_a_data_error(tmp_path: Path) -> None:
     """Nothing to predict is an error of the data, whatever model there is."""
     calls: list[Callable[[], object]] = [
         lambda: predict.predict_keras(None, np.zeros((0, 2)), 1),
-        lambda: predict.predict_tflite(tmp_path / "unread.tflite", np.zeros((0, 2))),
+        lambda: predict.predict_reference(tmp_path / "unread.tflite", np.zeros((0, 2))),
     ]
     for call in calls:
         with pytest.raises(DataError, match="no samples"):
@@ -59,9 +59,9 @@ def test_inputs_are_rounded_and_clipped(
     dtype: str, scale: float, zero_point: int, x: list[float], expected: list[float]
 ) -> None:
     """A quantized input rounds half to even and clips to its range; it neither truncates nor wraps."""
-    entry = {"dtype": np.dtype(dtype).type, "quantization": (scale, zero_point)}
+    entry = {"dtype": np.dtype(dtype).type, "scale": scale, "zero_point": zero_point}
 
-    values = predict._quantized(np.array(x), entry)
+    values = predict.quantized(np.array(x), entry)
 
     assert (expected, np.dtype(dtype)) == (values.tolist(), values.dtype)
 
@@ -69,7 +69,7 @@ def test_inputs_are_rounded_and_clipped(
 def test_nan_is_no_int8() -> None:
     """A NaN sample is an error, not an arbitrary integer."""
     with pytest.raises(StageError, match="can't be quantized"):
-        predict._quantized(np.array([np.nan]), {"dtype": np.int8, "quantization": (1.0, 0)})
+        predict.quantized(np.array([np.nan]), {"dtype": np.int8, "scale": 1.0, "zero_point": 0})
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     tflite.write_bytes(b"not a flatbuffer")
 
     with pytest.raises(StageError) as caught:
-        predict.predict_tflite(tflite, np.zeros((1, 4)))
+        predict.predict_reference(tflite, np.zeros((1, 4)))
 
     assert str(tflite) == caught.value.where
 
@@ -160,18 +160,18 @@ def one_by_one(tflite: Path, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["dense", "conv"])
-def test_predict_tflite_agrees_with_a_plain_loop(models: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_predict_reference_agrees_with_a_plain_loop(models: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     """An int8 model predicts bit for bit what a loop over single samples predicts, and prints nothing."""
     tflite = models / f"{name}.tflite"
     shape = (4,) if name == "dense" else (6, 6, 1)
     x = np.random.default_rng(1).uniform(-1.5, 1.5, (70, *shape)).astype(np.float32)
 
-    scores = predict.predict_tflite(tflite, x)
+    scores = predict.predict_reference(tflite, x)
 
     assert ("", "") == tuple(capfd.readouterr())
     assert ((70, 3), np.dtype("float32")) == (scores.shape, scores.dtype)
     assert one_by_one(tflite, x).tolist() == scores.tolist()
-    assert scores[:5].tolist() == predict.predict_tflite(tflite, x[:5]).tolist()
+    assert scores[:5].tolist() == predict.predict_reference(tflite, x[:5]).tolist()
 
 
 @pytest.mark.real
@@ -179,9 +179,9 @@ def test_a_recurrent_model_starts_anew_with_each_sample(models: Path) -> None:
     """A sample's scores don't depend on the samples before it."""
     x = np.random.default_rng(1).uniform(-1.0, 1.0, (4, 5, 3))
 
-    scores = predict.predict_tflite(models / "lstm.tflite", x)
+    scores = predict.predict_reference(models / "lstm.tflite", x)
 
-    assert scores[::-1].tolist() == predict.predict_tflite(models / "lstm.tflite", x[::-1]).tolist()
+    assert scores[::-1].tolist() == predict.predict_reference(models / "lstm.tflite", x[::-1]).tolist()
 
 
 @pytest.mark.real
@@ -189,7 +189,7 @@ def test_a_real_input_clips(models: Path) -> None:
     """Samples far outside the calibrated range give what its ends give."""
     ends = np.array([[1.0, -1.0, 1.0, -1.0]])
 
-    far, near = (predict.predict_tflite(models / "dense.tflite", ends * factor) for factor in (1e6, 2.0))
+    far, near = (predict.predict_reference(models / "dense.tflite", ends * factor) for factor in (1e6, 2.0))
 
     assert near.tolist() == far.tolist()
 
@@ -199,7 +199,7 @@ def test_keras_and_tflite_predict_the_same_classes(models: Path) -> None:
     """The Keras model and its int8 file give nearly the same scores, and the compiled metrics are silent numbers."""
     keras_scores, generic = json.loads((models / "answers.json").read_text())
 
-    scores = predict.predict_tflite(models / "dense.tflite", np.load(models / "x.npy"))
+    scores = predict.predict_reference(models / "dense.tflite", np.load(models / "x.npy"))
 
     assert float(np.abs(scores - keras_scores).max()) < 0.03
     assert (70, 1.0, {"loss", "accuracy"}) == (
@@ -213,9 +213,9 @@ def test_keras_and_tflite_predict_the_same_classes(models: Path) -> None:
 def test_what_a_tflite_file_cannot_take_is_refused(models: Path) -> None:
     """Samples of another shape and a model with two outputs are errors that show what was found."""
     with pytest.raises(StageError) as caught:
-        predict.predict_tflite(models / "dense.tflite", np.zeros((2, 5)))
+        predict.predict_reference(models / "dense.tflite", np.zeros((2, 5)))
     assert "samples of shape (5,); the model takes (4,)" == caught.value.found
 
     with pytest.raises(StageError) as caught:
-        predict.predict_tflite(models / "forked.tflite", np.zeros((2, 4)))
+        predict.predict_reference(models / "forked.tflite", np.zeros((2, 4)))
     assert "1 inputs and 2 outputs" == caught.value.found

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from mltkbuild.bodies import quantize
+from mltkbuild.bodies import calibration, quantize
 from mltkbuild.errors import SpecError
 from mltkbuild.mixins import TrainMixin
 
@@ -25,7 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.bodies import quantize
+from mltkbuild.bodies import calibration, quantize
 from mltkbuild.errors import MltkError
 from mltkbuild.mixins import TrainMixin
 
@@ -220,14 +220,15 @@ def test_calibration_is_wanted_for_activations(settings: dict[str, Any], expecte
 def test_samples_that_calibrate_nothing_are_refused(samples: list[np.ndarray], found: str) -> None:
     """No samples, another shape, NaN and text are errors that say which sample."""
     with pytest.raises(SpecError) as caught:
-        quantize._representative(samples, SimpleNamespace(shape=(None, 2), dtype="float32"))
+        calibration.checked(samples, [SimpleNamespace(name="x", shape=(None, 2), dtype="float32")])
 
     assert found == caught.value.found
 
 
 def test_samples_can_be_read_again() -> None:
     """A generator of samples is read once; the converter gets them as often as it asks, in the input's type."""
-    generate = quantize._representative(iter([[1.0, 2.0]]), SimpleNamespace(shape=(None, 2), dtype="uint8"))
+    inputs = [SimpleNamespace(name="x", shape=(None, 2), dtype="uint8")]
+    generate = quantize._representative(calibration.checked(iter([[1.0, 2.0]]), inputs), inputs)
 
     for _ in range(2):
         ((sample,),) = generate()

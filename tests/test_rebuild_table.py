@@ -12,15 +12,15 @@ import pytest
 from mltkbuild import state
 from mltkbuild.executor import Executor
 from mltkbuild.protocol import Request
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 
 from .conftest import REPOSITORY, Fakes, Files, bring
 
-ALL = list(STAGES)
+ALL = list(BUILT)
 TEXT_ONLY = ["archive"]
 SPEC_ONLY = ["spec", "archive"]
-TRAINS = ["spec", "train", "quantize", "params", "evaluate", "archive"]
-FROM_DATA = ["data", "train", "quantize", "params", "evaluate", "archive"]
+TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive"]
+FROM_DATA = ["data", "train", "quantize", "params", "evaluate", "profile", "archive"]
 
 Edit = Callable[[Files], object]
 
@@ -64,12 +64,12 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
         ),
         SPEC_ONLY,
     ),
-    "description": (replace('"one"', '"two"'), ["spec", "params", "archive"]),
-    "version": (replace("my_model.version = 1", "my_model.version = 2"), ["spec", "params", "archive"]),
-    "model parameter": (replace('"threshold"] = 0.5', '"threshold"] = 0.6'), ["spec", "params", "archive"]),
+    "description": (replace('"one"', '"two"'), ["spec", "params", "profile", "archive"]),
+    "version": (replace("my_model.version = 1", "my_model.version = 2"), ["spec", "params", "profile", "archive"]),
+    "model parameter": (replace('"threshold"] = 0.5', '"threshold"] = 0.6'), ["spec", "params", "profile", "archive"]),
     "converter setting": (
         replace("my_model.epochs", 'my_model.tflite_converter["inference_input_type"] = "int8"\nmy_model.epochs'),
-        ["spec", "quantize", "params", "evaluate", "archive"],
+        ["spec", "quantize", "params", "evaluate", "profile", "archive"],
     ),
     "evaluation setting": (
         replace("my_model.epochs", "my_model.eval_max_samples_per_class = 5\nmy_model.epochs"),
@@ -163,9 +163,9 @@ def test_other_epochs_option_trains_and_the_plain_build_goes_back(workspace: Fil
     """An option that changes the result is part of the fingerprint; the spec's own value changes nothing."""
     bring(workspace, fakes)
     assert [] == bring(workspace, fakes, epochs=10)
-    assert ["train", "quantize", "params", "evaluate", "archive"] == bring(workspace, fakes, epochs=3)
+    assert ["train", "quantize", "params", "evaluate", "profile", "archive"] == bring(workspace, fakes, epochs=3)
     assert [] == bring(workspace, fakes, epochs=3)
-    assert ["train", "quantize", "params", "evaluate", "archive"] == bring(workspace, fakes)
+    assert ["train", "quantize", "params", "evaluate", "profile", "archive"] == bring(workspace, fakes)
 
 
 def test_file_that_the_builder_reads_is_an_input(workspace: Files, fakes: Fakes) -> None:
@@ -199,10 +199,13 @@ DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
         replace("def build_model(model):", "def build_model(model):\n    return inner(model)\n\n\ndef inner(model):"),
         SPEC_ONLY,
     ),
-    "description": (replace('Handwritten digits, 8x8 pixels"\n\n', 'Digits"\n\n'), ["spec", "params", "archive"]),
+    "description": (
+        replace('Handwritten digits, 8x8 pixels"\n\n', 'Digits"\n\n'),
+        ["spec", "params", "profile", "archive"],
+    ),
     "converter setting": (
         replace('["inference_input_type"] = "int8"', '["inference_input_type"] = "uint8"'),
-        ["spec", "quantize", "params", "evaluate", "archive"],
+        ["spec", "quantize", "params", "evaluate", "profile", "archive"],
     ),
     "evaluation setting": (
         replace("my_model.batch_size", "my_model.eval_max_samples_per_class = 9\nmy_model.batch_size"),

@@ -12,7 +12,7 @@ from mltkbuild.builder import Builder
 from mltkbuild.errors import StageError, UsageError
 from mltkbuild.protocol import Event, Request
 from mltkbuild.session import Session
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 
 from .conftest import Fakes, Files
 
@@ -151,4 +151,4 @@ def test_label_column_has_room_for_every_model(workspace: Files, fakes: Fakes) -
     assert len("quantize:a_model_with_a_long_name_v2") == new(workspace, fakes)._label_width()
     workspace.spec("x" * 80)
     assert 44 == new(workspace, fakes)._label_width()
-    assert 7 == len(STAGES)
+    assert 8 == len(BUILT)

@@ -82,6 +82,8 @@ OTHER = {
     "on_nan": "'continue'",
     "mixed_precision": "'mixed_bfloat16'",
     "distribute": "'mirrored'",
+    "tflm": "'warn'",
+    "tflite_date": "True",
     "eval_shuffle": "True",
     "eval_augment": "True",
     "validation_split": "0.5",

@@ -17,13 +17,13 @@ from mltkbuild import state
 from mltkbuild.builder import Builder
 from mltkbuild.errors import SpecError
 from mltkbuild.freshness import Reason
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT
 from mltkbuild.state import CODE, FILE, LIBRARY, OPTION, PROPERTY, TEXT, TOOL, TargetState
 from mltkbuild.toolchain import version
 
 from .conftest import SPEC, Fakes, Files, bring
 
-TRAINS = ["spec", "train", "quantize", "params", "evaluate", "archive"]
+TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive"]
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_spec_that_moves_is_dirty_even_if_the_old_file_stays(workspace: Files, f
     text = (workspace.root / "models/kws.py").read_text(encoding="utf-8")
     workspace.edit("models/kws.py", "# @mltk_model", "# it has moved")
     workspace.write("models/new/kws.py", text.replace("batch_size = 32", "batch_size = 64"))
-    assert list(STAGES) == again(workspace, fakes)
+    assert list(BUILT) == again(workspace, fakes)
     assert [] == again(workspace, fakes)
 
 
@@ -253,8 +253,8 @@ def test_toolchain_policy_says_how_exactly_a_version_counts(  # noqa: PLR0917  #
     bring(workspace, Fakes())
     versions(monkeypatch, {**BEFORE, package: newer})
     target = state_of(workspace)
-    found = {stage: subjects(target.reasons(stage)) for stage in STAGES}
-    assert {stage: [TOOL + package] if stage in expected else [] for stage in STAGES} == found
+    found = {stage: subjects(target.reasons(stage)) for stage in BUILT}
+    assert {stage: [TOOL + package] if stage in expected else [] for stage in BUILT} == found
 
 
 def test_library_that_the_spec_reaches_counts_exactly(workspace: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +269,7 @@ def test_changed_policy_is_a_change_of_version(workspace: Files) -> None:
     """What a version counts as is what is compared, so a stricter policy runs the stages once."""
     bring(workspace, Fakes())
     workspace.write("pyproject.toml", '[tool.mltkbuild]\ntoolchain = "exact"\n')
-    assert TOOL_STAGES == [stage for stage in STAGES if state_of(workspace).reasons(stage)]
+    assert TOOL_STAGES == [stage for stage in BUILT if state_of(workspace).reasons(stage)]
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_archive_reads_every_artifact_and_every_byte_of_the_sources(workspace: F
     bring(workspace, fakes)
     target = state_of(workspace)
     inputs = target.inputs("archive", target.record("archive"))
-    made = [target.record(stage) for stage in STAGES if stage != "archive"]
+    made = [target.record(stage) for stage in BUILT if stage != "archive"]
     names = {name for record in made if record is not None for name in record.artifacts}
     assert names | {TEXT + "models/kws.py", TEXT + "models/parts.py", state.REVISION} == set(inputs)
 
@@ -315,7 +315,7 @@ def test_judging_reads_and_writes_nothing_new(workspace: Files, fakes: Fakes) ->
     bring(workspace, fakes)
     before = {path: os.stat(path).st_mtime_ns for path in workspace.root.rglob("*")}
     target = state_of(workspace)
-    assert {()} == {target.reasons(stage) for stage in STAGES}
+    assert {()} == {target.reasons(stage) for stage in BUILT}
     assert target.sources_if_read is None
     assert before == {path: os.stat(path).st_mtime_ns for path in workspace.root.rglob("*")}
 

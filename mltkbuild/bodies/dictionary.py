@@ -97,6 +97,18 @@ def decode(data: bytes) -> dict[str, object]:
     Raises:
         StageError: The bytes are cut, damaged, of another format or of a later version.
     """
+    return {key: item.value for key, item in decode_typed(data).items()}
+
+
+def decode_typed(data: bytes) -> dict[str, Typed]:
+    """Read the parameters with the types that they are stored in, so that encoding them gives the same bytes.
+
+    Args:
+        data: What `encode` or MLTK wrote.
+
+    Raises:
+        StageError: The bytes are cut, damaged, of another format or of a later version.
+    """
     reader = _Reader(bytes(data))
     root = reader.follow(0)
     version = reader.scalar(root, fb.Uint8Flags)
@@ -106,14 +118,15 @@ def decode(data: bytes) -> dict[str, object]:
             found=str(version),
             fix=f"build the model again; this release reads version {SCHEMA_VERSION}.",
         )
-    parameters: dict[str, object] = {}
+    parameters: dict[str, Typed] = {}
     for place in reader.places(reader.required(root, 1), 4):
         entry = reader.follow(place)
         key = reader.text(reader.required(entry, 0))
         if key in parameters:
             raise _damaged(f"the key {key!r} twice")
         tag = reader.number(fb.Uint8Flags, reader.required(entry, 1))
-        parameters[key] = _read_value(reader, tag, reader.follow(reader.required(entry, 2)))
+        value = _read_value(reader, tag, reader.follow(reader.required(entry, 2)))
+        parameters[key] = Typed(value, _TYPES[tag - 1])
     return parameters
 
 

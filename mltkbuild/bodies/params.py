@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from mltkbuild.bodies.dictionary import Typed, checked_text, decode, encode
+from mltkbuild.bodies import flatbuffer
+from mltkbuild.bodies.dictionary import Typed, checked_text, decode, decode_typed, encode
 from mltkbuild.errors import SpecError, StageError
 
-__all__ = ["TAG", "Typed", "decode", "embed", "encode", "extract", "model_hash", "run"]
+__all__ = ["TAG", "Typed", "decode", "embed", "encode", "extract", "extract_typed", "model_hash", "run"]
 
 TAG = "SL_PARAMSv1"
-_FILE_IDENTIFIER = b"TFL3"
-# `Buffer.data` is declared force_align:16; the kernels of microcontrollers rely on it.
-_ALIGNMENT = 16
 _RESERVED = ("hash", "name", "version")
 
 
@@ -34,6 +29,8 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
     classes: Sequence[str] | None,
     description: str,
     parameters: Mapping[str, object],
+    arena: int | None = None,
+    date: str | None = None,
 ) -> dict[str, object]:
     """Write a converted model with its parameters.
 
@@ -44,7 +41,10 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
         version: The model's version.
         classes: The labels of its outputs, if it has any.
         description: One text for the flatbuffer's own description.
-        parameters: The user's, added to name, version, classes and hash. `classes` may be replaced.
+        parameters: The user's, added to name, version, classes, hash and runtime_memory_size. All but name, version
+            and hash may be replaced.
+        arena: Bytes that the model needs to run; None when that isn't known.
+        date: A time to embed; None for none, as it makes equal builds give unequal files.
 
     Returns:
         The number of parameters, the size of the file in bytes, and the model's hash.
@@ -63,6 +63,10 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
     entries: dict[str, object] = {"name": name, "version": version}
     if classes is not None:
         entries["classes"] = Typed(list(classes), "str_list")
+    if arena is not None:
+        entries["runtime_memory_size"] = arena
+    if date is not None:
+        entries["date"] = date
     entries.update(parameters)
     model = converted.read_bytes()
     entries["hash"] = model_hash(model, entries, description)
@@ -86,15 +90,12 @@ def embed(tflite: bytes, parameters: Mapping[str, object], description: str | No
         SpecError: A parameter or the description can't be stored.
         StageError: The model can't be read, or keeps data outside the flatbuffer.
     """
-    model = _load(tflite)
+    model = flatbuffer.load(tflite)
     _refuse_outside_data(model)
     _set_metadata(model, encode(parameters))
     if description is not None:
         model.description = checked_text("the model's description", description)
-    model.buffers = [_AlignedBuffer(None if buffer.data is None else bytes(buffer.data)) for buffer in model.buffers]
-    builder = flatbuffers.Builder(len(tflite) + 1024)
-    builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return flatbuffer.pack(model, len(tflite))
 
 
 def extract(tflite: bytes) -> dict[str, object]:
@@ -103,12 +104,21 @@ def extract(tflite: bytes) -> dict[str, object]:
     Raises:
         StageError: The model or its parameters can't be read.
     """
-    model = _load(tflite)
+    return {key: item.value for key, item in extract_typed(tflite).items()}
+
+
+def extract_typed(tflite: bytes) -> dict[str, Typed]:
+    """Return the parameters in a model with their types, `{}` if it has none.
+
+    Raises:
+        StageError: The model or its parameters can't be read.
+    """
+    model = flatbuffer.load(tflite)
     buffers = model.buffers or []
     for entry in model.metadata or []:
         if entry.name == TAG.encode():
             data = buffers[entry.buffer].data if entry.buffer < len(buffers) else None
-            return decode(b"" if data is None else bytes(data))
+            return decode_typed(b"" if data is None else bytes(data))
     return {}
 
 
@@ -118,40 +128,6 @@ def model_hash(tflite: bytes, parameters: Mapping[str, object], description: str
     As in MLTK, but without a date: the same model and parameters have the same hash at any time.
     """
     return hashlib.md5(embed(tflite, {**parameters, "hash": ""}, description), usedforsecurity=False).hexdigest()
-
-
-@dataclass(frozen=True)
-class _AlignedBuffer:
-    """A stand-in for the schema's `BufferT`, whose `Pack` ignores the alignment that the schema demands."""
-
-    data: bytes | None
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:
-        """Write the buffer; `ModelT.Pack` calls this by its name."""
-        vector = None
-        if self.data is not None:
-            builder.Prep(_ALIGNMENT, len(self.data))
-            vector = builder.CreateByteVector(self.data)
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        buffer: int = schema.BufferEnd(builder)
-        return buffer
-
-
-def _load(tflite: bytes) -> Any:
-    """Return the model as a `ModelT`."""
-    fix = "build the model again; the file must be a whole .tflite flatbuffer."
-    if tflite[4:8] != _FILE_IDENTIFIER:
-        raise StageError("this is no .tflite model", found=f"bytes that begin with {bytes(tflite[:8])!r}", fix=fix)
-    try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytes(tflite), 0))
-    # What the flatbuffers package raises when an offset leads out of the file.
-    except (struct.error, AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
-        raise StageError("this .tflite model is damaged", found=f"{len(tflite)} bytes: {error}", fix=fix) from error
-    if not model.subgraphs:
-        raise StageError("this .tflite model is damaged", found="no subgraph in it", fix=fix)
-    return model
 
 
 def _refuse_outside_data(model: Any) -> None:

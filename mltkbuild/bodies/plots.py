@@ -37,7 +37,7 @@ _RATES = frozenset({"learning_rate", "lr"})
 _GLYPH_INCHES = 0.64 / 72
 
 # Petroff's ten colours (arXiv:2107.02270): told apart by the colour-blind and in grey.
-_COLOURS = (
+COLOURS = (
     "#3f90da",
     "#ffa90e",
     "#bd1f01",
@@ -49,7 +49,7 @@ _COLOURS = (
     "#717581",
     "#92dadd",
 )
-_STROKES = ("-", "--", "-.", ":")
+STROKES = ("-", "--", "-.", ":")
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -73,14 +73,14 @@ def confusion_matrix_png(path: Path, matrix: Sequence[Sequence[int]], classes: S
         title: The heading.
     """
     counts = np.asarray(matrix, dtype=np.int64)
-    names = [_short(name) for name in classes]
+    names = [short_name(name) for name in classes]
     numbered = len(names) <= _NUMBERED_CELLS
     cell = max(0.62, 2.6 / len(names)) if numbered else 0.2
     size = 10.0 if numbered else 8.0
     name_inches = max(_inches(name, size) for name in names)
     turned = name_inches > cell - 0.1
     grid = cell * len(names)
-    with _figure(path, (grid + name_inches + 1.8, grid + (name_inches if turned else 0.2) + 0.9), title) as figure:
+    with drawn(path, (grid + name_inches + 1.8, grid + (name_inches if turned else 0.2) + 0.9), title) as figure:
         axes = figure.subplots()
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         # Without numbers the eye needs help to find the small confusions.
@@ -120,15 +120,15 @@ def roc_png(
     if len(areas) > _OWN_CURVE:
         shown = sorted(areas, key=lambda name: areas[name])[:_WORST]
     # The area leads: matplotlib hides a label that starts with "_", as `_unknown_` does.
-    labels = {name: f"{areas[name]:.3f}  {_short(name)}" for name in shown}
+    labels = {name: f"{areas[name]:.3f}  {short_name(name)}" for name in shown}
     legend_inches = max(_inches(label, 10.0) for label in ["area under the curve", *labels.values()]) + 0.9
-    with _figure(path, (4.9 + legend_inches if areas else 4.9, 4.8), title) as figure:
+    with drawn(path, (4.9 + legend_inches if areas else 4.9, 4.8), title) as figure:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="0.75", linewidth=1.0, linestyle=(0, (1, 2)))
         for name in [name for name in areas if name not in labels]:
             axes.plot(curves[name]["fpr"], curves[name]["tpr"], color="0.85", linewidth=0.8)
         for place, name in enumerate(shown):
-            colour, stroke = _COLOURS[place], _STROKES[place % len(_STROKES)]
+            colour, stroke = COLOURS[place], STROKES[place % len(STROKES)]
             fpr, tpr = curves[name]["fpr"], curves[name]["tpr"]
             axes.plot(fpr, tpr, color=colour, linestyle=stroke, linewidth=1.8, label=labels[name])
         if len(areas) > 2:
@@ -160,7 +160,7 @@ def history_png(path: Path, history: Mapping[str, Sequence[float]], *, title: st
     marked = best_epoch if best_epoch is not None and 1 <= best_epoch <= epochs else None
     columns = min(max(len(names), 1), 2 if len(names) in (2, 4) else 3)
     rows = max(math.ceil(len(names) / columns), 1)
-    with _figure(path, (4.0 * columns + 0.4, 3.0 * rows + 0.5), title) as figure:
+    with drawn(path, (4.0 * columns + 0.4, 3.0 * rows + 0.5), title) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, name in zip(grid.flat, names, strict=False):
             _history_panel(axes, name, history, marked)
@@ -176,7 +176,7 @@ def history_png(path: Path, history: Mapping[str, Sequence[float]], *, title: st
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float], title: str) -> Iterator[Figure]:
+def drawn(path: Path, size: tuple[float, float], title: str) -> Iterator[Figure]:
     """Give a figure in matplotlib's own default style, saved without the version of the program that drew it."""
     with mpl.rc_context(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; there is nothing to do about it here.
@@ -190,7 +190,8 @@ def _figure(path: Path, size: tuple[float, float], title: str) -> Iterator[Figur
         figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A name that fits beside a picture."""
     line = " ".join(name.split())
     half = _NAME_LENGTH // 2
     # What tells long names apart may be at either end.
@@ -246,7 +247,7 @@ def _history_panel(axes: Axes, name: str, history: Mapping[str, Sequence[float]]
     is_rate = name in _RATES
     if marked is not None:
         axes.axvline(marked, color="0.45", linewidth=1.0, linestyle=":", zorder=1, label=f"best epoch ({marked})")
-    for key, label, colour in ((name, "training", _COLOURS[0]), (f"val_{name}", "validation", _COLOURS[2])):
+    for key, label, colour in ((name, "training", COLOURS[0]), (f"val_{name}", "validation", COLOURS[2])):
         series = [float(value) for value in history.get(key, ())]
         if not series:
             continue
@@ -269,7 +270,7 @@ def _history_panel(axes: Axes, name: str, history: Mapping[str, Sequence[float]]
     if values and min(values) > 0 and max(values) / min(values) > _LOG_RATIO:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_title(_short(name), loc="left")
+    axes.set_title(short_name(name), loc="left")
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from mltkbuild.bodies import graph, micro
 from mltkbuild.errors import DataError, StageError
 
 
@@ -35,7 +37,36 @@ def predict_keras(keras_model: Any, x: np.ndarray, batch_size: int) -> np.ndarra
 
 
 def predict_tflite(tflite: Path, x: np.ndarray) -> np.ndarray:
-    """Predict with a .tflite file and LiteRT's reference kernels, which compute what TensorFlow Lite Micro computes.
+    """Predict with a .tflite file in TensorFlow Lite Micro, as a device does.
+
+    Samples run one by one, each from a reset state.
+
+    Args:
+        tflite: A model with one input and one output.
+        x: Samples of shape `(n, *input_shape)`, the same that the Keras model reads, whatever their dtype: a
+            quantized input gets `round_half_even(x / scale) + zero_point`, clipped to its range.
+
+    Returns:
+        float32 scores of shape `(n, ...)`, dequantized.
+
+    Raises:
+        DataError: There are no samples.
+        StageError: The file isn't a model that TensorFlow Lite Micro runs, has several inputs or outputs, or takes
+            another shape.
+    """
+    if len(x) == 0:
+        raise no_samples()
+    model = graph.read(tflite.read_bytes())
+    _require_one(tflite, len(model.inputs), len(model.outputs))
+    entry, end = micro.port_of(model.inputs[0]), micro.port_of(model.outputs[0])
+    if tuple(x.shape[1:]) != entry.shape[1:]:
+        raise _unfitting(tflite, x.shape[1:], entry.shape[1:])
+    given = quantized(x, asdict(entry))
+    return dequantized(micro.run_all(tflite, [given])[0], asdict(end))
+
+
+def predict_reference(tflite: Path, x: np.ndarray) -> np.ndarray:
+    """Predict with a .tflite file and LiteRT's reference kernels: for a model that TensorFlow Lite Micro can't run.
 
     Samples run one by one, each from a reset state.
 
@@ -68,29 +99,37 @@ def no_samples() -> DataError:
     return DataError("the evaluation set has no samples", found="0", fix="let the evaluation subset yield samples")
 
 
+def _require_one(tflite: Path, inputs: int, outputs: int) -> None:
+    if (inputs, outputs) != (1, 1):
+        raise StageError(
+            "evaluation needs a .tflite file with one input and one output",
+            where=tflite,
+            found=f"{inputs} inputs and {outputs} outputs",
+            fix="evaluate a model that has one input and ends in one output",
+        )
+
+
+def _unfitting(tflite: Path, given: Sequence[int], expected: Sequence[int]) -> StageError:
+    return StageError(
+        "the evaluation data doesn't fit the model's input",
+        where=tflite,
+        found=f"samples of shape {tuple(given)}; the model takes {tuple(expected)}",
+        fix="load the data in the shape that the model was trained on",
+    )
+
+
 def _interpreter(tflite: Path, sample_shape: tuple[int, ...]) -> Interpreter:
     """Load a file for single samples; refuse one that samples of this shape don't fit."""
     # XNNPACK, the default, is up to dozens of steps off the kernels of microcontrollers.
     kernels = OpResolverType.BUILTIN_REF
     interpreter = Interpreter(str(tflite), experimental_op_resolver_type=kernels, num_threads=1)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if (len(inputs), len(outputs)) != (1, 1):
-        raise StageError(
-            "evaluation needs a .tflite file with one input and one output",
-            where=tflite,
-            found=f"{len(inputs)} inputs and {len(outputs)} outputs",
-            fix="evaluate a model that has one input and ends in one output",
-        )
+    _require_one(tflite, len(inputs), len(outputs))
     expected = tuple(int(size) for size in inputs[0]["shape_signature"][1:])
     if len(expected) != len(sample_shape) or any(
         size not in (-1, given) for size, given in zip(expected, sample_shape, strict=True)
     ):
-        raise StageError(
-            "the evaluation data doesn't fit the model's input",
-            where=tflite,
-            found=f"samples of shape {sample_shape}; the model takes {expected}",
-            fix="load the data in the shape that the model was trained on",
-        )
+        raise _unfitting(tflite, sample_shape, expected)
     interpreter.resize_tensor_input(inputs[0]["index"], [1, *sample_shape])
     interpreter.allocate_tensors()
     return interpreter
@@ -100,9 +139,15 @@ def _invoke(interpreter: Interpreter, sample: np.ndarray) -> np.ndarray:
     entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     # An LSTM would go on from the sample before.
     interpreter.reset_all_variables()
-    interpreter.set_tensor(entry["index"], _quantized(sample, entry))
+    interpreter.set_tensor(entry["index"], quantized(sample, _port(entry)))
     interpreter.invoke()
-    return _dequantized(interpreter.get_tensor(end["index"]), end)
+    return dequantized(interpreter.get_tensor(end["index"]), _port(end))
+
+
+def _port(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What LiteRT says of an input or output, in this package's words."""
+    scale, zero_point = details["quantization"]
+    return {"dtype": details["dtype"], "scale": scale, "zero_point": zero_point}
 
 
 def _refused(tflite: Path, cause: object) -> StageError:
@@ -114,20 +159,35 @@ def _refused(tflite: Path, cause: object) -> StageError:
     )
 
 
-def _quantized(x: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
-    """Bring samples to the dtype of a model's input: round half to even, then clip; never truncate or wrap."""
-    dtype = np.dtype(entry["dtype"])
-    scale, zero_point = entry["quantization"]
+def quantized(x: np.ndarray, port: Mapping[str, Any]) -> np.ndarray:
+    """Bring samples to the number type of a model's input: round half to even, then clip; never truncate or wrap.
+
+    Args:
+        x: Samples of any shape.
+        port: `dtype`, `scale` and `zero_point` of the input.
+
+    Raises:
+        StageError: A value is NaN.
+    """
+    dtype, scale = np.dtype(port["dtype"]), port["scale"]
     if dtype.kind == "f" or scale == 0.0:
         return x.astype(dtype)
-    steps: np.ndarray = np.rint(x.astype(np.float64) / scale) + zero_point
+    steps: np.ndarray = np.rint(x.astype(np.float64) / scale) + port["zero_point"]
     if np.isnan(steps).any():
         raise StageError("a sample can't be quantized", found="NaN", fix="clean the evaluation data")
     limits = np.iinfo(dtype)
     return np.asarray(np.clip(steps, limits.min, limits.max), dtype=dtype)
 
 
-def _dequantized(output: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
-    scale, zero_point = entry["quantization"]
+def dequantized(output: np.ndarray, port: Mapping[str, Any]) -> np.ndarray:
+    """Bring a model's output to float32.
+
+    Args:
+        output: Values of any shape.
+        port: `scale` and `zero_point` of the output.
+    """
+    scale = port["scale"]
     values = output.astype(np.float32)
-    return values if output.dtype.kind == "f" or scale == 0.0 else (values - np.float32(zero_point)) * np.float32(scale)
+    if output.dtype.kind == "f" or scale == 0.0:
+        return values
+    return (values - np.float32(port["zero_point"])) * np.float32(scale)

@@ -1,15 +1,19 @@
-"""The quantize stage: a trained Keras model becomes a float32 and a full-int8 `.tflite`."""
+"""The quantize stage: a trained Keras model becomes a `.tflite`, quantized or not, that TensorFlow Lite Micro runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mltkbuild.errors import SpecError, StageError
+from mltkbuild.bodies import calibration as samples_of
+from mltkbuild.errors import SpecError, StageError, UsageError
 from mltkbuild.properties import name_of_constant
+
+INT16 = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
 
 
 def run(
@@ -18,28 +22,37 @@ def run(
     """Convert a trained model.
 
     Args:
-        keras_model: A model with one input of fixed shape, apart from the batch.
-        calibration: Samples of shape `(*input_shape)`; None when nothing is to be calibrated.
+        keras_model: A model whose inputs have fixed shapes, apart from the batch.
+        calibration: Samples as `calibration.checked` takes them; None when nothing is to be calibrated.
         converter: The spec's `tflite_converter`.
         converted: The `.tflite` to write.
         float32: The unquantized `.tflite` to write beside it when the converter asks for one.
 
     Returns:
-        Sizes in bytes, for the record.
+        Sizes in bytes and, where the calibration is odd, `warnings`, for the record.
 
     Raises:
-        SpecError: The model's input isn't one of fixed shape, or the calibration samples don't fit it.
+        SpecError: An input isn't of fixed shape, or the calibration samples don't fit it.
         StageError: TensorFlow can't convert the model; quotes its message.
+        UsageError: The backend is not installed.
     """
-    entry = _the_input(keras_model)
-    options = _options(converter)
-    if calibration is not None:
-        options["representative_dataset"] = _representative(calibration, entry)
+    inputs = checked_inputs(keras_model)
+    ready = None if calibration is None else samples_of.checked(calibration, inputs)
     facts: dict[str, object] = {}
+    if ready is not None:
+        refuse_loops(keras_model)
+        if told := list(samples_of.warnings_about(ready, inputs)):
+            facts["warnings"] = told
     if converter["generate_unquantized"]:
         export(keras_model, float32, _unquantized(converter))
         facts["float32_bytes"] = float32.stat().st_size
-    export(keras_model, converted, options)
+    if converter.get("backend") == "ai-edge-quantizer" and ready is not None:
+        _quantize_with_ai_edge(keras_model, ready, converter, converted)
+    else:
+        options = _options(converter)
+        if ready is not None:
+            options["representative_dataset"] = _representative(ready, inputs)
+        export(keras_model, converted, options)
     facts["bytes"] = converted.stat().st_size
     return facts
 
@@ -49,22 +62,48 @@ def wants_calibration(converter: Mapping[str, Any]) -> bool:
     return bool(converter["optimizations"]) and converter["representative_dataset"] is not None
 
 
-def _the_input(keras_model: Any) -> Any:
-    """The model's one input, whose size is known apart from the batch."""
-    inputs: Any = getattr(keras_model, "inputs", None) or []
-    if len(inputs) != 1:
+def is_fully_quantized(converter: Mapping[str, Any]) -> bool:
+    """Say whether the settings ask for a model without float operators."""
+    ops = {name_of_constant(item) for item in converter["supported_ops"]}
+    return wants_calibration(converter) and bool(ops) and ops <= {"TFLITE_BUILTINS_INT8", INT16}
+
+
+def checked_inputs(keras_model: Any) -> list[Any]:
+    """The model's inputs, whose sizes are known apart from the batch.
+
+    Raises:
+        SpecError: It has none, or one with an open size.
+    """
+    inputs: list[Any] = list(getattr(keras_model, "inputs", None) or [])
+    if not inputs:
         raise SpecError(
-            "a model for TensorFlow Lite Micro must have one input",
-            found=f"{len(inputs)} inputs" if inputs else "no keras.Input",
-            fix="begin the model with one keras.Input",
+            "a model for TensorFlow Lite Micro must have inputs of fixed shape",
+            found="no keras.Input",
+            fix="begin the model with keras.Input",
         )
-    if None in inputs[0].shape[1:]:
+    for entry in inputs:
+        if None in entry.shape[1:]:
+            raise SpecError(
+                "the model's input has a size that is not fixed",
+                found=f"{entry.name}: {tuple(entry.shape)}",
+                fix="give keras.Input a shape without None",
+            )
+    return inputs
+
+
+def refuse_loops(keras_model: Any) -> None:
+    """Refuse recurrent layers that loop: TensorFlow's converter crashes when it quantizes one.
+
+    Raises:
+        SpecError: A recurrent layer isn't unrolled; names it.
+    """
+    loops = [layer for layer in keras_model._flatten_layers() if getattr(layer, "unroll", True) is False]
+    if loops:
         raise SpecError(
-            "the model's input has a size that is not fixed",
-            found=f"{inputs[0].name}: {tuple(inputs[0].shape)}",
-            fix="give keras.Input a shape without None",
+            "a recurrent layer that is not unrolled can't be quantized: TensorFlow's converter crashes on its loop",
+            found=", ".join(f"{type(layer).__name__} {layer.name}" for layer in loops),
+            fix="give it unroll=True, or ask for a float model with my_model.tflite_converter['optimizations'] = []",
         )
-    return inputs[0]
 
 
 def _options(converter: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +111,13 @@ def _options(converter: Mapping[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
 
     ops = [getattr(tf.lite.OpsSet, name_of_constant(item)) for item in converter["supported_ops"]]
+    quantized = wants_calibration(converter)
+    if not quantized and {name_of_constant(item) for item in converter["supported_ops"]} <= {
+        "TFLITE_BUILTINS_INT8",
+        INT16,
+    }:
+        # A float model has no use for int8 kernels, and the converter refuses to make it of them.
+        ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return {
         "optimizations": [getattr(tf.lite.Optimize, name_of_constant(item)) for item in converter["optimizations"]],
         "target_spec": {"supported_ops": ops},
@@ -95,48 +141,34 @@ def _unquantized(converter: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _representative(samples: Iterable[Any], entry: Any) -> Callable[[], Iterator[list[Any]]]:
-    """The calibration samples as the converter asks for them, in the type of the model's input.
+def _representative(samples: Sequence[Sequence[np.ndarray]], inputs: Sequence[Any]) -> Callable[[], Iterator[Any]]:
+    """The calibration samples as the converter asks for them; it may read them more than once."""
 
-    Args:
-        samples: Read here, once; the converter may read them again.
-        entry: The model's input.
-    """
-    shape = tuple(entry.shape[1:])
-    ready = [np.asarray(sample) for sample in samples]
-    if not ready:
-        raise SpecError(
-            "there are no calibration samples",
-            found="representative_dataset yields nothing",
-            fix="let it yield lists of one sample, [x] with x of shape (1, *input_shape)",
-        )
-    for number, sample in enumerate(ready):
-        if sample.shape != shape:
-            raise SpecError(
-                "a calibration sample doesn't fit the model's input",
-                found=f"sample {number} has shape {sample.shape}; the model takes {shape}",
-                fix="calibrate with samples of the shape that the model was trained on",
-            )
-        if sample.dtype.kind not in "biuf" or not np.isfinite(sample).all():
-            raise SpecError(
-                "a calibration sample holds a value that is no finite number",
-                found=f"sample {number} of type {sample.dtype}",
-                fix="remove or replace NaN and infinity in representative_dataset",
-            )
-
-    def generate() -> Iterator[list[Any]]:
-        for sample in ready:
-            yield [sample.astype(entry.dtype)[None]]
+    def generate() -> Iterator[Any]:
+        for parts in samples:
+            if len(parts) == 1:
+                yield [parts[0][None]]
+            else:
+                # By name: the converter has its own order of several inputs.
+                yield {entry.name: part[None] for entry, part in zip(inputs, parts, strict=True)}
 
     return generate
 
 
 def export(keras_model: Any, path: Path, options: Mapping[str, Any]) -> None:
-    """Convert with a fixed batch of 1, as TFLM needs it, through Keras' own export."""
+    """Convert with a fixed batch of 1, as TFLM needs it, through Keras' own export.
+
+    Raises:
+        SpecError: An input isn't of fixed shape.
+        StageError: TensorFlow can't convert the model; quotes its message.
+    """
     import keras
 
-    entry = _the_input(keras_model)
-    signature = [keras.InputSpec(shape=(1, *entry.shape[1:]), dtype=entry.dtype, name=entry.name)]
+    def fixed(entry: Any) -> Any:
+        return keras.InputSpec(shape=(1, *entry.shape[1:]), dtype=entry.dtype, name=entry.name)
+
+    one = len(checked_inputs(keras_model)) == 1
+    signature = [fixed(keras_model.inputs[0])] if one else [keras.tree.map_structure(fixed, keras_model.input)]
     try:
         keras_model.export(str(path), format="litert", verbose=False, input_signature=signature, **options)
     except Exception as error:  # the converter and the spec's own layers may raise anything
@@ -152,3 +184,38 @@ def _gist(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     naming = [line for line in lines if line.startswith(("TF Select ops:", "Custom ops:"))]
     return (naming or lines or [""])[0][:300]
+
+
+# -- the other backend -----------------------------------------------------------------------------------------------
+
+
+def _quantize_with_ai_edge(
+    keras_model: Any, samples: Sequence[Sequence[np.ndarray]], converter: Mapping[str, Any], converted: Path
+) -> None:
+    """Quantize the float model with Google's ai-edge-quantizer: int8 weights, int8 or int16 activations."""
+    try:
+        quantizer = importlib.import_module("ai_edge_quantizer.quantizer")
+        recipe = importlib.import_module("ai_edge_quantizer.recipe")
+    except ImportError as error:
+        raise UsageError(
+            "tflite_converter['backend'] = 'ai-edge-quantizer' needs a package that is not installed",
+            found=str(error),
+            fix="run `pip install 'mltkbuild[ai-edge-quantizer]'`, or remove this line",
+        ) from error
+    plain = converted.with_suffix(".float.tflite")
+    export(keras_model, plain, _unquantized(converter))
+    is_int16 = INT16 in map(name_of_constant, converter["supported_ops"])
+    try:
+        worker = quantizer.Quantizer(str(plain), recipe.static_wi8_ai16() if is_int16 else recipe.static_wi8_ai8())
+        names = [entry.name for entry in keras_model.inputs]
+        rows = [dict(zip(names, (part[None] for part in parts), strict=True)) for parts in samples]
+        measured = worker.calibrate({"serving_default": rows}, num_threads=1)
+        converted.write_bytes(worker.quantize(measured, enable_progress_report=False).quantized_model)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise StageError(
+            "ai-edge-quantizer can't quantize the model",
+            found=_gist(str(error)) or type(error).__name__,
+            fix="leave out tflite_converter['backend'] to use TensorFlow's converter",
+        ) from error
+    finally:
+        plain.unlink(missing_ok=True)

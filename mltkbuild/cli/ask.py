@@ -1,7 +1,5 @@
 """The commands that only look: list, status, explain, summarize."""
 
-# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
-
 from __future__ import annotations
 
 import json
@@ -11,6 +9,7 @@ from typing import Any
 import click
 
 from mltkbuild.cli.build import enter, known, no_models, run_doit
+from mltkbuild.cli.files import is_file, summarize_file
 from mltkbuild.errors import UsageError
 from mltkbuild.explain import changes, unused_checkpoints
 from mltkbuild.freshness import Record
@@ -192,13 +191,21 @@ def _print_explanation(name: str, steps: Sequence[Step], found: Mapping[str, lis
 
 
 @click.command()
-@click.argument("name")
-def summarize(name: str) -> None:
-    """Print a model's layers, and what has been built of it.
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--trust", is_flag=True, help="For a Keras file: run the Python code that it holds.")
+def summarize(name: str, trust: bool) -> None:
+    """Print a model's layers and what has been built.
+
+    Of a file: what is in it.
 
     \b
     mltk summarize kws_v2
+    mltk summarize model.keras
+    mltk summarize model.tflite
     """
+    if is_file(name):
+        summarize_file(name, trust)
+        return
     session = enter()
     known(session, [name])
     code = run_doit("run", f"spec:{name}", terse=True)

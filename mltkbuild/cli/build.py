@@ -1,7 +1,5 @@
 """The commands that make or delete artifacts; each is a call of doit."""
 
-# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
-
 from __future__ import annotations
 
 import importlib
@@ -12,13 +10,14 @@ from typing import Any
 import click
 
 from mltkbuild import orphans, session
+from mltkbuild.cli import files
 from mltkbuild.errors import UsageError
 from mltkbuild.explain import changes
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step, inspected_texts, plan, total_seconds
 from mltkbuild.properties import did_you_mean
 from mltkbuild.report import cut, duration, either, first_of, plural, reasons_text, table
 from mltkbuild.session import Session, fail
-from mltkbuild.stages import STAGES
+from mltkbuild.stages import BUILT, STAGES
 from mltkbuild.workspace import TEST, find_workspace
 
 
@@ -161,35 +160,80 @@ def _train_words(owner: Session, options: Mapping[str, Any]) -> list[str]:
     return [*words, *(["--clean"] if options["clean"] else [])]
 
 
+_data = click.option("--data", metavar="FILE.npz|FOLDER", help="For a file: samples as arrays, or a folder of images.")
+_rescale = click.option("--rescale", type=float, help="For a file: multiply image values, 0 to 255, by this (1/255).")
+_trust = click.option("--trust", is_flag=True, help="For a file: run the Python code that it holds.")
+_io_type = click.Choice(["int8", "uint8", "int16", "float32"])
+
+
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...|FILE.keras")
+@click.option("-o", "--output", metavar="FILE.tflite", help="For a file: where to write.")
+@_data
+@_rescale
+@click.option("--max-samples", type=click.IntRange(1), help="For a file: calibrate with at most so many (1000).")
+@click.option("--input-type", type=_io_type, help="For a file: the type of the input (int8).")
+@click.option("--output-type", type=_io_type, help="For a file: the type of the output (int8).")
+@click.option("--int16", is_flag=True, help="For a file: int16 values with int8 weights.")
+@click.option("--float", "as_float", is_flag=True, help="For a file: don't quantize.")
+@click.option("--tflm", type=click.Choice(["error", "warn", "off"]), help="For a file: when TFLM can't run it.")
+@_trust
 @_jobs
-def quantize(names: tuple[str, ...], jobs: int) -> None:
-    """Convert trained models to int8, after training them if need be.
+def quantize(names: tuple[str, ...], jobs: int, **options: Any) -> None:
+    """Convert models, or any Keras file, to int8.
+
+    A model of the workspace is trained first, if need be.
 
     \b
     mltk quantize kws_v2
+    mltk quantize model.keras --data samples.npz
+    mltk quantize model.h5 --data images/ -o firmware/model.tflite
     """
+    if any(map(files.is_file, names)):
+        _require_one(names)
+        files.quantize_file(names[0], options)
+        return
+    files.require_no(options, names[0])
     run_stage(names, "params", parallel(jobs))
 
 
+def _require_one(names: Sequence[str]) -> None:
+    if len(names) > 1:
+        raise UsageError("files are taken one at a time", found=", ".join(names), fix="run the command for each")
+
+
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...|FILE...")
+@click.option("-o", "--output", metavar="FOLDER", help="For files: write results and pictures here.")
+@_data
+@_rescale
+@click.option("--classes", metavar="A,B,...", help="For files: the labels, in the order of the outputs.")
+@click.option("--json", "as_json", is_flag=True, help="For files: print JSON.")
+@_trust
 @_jobs
-def evaluate(names: tuple[str, ...], jobs: int) -> None:
-    """Evaluate models, float and int8, and print the figures.
+def evaluate(names: tuple[str, ...], jobs: int, **options: Any) -> None:
+    """Evaluate models or files, float and int8.
+
+    A Keras model and its .tflite together are compared sample for sample.
 
     \b
     mltk evaluate kws_v2
+    mltk evaluate model.tflite --data test.npz
+    mltk evaluate model.keras model.tflite --data test.npz -o report
     """
+    if any(map(files.is_file, names)):
+        files.evaluate_files(names, options)
+        return
+    files.require_no(options, names[0])
     owner = enter()
     wanted = known(owner, names)
     code = run_doit("run", *parallel(jobs), *(f"evaluate:{name}" for name in wanted))
     for name in wanted if code == 0 else ():
-        for kind in ("keras", "tflite"):
-            path = owner.builder.state(name).folder.artifact(f"eval/{kind}/summary.txt")
-            with open(path, encoding="utf-8") as file:
-                click.echo(file.read())
+        for part in ("keras/summary.txt", "tflite/summary.txt", "parity.txt"):
+            path = owner.builder.state(name).folder.artifact(f"eval/{part}")
+            if os.path.exists(path):
+                with open(path, encoding="utf-8") as file:
+                    click.echo(file.read())
     raise SystemExit(code)
 
 
@@ -257,7 +301,7 @@ def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
 
 def _plan_rows(owner: Session, steps: Sequence[Step]) -> list[tuple[str, ...]]:
     """The rows of one target: a single one when it was never built."""
-    if steps and all(step.record is None for step in steps) and len(steps) == len(STAGES):
+    if steps and all(step.record is None for step in steps) and len(steps) == len(BUILT):
         return [(steps[0].target, "all", RUNS, "never built", "")]
     return [(step.target, step.stage, step.state, cut(_why(owner, step, steps)), _last_time(step)) for step in steps]
 

@@ -1,7 +1,5 @@
 """`mltk init`: a new workspace with a working model."""
 
-# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
-
 from __future__ import annotations
 
 import os

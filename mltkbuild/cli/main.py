@@ -1,7 +1,5 @@
 """The `mltk` command: a thin front on the same engine and the same doit tasks as `doit` itself."""
 
-# ruff: noqa: D301  # click keeps the lines after a \b as they are, which a raw docstring would not have
-
 from __future__ import annotations
 
 import os
@@ -10,7 +8,7 @@ import sys
 import click
 
 from mltkbuild import __version__
-from mltkbuild.cli import ask, build, init
+from mltkbuild.cli import ask, build, init, inspect
 from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.session import INTERRUPTED, fail
 
@@ -34,7 +32,7 @@ def cli(context: click.Context, gpu: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*build.COMMANDS, *ask.COMMANDS, init.init):
+for command in (*build.COMMANDS, *ask.COMMANDS, *inspect.COMMANDS, init.init):
     cli.add_command(command)
 
 

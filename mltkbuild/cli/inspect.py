@@ -1,0 +1,132 @@
+"""The commands around the `.tflite`: profile, export, update_params, view."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+
+import click
+
+from mltkbuild.cli.build import enter, known, run_doit
+from mltkbuild.cli.files import (
+    KERAS,
+    TFLITE,
+    existing,
+    export_file,
+    is_file,
+    parameters_of,
+    print_profile,
+    update_file,
+)
+from mltkbuild.errors import UsageError
+
+
+@click.command()
+@click.argument("name", metavar="NAME|FILE.tflite")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print the layers as CSV.")
+@click.option("--text", "form", flag_value="text", default=True, help="Print a table (default).")
+@click.option(
+    "--vela", is_flag=False, flag_value="ethos-u55-128", metavar="[ACCELERATOR]", help="Estimate for an Ethos-U too."
+)
+def profile(name: str, form: str, vela: str | None) -> None:
+    """Show MACs, flash and working memory by layer.
+
+    \b
+    mltk profile kws_v2
+    mltk profile model.tflite --csv
+    mltk profile model.tflite --vela ethos-u85-256
+    """
+    print_profile(name if is_file(name) else _made(name, "profile", f"{name}.tflite"), vela, form)
+
+
+@click.command()
+@click.argument("name", metavar="NAME|FILE.tflite")
+@click.option("-o", "--output", metavar="FOLDER", help="Where to write; for a file NAME_export by default.")
+def export(name: str, output: str | None) -> None:
+    """Write C++ sources and an Arduino library.
+
+    With a test vector, and the operators that the firmware must register.
+
+    \b
+    mltk export kws_v2           into build/kws_v2/export/
+    mltk export model.tflite -o firmware/model
+    """
+    if is_file(name):
+        export_file(name, output)
+        return
+    if output is not None:
+        raise UsageError(
+            "--output is for files", found=f"a model of the workspace: {name}", fix=f"copy build/{name}/export"
+        )
+    known(enter(), [name])
+    raise SystemExit(run_doit("run", f"export:{name}"))
+
+
+@click.command("update_params")
+@click.argument("name", metavar="NAME|FILE.tflite")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--params", metavar="FILE", help="Read parameters from a YAML or JSON file.")
+@click.option("--description", help="Set the model's own description.")
+@click.option("-o", "--output", metavar="FILE.tflite", help="Write here instead of changing the file.")
+def update_params(
+    name: str, pairs: tuple[str, ...], params: str | None, description: str | None, output: str | None
+) -> None:
+    """Show or change the parameters in a .tflite.
+
+    A value is read as YAML; an empty one removes the key. The .tflite of a model of the workspace is written to
+    another file: what the build itself makes is changed by the spec.
+
+    \b
+    mltk update_params model.tflite threshold=0.7 "labels=[yes, no]"
+    mltk update_params model.tflite --params firmware.yaml --description "door v2"
+    mltk update_params kws_v2 threshold=0.7 -o kws_tuned.tflite
+    """
+    changes = parameters_of(pairs, params)
+    path = name
+    if not is_file(name):
+        if (changes or description is not None) and output is None:
+            raise UsageError(
+                "the build makes this .tflite and would make it again",
+                found=name,
+                fix="set my_model.model_parameters in the spec, or write a copy with -o FILE.tflite",
+            )
+        output = None if output is None else os.path.abspath(output)
+        path = _made(name, "params", f"{name}.tflite")
+    if output is not None and not output.endswith(TFLITE):
+        raise UsageError("the output must be a .tflite", found=output, fix="such as -o model.tflite")
+    update_file(path, output, changes, description)
+
+
+@click.command()
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--tflite", is_flag=True, help="Open the .tflite instead of the Keras model.")
+def view(name: str, tflite: bool) -> None:
+    """Open a model in netron, in the browser.
+
+    \b
+    mltk view kws_v2
+    mltk view model.tflite
+    """
+    if importlib.util.find_spec("netron") is None:
+        raise UsageError("mltk view needs netron", found="not installed", fix="run `pip install 'mltkbuild[view]'`")
+    if is_file(name):
+        path = existing(name, *KERAS, TFLITE)
+    else:
+        path = _made(name, "params" if tflite else "train", f"{name}.tflite" if tflite else f"{name}.keras")
+    importlib.import_module("netron").start(path)
+    importlib.import_module("netron").wait()
+
+
+def _made(name: str, stage: str, artifact: str) -> str:
+    """The path of an artifact of the workspace, brought up to date."""
+    owner = enter()
+    known(owner, [name])
+    code = run_doit("run", f"{stage}:{name}", terse=True)
+    if code:
+        raise SystemExit(code)
+    return owner.builder.state(name).folder.artifact(artifact)
+
+
+COMMANDS = (profile, export, update_params, view)
