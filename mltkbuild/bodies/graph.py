@@ -16,6 +16,8 @@ from mltkbuild.errors import StageError
 # The schema's number types by their NumPy names; those that NumPy lacks keep the schema's.
 _TYPES = {number: name.lower() for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
 _BUILTINS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+# Types that NumPy lacks, by one of their size.
+_STORED_AS = {"string": "uint8", "bfloat16": "int16", "resource": "int32", "variant": "int32"}
 _WIDTHS = {"int4": 0.5, "uint4": 0.5, "int2": 0.25}
 _MADE_UP = re.compile(r"^(StatefulPartitionedCall|PartitionedCall|tfl\.|arith\.|jax|serving_default)")
 
@@ -277,5 +279,5 @@ def layer_of(tensor_name: str) -> str:
 
 def bytes_of(tensor: Tensor) -> int:
     """How many bytes a tensor's values take."""
-    width = _WIDTHS.get(tensor.dtype) or np.dtype("uint8" if tensor.dtype == "string" else tensor.dtype).itemsize
+    width = _WIDTHS.get(tensor.dtype) or np.dtype(_STORED_AS.get(tensor.dtype, tensor.dtype)).itemsize
     return int(np.ceil(tensor.elements * width))

@@ -87,6 +87,19 @@ def kept_floats(model: Graph) -> tuple[Problem, ...]:
     )
 
 
+def moved_floats(model: Graph) -> tuple[Operator, ...]:
+    """The operators that move float values around inside a quantized model; its float ends don't count."""
+    ends = {*model.main.inputs, *model.main.outputs}
+    return tuple(
+        operator
+        for part in model.subgraphs
+        for operator in part.operators
+        if operator.name in MOVES
+        and not ends.intersection((*operator.inputs, *operator.outputs))
+        and any(tensor.dtype == "float32" for tensor in part.of(operator.outputs))
+    )
+
+
 def named(problems: Collection[Problem], most: int = 5) -> str:
     """Problems in one line of text."""
     texts = list(dict.fromkeys(map(str, problems)))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from tflite_micro import runtime
 
-from mltkbuild.bodies import graph
+from mltkbuild.bodies import arena, graph
 from mltkbuild.errors import StageError
 from mltkbuild.lifeline import end_with_parent
 
@@ -60,12 +60,14 @@ class Arena:
     """The working memory that a model needs, in bytes, with reference kernels on a 64-bit machine.
 
     Args:
-        total: All of it; the smallest arena in which the model runs.
-        head: The part for activations, the same on a microcontroller.
+        total: The smallest arena in which the model starts, a multiple of 16: planning takes memory for a while.
+        used: What is used of it from then on.
+        head: The part of `used` for activations, the same on a microcontroller.
         tail: The part for what lives as long as the model; smaller where a pointer has 32 bits.
     """
 
     total: int
+    used: int
     head: int
     tail: int
 
@@ -90,6 +92,7 @@ class Micro:
     """
 
     def __init__(self, tflite: bytes) -> None:
+        self._content = tflite
         self._graph = graph.read(tflite)
         check_runnable(self._graph)
         self._interpreter = _allocated(tflite, self._graph)
@@ -127,7 +130,8 @@ class Micro:
         with _standard_error() as said:
             self._interpreter.print_allocations()
             found = {name: int(size) for name, size in _FIGURE.findall(said())}
-        return Arena(found["total"], found["head"], found["tail"])
+        used = found["total"]
+        return Arena(arena.smallest(self._content, used), used, found["head"], found["tail"])
 
 
 def check_runnable(model: graph.Graph) -> None:
@@ -135,13 +139,20 @@ def check_runnable(model: graph.Graph) -> None:
 
     Raises:
         StageError: A constant has fewer bytes than its shape says.
-        CantRun: A size is open until the model runs.
+        CantRun: A size is open until the model runs, or a tensor is larger than 1 GiB.
     """
     for part in model.subgraphs:
         for tensor in part.tensors:
             if tensor.data and tensor.dtype != "string" and len(tensor.data) < graph.bytes_of(tensor):
                 found = f"{tensor.name} of shape {tensor.shape} with {len(tensor.data)} bytes"
                 raise graph.damaged(f"a constant that is too short: {found}")
+            if tensor.dtype != "string" and graph.bytes_of(tensor) > _LARGEST_ARENA:
+                found = f"{tensor.name} of shape {tensor.shape}"
+                raise CantRun(
+                    "a tensor is larger than the memory of any microcontroller",
+                    found=found,
+                    fix="make the model smaller",
+                )
     for tensor in (*model.inputs, *model.outputs):
         if tensor.is_dynamic:
             raise CantRun(

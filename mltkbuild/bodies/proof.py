@@ -79,12 +79,7 @@ def _refuse_floats(model: graph.Graph, layers: Collection[str]) -> None:
 
 def _moved_floats(model: graph.Graph, layers: Collection[str]) -> tuple[str, ...]:
     """Say which layers move float values around, which costs memory and no accuracy."""
-    moved = {
-        known_layer(operator.layer, layers)
-        for part in model.subgraphs
-        for operator in part.operators
-        if operator.name in lint.MOVES and any(tensor.dtype == "float32" for tensor in part.of(operator.outputs))
-    }
+    moved = {known_layer(operator.layer, layers) for operator in lint.moved_floats(model)}
     return (f"float32 values are moved within {', '.join(sorted(moved))}; nothing is computed with them",) * bool(moved)
 
 

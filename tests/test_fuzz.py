@@ -1,0 +1,103 @@
+"""Damaged `.tflite` files: an error each, never a crash or a hang of the process that asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mltkbuild.errors import MltkError
+from mltkbuild.executor import do
+from mltkbuild.protocol import Job
+
+from .test_micro import dense_model
+
+CASES = 10_000
+# Reads, profiles (which starts TensorFlow Lite Micro) and summarises damaged files in a process of its own; tells how
+# far it came, so that one that dies can be begun again behind the file that killed it.
+WORKER = """
+import resource, signal, sys
+import numpy as np
+from mltkbuild.bodies import graph, lint, micro, params
+from mltkbuild.errors import MltkError
+
+def damaged(content, number):
+    generator = np.random.default_rng(number)
+    data = bytearray(content)
+    kind = number % 4
+    if kind == 0:
+        return bytes(data[: generator.integers(len(data))])
+    if kind == 1:
+        for _ in range(generator.integers(1, 9)):
+            data[generator.integers(len(data))] ^= 1 << int(generator.integers(8))
+    elif kind == 2:
+        place = int(generator.integers(len(data) - 4)) // 4 * 4
+        data[place:place + 4] = int(generator.choice([0, 2**31 - 1, 2**31, 2**32 - 1, 7])).to_bytes(4, "little")
+    else:
+        data = bytearray(generator.bytes(int(generator.integers(1, 400))))
+        data[4:8] = b"TFL3"
+    return bytes(data)
+
+content, start, end = open(sys.argv[1], "rb").read(), int(sys.argv[2]), int(sys.argv[3])
+for number in range(start, end):
+    print(number, flush=True)
+    signal.alarm(10)
+    data = damaged(content, number)
+    try:
+        params.extract(data)
+        lint.find_problems(graph.read(data))
+        runner = micro.Micro(data)
+        runner.invoke([np.zeros(port.shape, port.dtype) for port in runner.inputs])
+    except MltkError as error:
+        assert error.what and error.fix
+        print("error", flush=True)
+"""
+
+
+def fuzz(path: Path, start: int, end: int) -> tuple[int, int, list[int]]:
+    """Run cases in workers: how many were errors, how many workers died, and those that hung."""
+    errors = deaths = 0
+    hung: list[int] = []
+    while start < end:
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, str(path), str(start), str(end)], capture_output=True, text=True, check=False
+        )
+        lines = done.stdout.split()
+        errors += lines.count("error")
+        if done.returncode == 0:
+            break
+        assert done.returncode < 0, done.stderr[-2000:]
+        last = int(lines[-1])  # it died between its number and its answer
+        deaths += 1
+        if done.returncode == -14:
+            hung.append(last)
+        start = last + 1
+    return errors, deaths, hung
+
+
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_damaged_files_are_errors(tmp_path: Path) -> None:
+    """Of 10,000 truncated, bit-flipped and random files none hangs, none raises anything but our error."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(dense_model())
+    errors, deaths, hung = fuzz(path, 0, CASES)
+    assert [] == hung
+    assert errors > CASES // 4
+    # Native code may die of what it trusts; the worker dies then, and nobody else.
+    assert deaths < CASES // 100
+
+
+@pytest.mark.real
+def test_a_damaged_file_is_an_error_of_the_process_that_asks(tmp_path: Path) -> None:
+    """What a worker finds wrong reaches the process that asks as an error that names the file."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(dense_model())
+    job = Job("profile", {"path": str(path)}, str(tmp_path / "log"))
+    assert 8 == do(job)["json"]["macs"]
+    path.write_bytes(dense_model()[:100])
+    with pytest.raises(MltkError, match="damaged") as caught:
+        do(job)
+    assert str(path) == caught.value.where
