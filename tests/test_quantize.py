@@ -171,7 +171,7 @@ def test_an_input_of_bytes_is_calibrated(converted: Path) -> None:
     ids=["unknown size", "two inputs", "no input", "other shape"],
 )
 def test_a_model_for_microcontrollers_has_fixed_inputs(converted: Path, name: str, what: str, found: str) -> None:
-    """Samples for one of two inputs, no input, one of unknown size, or samples of another shape are errors of the spec."""
+    """Samples of one of two inputs or of another shape, no input, or one of unknown size are errors of the spec."""
     kind, given_what, given_found = answer(converted, name)
 
     assert ("SpecError", what) == (kind, given_what)
