@@ -2,10 +2,11 @@
 
     python benchmarks/quantize.py --mltk-venv FOLDER [--rounds 5] [--limit 0.6]
 
-Both build the model `digits_v1`, trained for a few epochs first, which is not timed. In each round the input type in the
-spec is changed, and each side's `mltk quantize digits_v1` runs once, in turn, in a process of its own: start, imports,
-the spec, the data, the conversion. mltkbuild's also runs the result on TensorFlow Lite Micro before it publishes it. MLTK
-lives in its own virtual environment, which `pip install silabs-mltk "tensorflow<2.17" "click<8.2" "typer<0.12"` makes.
+Both build the model `digits_v1`, trained for a few epochs first, which is not timed. In each round the input type in
+the spec is changed, and the `mltk quantize digits_v1` of each side runs once, in turn, in a process of its own: start,
+imports, the spec, the data, the conversion. The one of mltkbuild also runs the result on TensorFlow Lite Micro before
+it publishes it. MLTK lives in its own virtual environment:
+`pip install silabs-mltk "tensorflow<2.17" "click<8.2" "typer<0.12"`.
 
 Exit code 1 when the ratio of the medians is above the limit.
 """

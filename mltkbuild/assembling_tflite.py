@@ -42,8 +42,6 @@ def quantize(run: StageRun) -> None:
             _report_quantization(run, converter, calibration)
     _write_json(run, "tflm.json", proven.facts)
     run.outcome.facts |= facts
-    if proven.facts["arena"] is not None:
-        run.outcome.facts["arena"] = proven.facts["arena"]["total"]
     run.outcome.notes = (*notes, *proven.notes)
 
 
@@ -113,6 +111,8 @@ def profile(run: StageRun) -> None:
     found = profiling.profile(run.artifact("{name}.tflite").read_bytes(), run.request.target)
     profiling.write(run.scratch, found)
     run.outcome.facts |= {"macs": found.macs, "flash": found.flash}
+    if found.arena is not None:
+        run.outcome.facts["arena"] = found.arena.total
 
 
 def export(run: StageRun) -> None:

@@ -272,6 +272,10 @@ def _figures(facts: Mapping[str, object]) -> str:
     for name, text in (("keras_accuracy", "float"), ("tflite_accuracy", "int8")):
         if isinstance(value := facts.get(name), float):
             parts.append(f"{text} {value:.4f}")
+    if isinstance(macs := facts.get("macs"), int):
+        parts.append(f"{macs:,} MACs")
+    if isinstance(arena := facts.get("arena"), int):
+        parts.append(f"{size(arena)} of RAM")
     if isinstance(count := facts.get("bytes"), int):
         parts.append(size(count))
     return ", ".join(parts)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from mltkbuild.bodies import evaluate
 from mltkbuild.errors import DataError, StageError
@@ -189,6 +189,7 @@ def test_a_known_example() -> None:
     assert {
         "fpr": [0.0, 0.0, 0.5, 0.5, 1.0],
         "tpr": [0.0, 0.5, 0.5, 1.0, 1.0],
+        "precision": [None, 1.0, 0.5, 0.666667, 0.5],
         "thresholds": [1.9, 0.9, 0.65, 0.6, 0.2],
     } == results["roc"]["yes"]
 
@@ -321,6 +322,65 @@ def test_a_long_curve_is_thinned() -> None:
     assert pytest.approx(results["roc_auc"]["no"], abs=2e-3) == np.trapezoid(curve["tpr"], curve["fpr"])
 
 
+@law
+@given(classified())
+def test_averages_are_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray, tuple[str, ...]]) -> None:
+    """Averages over the classes with samples are scikit-learn's, an undefined precision counting 0."""
+    labels, scores, classes = case
+
+    averages = evaluate.classifier_results(labels, scores, classes)["averages"]
+
+    present = np.unique(labels).tolist()
+    for kind in ("macro", "weighted"):
+        expected = precision_recall_fscore_support(
+            labels, scores.argmax(axis=1), labels=present, average=kind, zero_division=0.0
+        )
+        assert pytest.approx(expected[:3], abs=1e-6) == [averages[kind][name] for name in ("precision", "recall", "f1")]
+
+
+@law
+@given(classified())
+def test_only_ranks_count_for_areas(case: tuple[np.ndarray, np.ndarray, tuple[str, ...]]) -> None:
+    """A rising function of the scores changes no area, no average precision and no rate."""
+    labels, scores, classes = case
+
+    results = evaluate.classifier_results(labels, scores, classes)
+    moved = evaluate.classifier_results(labels, scores**3 / 2, classes)
+
+    for figure in ("roc_auc", "average_precision", "overall_accuracy"):
+        assert results[figure] == moved[figure]
+    for name in classes:
+        for column in ("fpr", "tpr", "precision"):
+            assert (results["roc"][name] or {}).get(column) == (moved["roc"][name] or {}).get(column)
+
+
+@law
+@given(arrays(np.int64, 30, elements=st.integers(0, 1)), arrays(np.int64, 30, elements=st.integers(0, 16)))
+def test_the_best_threshold_keeps_its_promise(labels: np.ndarray, sixteenths: np.ndarray) -> None:
+    """At each best threshold accuracy and rates are what it says, and no threshold of the table is better."""
+    assume(len(set(labels.tolist())) == 2)
+    p = sixteenths / 16
+
+    found = evaluate.classifier_results(labels, np.stack([1 - p, p], axis=1), YES_NO)["thresholds"]
+
+    for best in (found["best_accuracy"], found["best_youden"]):
+        said = p >= best["threshold"]
+        assert round(float(np.mean(said == labels)), 6) == best["accuracy"]
+        assert round(float(np.mean(said[labels == 0])), 6) == best["fpr"]
+        assert round(float(np.mean(said[labels == 1])), 6) == best["tpr"]
+    points = found["points"]
+    assert max(points["accuracy"]) == found["best_accuracy"]["accuracy"]
+    gains = [tpr - fpr for tpr, fpr in zip(points["tpr"], points["fpr"], strict=True)]
+    assert pytest.approx(max(gains), abs=1e-6) == found["best_youden"]["tpr"] - found["best_youden"]["fpr"]
+
+
+def test_thresholds_are_for_two_classes() -> None:
+    """Three classes, or two of which one has no samples, have no table of thresholds."""
+    for labels, classes in (([0, 1], WORDS), ([1, 1], YES_NO)):
+        scores = np.full((2, len(classes)), 0.5)
+        assert evaluate.classifier_results(np.array(labels), scores, classes)["thresholds"] is None
+
+
 # Models that aren't classifiers.
 
 
@@ -357,6 +417,40 @@ def test_error_results_compare_where_shapes_agree() -> None:
     assert {"n_samples": 2, "metrics": {}} == evaluate.error_results(predictions, np.zeros((2, 3)))
 
 
+def test_generic_results_count_several_inputs() -> None:
+    """The samples of a model of several inputs are those of each one."""
+    inputs = {"left": np.zeros((4, 2)), "right": np.zeros((4, 3))}
+
+    assert 4 == evaluate.generic_results(keras_fake(loss=1.0), inputs, np.zeros(4), 2)["n_samples"]
+    assert 4 == evaluate.generic_results(keras_fake(loss=1.0), list(inputs.values()), np.zeros(4), 2)["n_samples"]
+
+
+def test_error_results_of_several_outputs() -> None:
+    """Outputs in a list have their errors by number, those in a dict by name."""
+    outputs, targets = [np.ones((3, 1)), np.zeros((3, 2))], [np.zeros(3), np.full((3, 2), 2.0)]
+    expected = {
+        "mean_squared_error[a]": 1.0,
+        "mean_absolute_error[a]": 1.0,
+        "mean_squared_error[b]": 4.0,
+        "mean_absolute_error[b]": 2.0,
+    }
+
+    named = evaluate.error_results(dict(zip("ab", outputs, strict=True)), dict(zip("ab", targets, strict=True)))
+    numbered = evaluate.error_results(outputs, tuple(targets))
+
+    assert {"n_samples": 3, "metrics": expected} == named
+    assert {name.replace("a]", "0]").replace("b]", "1]") for name in expected} == set(numbered["metrics"])
+
+
+@pytest.mark.parametrize("targets", [np.zeros(3), [np.zeros(3)], {"a": np.zeros(3), "c": np.zeros(3)}])
+def test_targets_of_other_outputs_are_refused(targets: Any) -> None:
+    """Targets for fewer or other outputs than the model has are an error that names both."""
+    with pytest.raises(StageError, match="the targets don't fit the model's outputs") as caught:
+        evaluate.error_results({"a": np.zeros(3), "b": np.zeros(3)}, targets)
+
+    assert str(caught.value.found).startswith("outputs a, b; targets ")
+
+
 # Choosing samples.
 
 
@@ -381,10 +475,12 @@ samples                4
 overall accuracy  0.7500
 average ROC AUC   0.7500
 
-class      n  accuracy  precision  recall      F1     AUC
-yes        2    1.0000     0.6667  1.0000  0.8000  0.7500
-no         2    0.5000     1.0000  0.5000  0.6667  0.7500
-_unknown_  0         -          -       -       -       -
+class             n  accuracy  precision  recall      F1     AUC      AP
+yes               2    1.0000     0.6667  1.0000  0.8000  0.7500  0.8333
+no                2    0.5000     1.0000  0.5000  0.6667  0.7500  0.8333
+_unknown_         0         -          -       -       -       -       -
+macro average                     0.8333  0.7500  0.7333
+weighted average                  0.8333  0.7500  0.7333
 
 confusion matrix  [0]  [1]  [2]
 [0] yes             2    0    0
@@ -395,6 +491,10 @@ Rows are true classes, columns are predicted ones.
 """
 
 
+DOCUMENTS = {"results.json", "summary.txt", "classes.csv", "confusion_matrix.csv", "curves.csv"}
+PICTURES = {"confusion_matrix.png", "roc.png", "precision_vs_recall.png", "tpr_fpr.png"}
+
+
 def evaluate_words(folder: Path) -> dict[str, Any]:
     predictions = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.65, 0.35, 0.0], [0.2, 0.8, 0.0]])
     y = np.eye(3)[[0, 0, 1, 1]]
@@ -402,12 +502,12 @@ def evaluate_words(folder: Path) -> dict[str, Any]:
 
 
 def test_a_classifier_writes_a_summary_json_and_pictures(tmp_path: Path) -> None:
-    """Evaluating a classifier writes its results, a readable table, the confusion matrix and the ROC."""
+    """Evaluating a classifier writes its results, a readable summary, tables and pictures."""
     results = evaluate_words(tmp_path / "eval")
 
     written = {path.name: path for path in (tmp_path / "eval").iterdir()}
     text = written["results.json"].read_text()
-    assert {"results.json", "summary.txt", "confusion_matrix.png", "roc.png"} == set(written)
+    assert DOCUMENTS | PICTURES == set(written)
     assert results == json.loads(text)
     assert json.dumps(results, sort_keys=True, indent=2) + "\n" == text
     assert SUMMARY == written["summary.txt"].read_text()
@@ -423,12 +523,61 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_regression_writes_no_pictures(tmp_path: Path) -> None:
-    """Without classes the errors are written, and no picture."""
+    """Without classes the errors are written as documents, and no picture."""
     evaluate.evaluate_model(predictions=np.ones((2, 1)), y=np.zeros(2), classes=None, folder=tmp_path, title="sine")
 
-    assert {"results.json", "summary.txt"} == {path.name for path in tmp_path.iterdir()}
+    assert {"results.json", "summary.txt", "metrics.csv"} == {path.name for path in tmp_path.iterdir()}
     expected = "sine\n====\n\nsamples              2\nmean_squared_error   1\nmean_absolute_error  1\n"
     assert expected == (tmp_path / "summary.txt").read_text()
+    assert "metric,value\nmean_squared_error,1.0\nmean_absolute_error,1.0\n" == (tmp_path / "metrics.csv").read_text()
+
+
+def test_metrics_without_a_count_are_written(tmp_path: Path) -> None:
+    """The metrics of an evaluation of the spec's own need not count its samples."""
+    evaluate.write_results(tmp_path, "own", {"n_samples": None, "metrics": {"score": 0.5}})
+
+    assert "own\n===\n\nsamples    -\nscore    0.5\n" == (tmp_path / "summary.txt").read_text()
+
+
+def test_tables_of_a_classifier(tmp_path: Path) -> None:
+    """Tables tell the figures of each class, the confusions and the curves; what is undefined is an empty cell."""
+    evaluate_words(tmp_path)
+
+    tables = {name: (tmp_path / f"{name}.csv").read_text().splitlines() for name in ("classes", "confusion_matrix")}
+    assert [
+        "class,n,accuracy,precision,recall,f1,roc_auc,average_precision",
+        "yes,2,1.0,0.666667,1.0,0.8,0.75,0.833333",
+        "no,2,0.5,1.0,0.5,0.666667,0.75,0.833333",
+        "_unknown_,0,,,,,,",
+    ] == tables["classes"]
+    assert ["true class,yes,no,_unknown_", "yes,2,0,0", "no,1,1,0", "_unknown_,0,0,0"] == tables["confusion_matrix"]
+    curves = (tmp_path / "curves.csv").read_text().splitlines()
+    assert ["class,threshold,fpr,tpr,precision", "yes,1.9,0.0,0.0,", "yes,0.9,0.0,0.5,1.0"] == curves[:3]
+    assert 10 == sum(line.startswith(("yes", "no")) for line in curves)
+
+
+def test_two_classes_have_thresholds(tmp_path: Path) -> None:
+    """A sigmoid's thresholds have accuracy and rates each, in results, a table and a picture; the best are named."""
+    p, y = np.array([[0.2], [0.3], [0.4], [0.9]]), np.array([0, 0, 1, 1])
+
+    results = evaluate.evaluate_model(predictions=p, y=y, classes=YES_NO, folder=tmp_path, title="door")
+
+    best = {"threshold": 0.4, "accuracy": 1.0, "fpr": 0.0, "tpr": 1.0}
+    assert {
+        "positive": "no",
+        "points": {
+            "thresholds": [1.9, 0.9, 0.4, 0.3, 0.2],
+            "accuracy": [0.5, 0.75, 1.0, 0.75, 0.5],
+            "fpr": [0.0, 0.0, 0.0, 0.5, 1.0],
+            "tpr": [0.0, 0.5, 1.0, 1.0, 1.0],
+        },
+        "best_accuracy": best,
+        "best_youden": best,
+    } == results["thresholds"]
+    table = (tmp_path / "thresholds.csv").read_text()
+    assert table.startswith("threshold,accuracy,fpr,tpr\n1.9,0.5,0.0,0.0\n")
+    assert (tmp_path / "thresholds.png").exists()
+    assert "\nbest accuracy    0.4    1.0000  0.0000  1.0000\n" in (tmp_path / "summary.txt").read_text()
 
 
 def test_a_summary_of_many_classes_leaves_out_the_matrix(tmp_path: Path) -> None:

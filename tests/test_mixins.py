@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from mltkbuild.errors import SpecError
 from mltkbuild.mixins import (
     DatasetMixin,
+    EvaluateAutoEncoderMixin,
     EvaluateClassifierMixin,
     EvaluateMixin,
     MltkDataset,
@@ -22,7 +23,7 @@ from mltkbuild.mixins import (
 from mltkbuild.properties import Settings, properties_of
 
 
-class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
+class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateAutoEncoderMixin):
     """A model with every mixin."""
 
 
@@ -120,6 +121,13 @@ TABLE: dict[str, tuple[type, object, list[object], list[object]]] = {
     "eval_shuffle": (EvaluateClassifierMixin, False, [True], [None]),
     "eval_augment": (EvaluateClassifierMixin, False, [True], [None]),
     "eval_max_samples_per_class": (EvaluateClassifierMixin, -1, [5, -1], [0, -2, None]),
+    "scoring_function": (EvaluateAutoEncoderMixin, None, [function, None], ["mse"]),
+    "eval_classes": (
+        EvaluateAutoEncoderMixin,
+        ["normal", "abnormal"],
+        [["normal", "hum", "knock"]],
+        ["normal", ["normal", "normal"], None],
+    ),
 }
 
 
@@ -275,3 +283,33 @@ def test_summary_of_class_counts() -> None:
     model = Model()
     model.class_counts = {"training": {"a": 2}}
     assert "training: a 2" == model.summarize_dataset()
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"), [("mse", 2.5), ("mean_squared_error", 2.5), ("mae", 1.5), ("corr", 0.0), ("correlation", 0.0)]
+)
+def test_an_auto_encoder_is_scored_by_its_loss(loss: str, expected: float) -> None:
+    """Without a scoring function the loss says how far a reconstruction is from its original."""
+    model = Model()
+    model.loss = loss
+
+    score = model.get_scoring_function()(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
+
+    assert pytest.approx(expected) == score
+
+
+def test_a_scoring_function_of_the_spec_s_own_comes_first() -> None:
+    """A spec's own scoring function is taken whatever the loss is."""
+    model, own = Model(), cast("Callable[..., float]", function)
+    model.scoring_function = own
+
+    assert own is model.get_scoring_function()
+
+
+def test_a_loss_that_scores_nothing_is_named() -> None:
+    """A loss that has no scoring function is an error that says what to set."""
+    with pytest.raises(SpecError, match="no scoring function belongs to the model's loss") as caught:
+        Model().get_scoring_function()
+
+    assert "loss categorical_crossentropy" == caught.value.found
+    assert "my_model.scoring_function" in str(caught.value.fix)

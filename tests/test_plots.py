@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mltkbuild.bodies import plots
+from mltkbuild.bodies import columns, curves, plots
 
 NAN = float("nan")
 
@@ -31,15 +31,50 @@ def confusion(path: Path, count: int = 3) -> None:
     plots.confusion_matrix_png(path, matrix.tolist(), names(count), "kws, int8")
 
 
-def roc(path: Path, count: int = 3) -> None:
+def rates(count: int) -> curves.ByClass:
+    """Curves and areas of some classes, the last of which has none."""
     classes = names(count)
-    curves: dict[str, plots.Curve | None] = {
-        name: {"fpr": [0.0, 0.1, 1.0], "tpr": [0.0, (place + 1) / count, 1.0]} for place, name in enumerate(classes)
+    found: dict[str, curves.Curve | None] = {
+        name: {
+            "fpr": [0.0, 0.1, 1.0],
+            "tpr": [0.0, (place + 1) / count, 1.0],
+            "precision": [None, 0.9, 0.5],
+            "thresholds": [1.9, 0.5, 0.0],
+        }
+        for place, name in enumerate(classes)
     }
     areas: dict[str, float | None] = {name: 0.5 + place / count / 2 for place, name in enumerate(classes)}
     if count > 1:
-        curves[classes[-1]] = areas[classes[-1]] = None
-    plots.roc_png(path, curves, areas, classes, "kws, int8")
+        found[classes[-1]] = areas[classes[-1]] = None
+    return curves.ByClass(classes, found, areas)
+
+
+def roc(path: Path, count: int = 3) -> None:
+    curves.roc_png(path, rates(count), "kws, int8")
+
+
+def precision_recall(path: Path, count: int = 3) -> None:
+    curves.precision_recall_png(path, rates(count), "kws, int8")
+
+
+def both_rates(path: Path, count: int = 3) -> None:
+    curves.rates_png(path, rates(count), "kws, int8")
+
+
+def thresholds(path: Path, count: int = 3) -> None:
+    falling = [1 - place / count for place in range(count)]
+    points = {"thresholds": falling, "accuracy": falling, "fpr": falling, "tpr": falling}
+    curves.thresholds_png(path, points, {"best accuracy": {"threshold": 0.25}}, title="door, int8")
+
+
+def histogram(path: Path, count: int = 3) -> None:
+    counts = {name: [place, 0, 3] for place, name in enumerate(names(count))}
+    curves.histogram_png(path, [0.001, 0.01, 0.02, 1.0], counts, title="ecg, int8", marked=0.015)
+
+
+def differences(path: Path, count: int = 3) -> None:
+    panel = columns.Panel("output", names(min(count, 9)), list(range(min(count, 9))), "LSB", "values")
+    columns.columns_png(path, [panel] * min(count, 4), title="kws")
 
 
 def history(path: Path, epochs: int = 3) -> None:
@@ -48,7 +83,9 @@ def history(path: Path, epochs: int = 3) -> None:
     plots.history_png(path, {**series, "learning_rate": falling}, title="kws", best_epoch=epochs)
 
 
-DRAWINGS = pytest.mark.parametrize("draw", [confusion, roc, history])
+DRAWINGS = pytest.mark.parametrize(
+    "draw", [confusion, roc, precision_recall, both_rates, thresholds, histogram, differences, history]
+)
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -168,10 +205,25 @@ def test_panels_have_an_order() -> None:
 )
 def test_percentages_claim_neither_none_nor_all(share: float, expected: str) -> None:
     """A cell says 0 % or 100 % only if that is exact."""
-    assert expected == plots._percent(share)
+    assert expected == plots.percent(share)
 
 
 def test_names_are_cut_in_the_middle() -> None:
     """A long name keeps both ends, where it differs from others, and is one line."""
     assert "a class with a…long to print" == plots.short_name("a class with a name\nthat is too long to print")
     assert 28 == len(plots.short_name("x" * 100))
+
+
+def test_a_rate_holds_up_to_its_threshold() -> None:
+    """Over rising thresholds a rate steps down behind the score that was its threshold."""
+    right, up = curves._steps({"thresholds": [1.9, 0.5, 0.25], "tpr": [0.0, 0.5, 1.0]}, "tpr")
+
+    assert ([0.0, 0.25, 0.5, 1.9], [1.0, 1.0, 0.5, 0.0]) == (right, up)
+
+
+@pytest.mark.parametrize("draw", [curves.roc_png, curves.precision_recall_png, curves.rates_png])
+def test_classes_without_curves_are_drawn(draw: Callable[..., None], tmp_path: Path) -> None:
+    """Where no class has a curve there is a picture that says so."""
+    draw(tmp_path / "a.png", curves.ByClass(["a"], {"a": None}, {"a": None}), "kws")
+
+    assert png_size(tmp_path / "a.png") > (0, 0)

@@ -155,7 +155,7 @@ def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fak
     workspace.edit("models/kws.py", "import parts", "import parts\nimport click")
     bring(workspace, fakes)
     workspace.write("models/click.py", "VERSION = 1\n")
-    state._module_names.clear()
+    state.forget_folders()
     assert SPEC_ONLY == bring(workspace, fakes)
 
 

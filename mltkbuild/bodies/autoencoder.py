@@ -2,49 +2,72 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from mltkbuild.bodies.curves import curve_png, histogram_png
+from mltkbuild.bodies import curves
+from mltkbuild.bodies.evaluation_files import CURVE_COLUMNS, Results, heading, threshold_lines, write_document
 from mltkbuild.bodies.predict import no_samples
+from mltkbuild.bodies.rates import Rates, curve_rows, rates_of, rounded, significant
+from mltkbuild.bodies.tables import aligned, figure_text, write_csv
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.scoring import Scoring
 
-Results = dict[str, Any]
-_POINTS = 101
+_BINS = 40
+_ALL = "all abnormal"
+_SPREAD = ("mean", "std", "min", "max")
+_AGAINST = ("auc", "average_precision", "threshold", "accuracy")
 
 
 def scores_of(x: np.ndarray, rebuilt: np.ndarray, scoring: Scoring) -> np.ndarray:
     """Score every sample.
 
     Args:
-        x: The samples, `(n, ...)`.
-        rebuilt: What the model made of them, `(n, ...)`.
-        scoring: Gives the score of one sample; the higher, the more abnormal.
+        x: The samples, of shape `(n, ...)`.
+        rebuilt: What the model made of them: as many values per sample, in whatever shape.
+        scoring: Gives the score of one sample from its original and its reconstruction, both of the sample's shape; the
+            higher, the more abnormal.
 
     Returns:
         float64 of shape `(n,)`.
 
     Raises:
         DataError: There are no samples.
-        StageError: A score is no finite number.
+        StageError: The model doesn't rebuild its input, or a score is no single finite number.
     """
     if len(x) == 0:
         raise no_samples()
-    scores = np.array([float(np.asarray(scoring(one, other))) for one, other in zip(x, rebuilt, strict=True)])
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if len(wrong):
+    if np.shape(x) != np.shape(rebuilt):
+        if np.size(x) != np.size(rebuilt) or len(x) != len(rebuilt):
+            raise StageError(
+                "the model's output is no reconstruction of its input",
+                found=f"samples of shape {np.shape(x)}, outputs of shape {np.shape(rebuilt)}",
+                fix="end the auto-encoder in the shape of its input, or evaluate it by my_model.eval_custom_function",
+            )
+        rebuilt = np.reshape(rebuilt, np.shape(x))
+    return np.array([_score(place, scoring(x[place], rebuilt[place])) for place in range(len(x))])
+
+
+def _score(place: int, value: object) -> float:
+    """What a scoring function gave for one sample, as a number."""
+    score = np.asarray(value)
+    if score.size != 1 or score.dtype.kind not in "biuf":
+        raise StageError(
+            "scoring_function must return one number per sample",
+            found=f"{type(value).__name__} of shape {score.shape}",
+            fix="return the mean over all values of the sample, for example",
+        )
+    if not np.isfinite(score).all():
         raise StageError(
             "a reconstruction's score is no finite number",
-            found=f"{scores[wrong[0]]} for sample {wrong[0]}, and {len(wrong) - 1} more",
+            found=f"{score.item()} for sample {place}",
             fix="look for a diverging loss in the training history, or mend my_model.scoring_function",
         )
-    return scores
+    return float(score.item())
 
 
 def detector_results(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Results:
@@ -56,137 +79,160 @@ def detector_results(scores: np.ndarray, labels: np.ndarray, classes: Sequence[s
         classes: The names; the first is normal, the others are compared with it together and one by one.
 
     Returns:
-        Values that JSON holds, floats to 6 decimals. `threshold` is the score above which a sample counts as abnormal
-        where true less false positive rate is largest (Youden's J); `overall_accuracy` is the one there.
+        Values that JSON holds: rates to 6 decimals, scores to 6 significant digits, thresholds in full. A sample counts
+        as abnormal if its score is at or above `threshold`, where true less false positive rate is largest
+        (`best_youden`); `overall_accuracy` is the one there, and `best_accuracy` the point of the best one.
+        `overall_roc` and, by abnormal class, `roc` have at most 101 points; the first threshold is above every score.
+        `class_stats` tells each class' scores and, of an abnormal class, how it parts from the normal one. A class
+        without samples has None for all but its `n`, and so has the normal class for what parts it.
 
     Raises:
         DataError: The normal class has no sample, or all others have none.
     """
-    normal = labels == 0
-    if not normal.any() or normal.all():
+    overall = rates_of(labels != 0, scores)
+    if overall is None:
+        normal = int(np.count_nonzero(labels == 0))
         raise DataError(
             "an auto-encoder is evaluated with normal and abnormal samples",
-            found=f"{int(normal.sum())} of class {classes[0]}, {int((~normal).sum())} of the others",
+            found=f"{normal} of class {classes[0]}, {len(labels) - normal} of the others",
             fix="give evaluation labels: 0 for the first of my_model.eval_classes, 1 and on for the others",
         )
-    overall = _against(scores, ~normal)
-    precision, recall, thresholds = precision_recall_curve(~normal, scores)
-    kept = _thinned(len(thresholds))
+    best = overall.most_telling()
+    rates = {name: _against_normal(scores, labels, place) for place, name in enumerate(classes)}
     return {
         "classes": list(classes),
         "n_samples": len(scores),
-        "overall_accuracy": overall.pop("accuracy"),
-        "overall_roc_auc": overall.pop("auc"),
-        "threshold": overall.pop("threshold"),
-        "overall_average_precision": _rounded(average_precision_score(~normal, scores)),
-        "overall_roc": overall.pop("roc"),
-        "overall_precision_recall": {
-            "precision": _rounded_list(precision[kept]),
-            "recall": _rounded_list(recall[kept]),
-            "thresholds": _rounded_list(thresholds[kept]),
-        },
+        "overall_accuracy": best["accuracy"],
+        "overall_roc_auc": rounded(overall.auc),
+        "overall_average_precision": rounded(overall.average_precision),
+        "threshold": best["threshold"],
+        "best_youden": best,
+        "best_accuracy": overall.most_accurate(),
+        "overall_roc": overall.curve(),
+        "roc": {name: rates[name] and rates[name].curve() for name in classes[1:]},
         "class_stats": {
-            name: _against(scores[normal | (labels == place)], labels[normal | (labels == place)] == place)
-            for place, name in enumerate(classes)
-            if place and (labels == place).any()
-        },
-        "scores": {
-            name: _spread(scores[labels == place]) for place, name in enumerate(classes) if (labels == place).any()
+            name: {**_spread(scores[labels == place]), **_parted(rates[name])} for place, name in enumerate(classes)
         },
         "histogram": _histogram(scores, labels, classes),
     }
 
 
-def _against(scores: np.ndarray, abnormal: np.ndarray) -> Results:
-    """The ROC of one split into normal and abnormal samples, and the best threshold on it."""
-    fpr, tpr, thresholds = roc_curve(abnormal, scores)
-    # scikit-learn starts at infinity, which JSON lacks.
-    thresholds[0] = np.nextafter(thresholds[1], np.inf)
-    best = int(np.argmax(tpr - fpr))
-    kept = _thinned(len(fpr))
+def _against_normal(scores: np.ndarray, labels: np.ndarray, place: int) -> Any:
+    """The rates of one class against the normal one; None for that one itself."""
+    chosen = (labels == 0) | (labels == place)
+    return rates_of(labels[chosen] == place, scores[chosen]) if place else None
+
+
+def _parted(rates: Rates | None) -> Results:
+    if rates is None:
+        return dict.fromkeys(_AGAINST)
+    best = rates.most_telling()
     return {
-        "accuracy": _rounded(np.mean((scores >= thresholds[best]) == abnormal)),
-        "auc": _rounded(auc(fpr, tpr)),
-        "threshold": _rounded(thresholds[best]),
-        "roc": {
-            "fpr": _rounded_list(fpr[kept]),
-            "tpr": _rounded_list(tpr[kept]),
-            "thresholds": _rounded_list(thresholds[kept]),
-        },
+        "auc": rounded(rates.auc),
+        "average_precision": rounded(rates.average_precision),
+        "threshold": best["threshold"],
+        "accuracy": best["accuracy"],
     }
-
-
-def _thinned(count: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, min(count, _POINTS)).astype(int))
 
 
 def _spread(scores: np.ndarray) -> Results:
-    return {
-        "n": len(scores),
-        "mean": _rounded(scores.mean()),
-        "std": _rounded(scores.std()),
-        "min": _rounded(scores.min()),
-        "max": _rounded(scores.max()),
-    }
+    if not len(scores):
+        return {"n": 0, **dict.fromkeys(_SPREAD)}
+    figures = (scores.mean(), scores.std(), scores.min(), scores.max())
+    return {"n": len(scores), **{name: significant(value) for name, value in zip(_SPREAD, figures, strict=True)}}
 
 
-def _histogram(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], bins: int = 40) -> Results:
-    edges = np.histogram_bin_edges(scores, bins)
+def _histogram(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Results:
+    """Count the scores in bins of one width; scores over several powers of ten have bins that grow with them."""
+    low, high = float(scores.min()), float(scores.max())
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        half = 0.5 * (abs(high) or 1.0)
+        low, high = low - half, high + half
+    spaced = np.geomspace if low > 0 and high > curves.LOG_RATIO * low else np.linspace
+    edges = spaced(low, high, _BINS + 1)
+    # The power of a logarithm may miss the ends by a rounding.
+    edges[0], edges[-1] = low, high
     counts = {name: np.histogram(scores[labels == place], edges)[0].tolist() for place, name in enumerate(classes)}
-    return {"edges": _rounded_list(edges), "counts": counts}
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 6)
-
-
-def _rounded_list(values: np.ndarray) -> list[float]:
-    return [_rounded(value) for value in values]
+    return {"edges": edges.tolist(), "counts": counts}
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
+def evaluate_autoencoder(
+    *, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], folder: Path, title: str
+) -> Results:
+    """Measure an auto-encoder and write the results.
+
+    Args:
+        scores: Shape `(n,)`, as `scores_of` returns them.
+        labels: Class ids of shape `(n,)`; 0 is normal.
+        classes: The names, the normal one first.
+        folder: Where `write` puts its files, and `scores.csv`, a row a sample.
+        title: The heading of the summary and the pictures.
+
+    Returns:
+        What `detector_results` returns.
+
+    Raises:
+        DataError: The normal class has no sample, or all others have none.
+    """
+    results = detector_results(scores, labels, classes)
+    write(folder, title, results)
+    rows = (
+        (place, classes[label], score)
+        for place, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True))
+    )
+    write_csv(folder / "scores.csv", ("sample", "class", "score"), rows)
+    return results
+
+
 def write(folder: Path, title: str, results: Results) -> None:
-    """Write `results.json`, `summary.txt` and four pictures; the same results give the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, sort_keys=True, indent=2, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "summary.txt").write_text(summary(title, results), encoding="utf-8")
-    roc, found = results["overall_roc"], results["overall_precision_recall"]
-    named = f"AUC {results['overall_roc_auc']:.3f}"
-    rates = ("false positive rate", "true positive rate")
-    curve_png(folder / "overall_roc.png", {named: (roc["fpr"], roc["tpr"])}, title=title, axes_labels=rates)
-    curve_png(
-        folder / "overall_precision_vs_recall.png",
-        {f"average {results['overall_average_precision']:.3f}": (found["recall"], found["precision"])},
-        title=title,
-        axes_labels=("recall", "precision"),
-    )
-    curves = {
-        f"{name} (AUC {stats['auc']:.3f})": (stats["roc"]["fpr"], stats["roc"]["tpr"])
-        for name, stats in results["class_stats"].items()
-    }
-    curve_png(folder / "class_roc.png", curves, title=f"{title}: against {results['classes'][0]}", axes_labels=rates)
-    histogram = results["histogram"]
-    histogram_png(
-        folder / "histogram.png", histogram["edges"], histogram["counts"], title=title, marked=results["threshold"]
-    )
+    """Write `results.json`, `summary.txt`, tables and pictures; the same results give the same bytes.
+
+    Tables are `classes.csv`, `curves.csv` and `histogram.csv`; pictures are `overall_roc.png`,
+    `overall_precision_vs_recall.png`, `class_roc.png` and `histogram.png`.
+
+    Args:
+        folder: Where the files go; it is made if it isn't there.
+        title: The heading of the summary and the pictures.
+        results: What `detector_results` returned.
+    """
+    write_document(folder, results, summary(title, results))
+    abnormal, stats, roc = results["classes"][1:], results["class_stats"], results["roc"]
+    rows = ([name, *entry.values()] for name, entry in stats.items())
+    write_csv(folder / "classes.csv", ("class", "n", *_SPREAD, *_AGAINST), rows)
+    parted = chain.from_iterable(curve_rows(name, roc[name]) for name in abnormal)
+    write_csv(folder / "curves.csv", CURVE_COLUMNS, chain(curve_rows(_ALL, results["overall_roc"]), parted))
+    write_csv(folder / "histogram.csv", ("from", "to", *results["classes"]), _histogram_rows(results["histogram"]))
+    whole = {_ALL: results["overall_roc"]}
+    by_area = curves.ByClass([_ALL], whole, {_ALL: results["overall_roc_auc"]})
+    by_precision = curves.ByClass([_ALL], whole, {_ALL: results["overall_average_precision"]})
+    by_class = curves.ByClass(abnormal, roc, {name: stats[name]["auc"] for name in abnormal})
+    curves.roc_png(folder / "overall_roc.png", by_area, title)
+    curves.precision_recall_png(folder / "overall_precision_vs_recall.png", by_precision, title)
+    curves.roc_png(folder / "class_roc.png", by_class, f"{title}: against {results['classes'][0]}")
+    edges, counts = results["histogram"]["edges"], results["histogram"]["counts"]
+    curves.histogram_png(folder / "histogram.png", edges, counts, title=title, marked=results["threshold"])
+
+
+def _histogram_rows(histogram: Results) -> Iterator[list[Any]]:
+    edges, counts = histogram["edges"], histogram["counts"].values()
+    for start, end, *row in zip(edges[:-1], edges[1:], *counts, strict=True):
+        yield [start, end, *row]
 
 
 def summary(title: str, results: Results) -> str:
     """The figures for people."""
-    lines = [
-        *(title, "=" * len(title), ""),
-        f"samples             {results['n_samples']}",
-        f"accuracy            {results['overall_accuracy']:.4f} at the threshold {results['threshold']:.6g}",
-        f"ROC AUC             {results['overall_roc_auc']:.4f}",
-        f"average precision   {results['overall_average_precision']:.4f}",
-        *("", "scores by class: n, mean, std, min, max, AUC"),
+    figures = [
+        ["samples", str(results["n_samples"])],
+        ["overall accuracy", figure_text(results["overall_accuracy"])],
+        ["ROC AUC", figure_text(results["overall_roc_auc"])],
+        ["average precision", figure_text(results["overall_average_precision"])],
     ]
-    for name, spread in results["scores"].items():
-        stats = results["class_stats"].get(name)
-        area = "-" if stats is None else f"{stats['auc']:.4f}"
-        figures = "  ".join(f"{spread[column]:.6g}" for column in ("n", "mean", "std", "min", "max"))
-        lines.append(f"  {name}: {figures}  {area}")
-    return "\n".join([*lines, ""])
+    rows = [["class", "n", *_SPREAD, "AUC"]]
+    for name, stats in results["class_stats"].items():
+        spread = [figure_text(stats[column], ".4g") for column in _SPREAD]
+        rows.append([name, str(stats["n"]), *spread, figure_text(stats["auc"])])
+    lines = [*heading(title), *aligned(figures), "", *threshold_lines("abnormal", results), "", *aligned(rows), ""]
+    return "\n".join([*lines, "Mean to max are of scores. Overall accuracy is that of the best TPR - FPR.", ""])

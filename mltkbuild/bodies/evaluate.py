@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import auc, confusion_matrix, precision_recall_fscore_support, roc_curve
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from mltkbuild.bodies import plots
+from mltkbuild.bodies.evaluation_files import Results, summary, write_classifier, write_document, write_metrics
 from mltkbuild.bodies.predict import no_samples
+from mltkbuild.bodies.rates import Rates, rates_of, require_finite, rounded, significant
 from mltkbuild.errors import DataError, StageError
 
-Results = dict[str, Any]
+Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
+"""The arrays of a model's outputs, or their targets: one, several in order, or several by name."""
 
-_ROC_POINTS = 101
-_SUMMARY_CLASSES = 20
 # How far a probability may leave [0, 1] by rounding before the scores count as logits.
 _PROBABILITY_SLACK = 1e-3
 
@@ -81,7 +80,7 @@ def scores_of(predictions: np.ndarray, n_classes: int) -> np.ndarray:
             found=f"predictions of shape {values.shape} for {n_classes} classes",
             fix="end the model in one unit per class, or in one sigmoid unit for two classes",
         )
-    _require_finite(values)
+    require_finite(values)
     values = values.reshape(len(values), width)
     is_logit = bool(len(values)) and (values.min() < -_PROBABILITY_SLACK or values.max() > 1 + _PROBABILITY_SLACK)
     if binary:
@@ -103,7 +102,12 @@ def classifier_results(y_true: np.ndarray, scores: np.ndarray, classes: Sequence
     Returns:
         Values that JSON holds, floats to 6 decimals. A class without samples has None everywhere, and so has what is
         undefined: the precision of a class that was never predicted, the ROC of the only class. `roc` has at most 101
-        points; its first threshold stands for "above every score". `roc_auc` is computed on all points.
+        points; its first threshold stands for "above every score", where the precision is None. `roc_auc` and
+        `average_precision` are computed on all points. `averages` are those of the classes with samples, `macro` each
+        with the same weight and `weighted` by its samples; the precision of a class that was never predicted counts 0.
+        `thresholds` is None unless there are two classes, both with samples: what accuracy, false and true positive
+        rate are when a sample counts as the second class from a score on (`points`, at most 101), and where the
+        accuracy (`best_accuracy`) and the true less the false positive rate (`best_youden`) are largest.
 
     Raises:
         DataError: There are no samples.
@@ -113,35 +117,65 @@ def classifier_results(y_true: np.ndarray, scores: np.ndarray, classes: Sequence
     ids = np.arange(len(classes))
     predicted = scores.argmax(axis=1)
     matrix = confusion_matrix(y_true, predicted, labels=ids)
-    counts = precision_recall_fscore_support(y_true, predicted, labels=ids, zero_division=np.nan)
-    precision, recall, f1, support = counts
-    present = [bool(count) for count in support]
-    curves = [_roc(y_true == place, scores[:, place]) for place in ids]
-    areas = [area for _, area in curves if area is not None]
+    figures = precision_recall_fscore_support(y_true, predicted, labels=ids, zero_division=np.nan)
+    precision, recall, f1, support = figures
+    rates = [rates_of(y_true == place, scores[:, place]) for place in ids]
+    areas = [entry.auc for entry in rates if entry is not None]
 
     def per_class(values: Sequence[float]) -> dict[str, float | None]:
         return {
-            name: _rounded(value) if there else None
-            for name, value, there in zip(classes, values, present, strict=True)
+            name: rounded(value) if count else None for name, value, count in zip(classes, values, support, strict=True)
         }
 
     return {
         "classes": list(classes),
         "n_samples": len(y_true),
-        "overall_accuracy": _rounded(np.trace(matrix) / len(y_true)),
+        "overall_accuracy": rounded(np.trace(matrix) / len(y_true)),
         "class_accuracies": per_class(recall),
         "precision": per_class(precision),
         "recall": per_class(recall),
         "f1": per_class(f1),
+        "averages": _averages({"precision": precision, "recall": recall, "f1": f1}, support),
         "confusion_matrix": matrix.tolist(),
-        "roc": {name: curve for name, (curve, _) in zip(classes, curves, strict=True)},
-        "roc_auc": {name: area for name, (_, area) in zip(classes, curves, strict=True)},
-        "roc_auc_avg": _rounded(sum(areas) / len(areas)) if areas else None,
+        "roc": {name: entry and entry.curve() for name, entry in zip(classes, rates, strict=True)},
+        "roc_auc": per_class([math.nan if entry is None else entry.auc for entry in rates]),
+        "roc_auc_avg": rounded(sum(areas) / len(areas)) if areas else None,
+        "average_precision": per_class([math.nan if entry is None else entry.average_precision for entry in rates]),
+        "thresholds": _thresholds(rates[1], classes[1]) if len(classes) == 2 else None,
     }
 
 
-def generic_results(keras_model: Any, x: np.ndarray, y: np.ndarray, batch_size: int) -> Results:
+def _averages(figures: Mapping[str, np.ndarray], support: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Average figures over the classes with samples, evenly and by their samples."""
+    weights = {"macro": support > 0, "weighted": support}
+    return {
+        kind: {name: rounded(np.average(np.nan_to_num(values), weights=weight)) for name, values in figures.items()}
+        for kind, weight in weights.items()
+    }
+
+
+def _thresholds(rates: Rates | None, positive: str) -> Results | None:
+    """What each threshold makes of two classes."""
+    if rates is None:
+        return None
+    curve = rates.curve()
+    accuracy = [rounded(value) for value in rates.accuracy[rates.thinned()]]
+    return {
+        "positive": positive,
+        "points": {**{name: curve[name] for name in ("thresholds", "fpr", "tpr")}, "accuracy": accuracy},
+        "best_accuracy": rates.most_accurate(),
+        "best_youden": rates.most_telling(),
+    }
+
+
+def generic_results(keras_model: Any, x: Any, y: Any, batch_size: int) -> Results:
     """Measure a Keras model with the loss and the metrics it was compiled with.
+
+    Args:
+        keras_model: A compiled model.
+        x: What its inputs take: an array of shape `(n, ...)`, or a list or dict of them.
+        y: The targets of its outputs, likewise; None for a model whose loss needs none.
+        batch_size: How many samples are run at once.
 
     Returns:
         `n_samples` and `metrics`, a value of 6 significant digits per name; None for one that isn't finite. A metric
@@ -161,29 +195,52 @@ def generic_results(keras_model: Any, x: np.ndarray, y: np.ndarray, batch_size: 
     for name, value in metrics.items():
         values = np.ravel(value)
         names = [name] if len(values) == 1 else [f"{name}[{place}]" for place in range(len(values))]
-        named.update(zip(names, map(_significant, values), strict=True))
-    return {"n_samples": len(x), "metrics": named}
+        named.update(zip(names, map(significant, values), strict=True))
+    return {"n_samples": len(next(iter(_by_output(x).values()))), "metrics": named}
 
 
-def error_results(predictions: np.ndarray, y: np.ndarray) -> Results:
-    """Measure how far predictions are from targets if their shapes agree, axes of length 1 aside.
+def error_results(predictions: Arrays, y: Arrays) -> Results:
+    """Measure how far predictions are from targets where their shapes agree, axes of length 1 aside.
+
+    Args:
+        predictions: An array of shape `(n, ...)`, or a list or dict of them for a model of several outputs.
+        y: The targets, in the same order or with the same names.
 
     Returns:
         `n_samples` and `metrics`: `mean_squared_error` and `mean_absolute_error` to 6 significant digits, or nothing.
+        Several outputs have theirs each: `mean_squared_error[0]` or `mean_squared_error[name]`.
 
     Raises:
         DataError: There are no samples.
-        StageError: A prediction isn't finite.
+        StageError: A prediction isn't finite, or there are targets for other outputs.
     """
-    if len(predictions) == 0:
-        raise no_samples()
-    _require_finite(predictions)
-    metrics = {}
-    given, wanted = _squeezed(predictions), _squeezed(y)
-    if given.shape == wanted.shape:
-        metrics["mean_squared_error"] = _significant(float(np.mean((given - wanted) ** 2)))
-        metrics["mean_absolute_error"] = _significant(float(np.mean(np.abs(given - wanted))))
-    return {"n_samples": len(predictions), "metrics": metrics}
+    outputs, targets = _by_output(predictions), _by_output(y)
+    if outputs.keys() != targets.keys():
+        raise StageError(
+            "the targets don't fit the model's outputs",
+            found=f"outputs {', '.join(outputs) or 'one'}; targets {', '.join(targets) or 'one'}",
+            fix="let the evaluation data yield one array of targets per output, in their order or by their names",
+        )
+    metrics: dict[str, float | None] = {}
+    for name, values in outputs.items():
+        if len(values) == 0:
+            raise no_samples()
+        require_finite(values)
+        given, wanted = _squeezed(values), _squeezed(targets[name])
+        if given.shape == wanted.shape:
+            place = f"[{name}]" if name else ""
+            metrics[f"mean_squared_error{place}"] = significant(float(np.mean((given - wanted) ** 2)))
+            metrics[f"mean_absolute_error{place}"] = significant(float(np.mean(np.abs(given - wanted))))
+    return {"n_samples": len(next(iter(outputs.values()))), "metrics": metrics}
+
+
+def _by_output(arrays: Any) -> dict[str, Any]:
+    """Several arrays by name or number; a single one by the empty name."""
+    if isinstance(arrays, Mapping):
+        return dict(arrays)
+    if isinstance(arrays, list | tuple):
+        return {str(place): values for place, values in enumerate(arrays)}
+    return {"": arrays}
 
 
 def select_balanced(labels: np.ndarray, max_per_class: int) -> np.ndarray:
@@ -198,13 +255,12 @@ def select_balanced(labels: np.ndarray, max_per_class: int) -> np.ndarray:
     return np.sort(np.concatenate([np.arange(0), *firsts]))
 
 
-def evaluate_model(
-    *, predictions: np.ndarray, y: np.ndarray, classes: Sequence[str] | None, folder: Path, title: str
-) -> Results:
+def evaluate_model(*, predictions: Any, y: Any, classes: Sequence[str] | None, folder: Path, title: str) -> Results:
     """Compare predictions with targets and write the results.
 
     Args:
-        predictions: What the model returned, dequantized.
+        predictions: What the model returned, dequantized: shape `(n, ...)`; without classes also a list or dict of
+            arrays, for several outputs.
         y: The targets, in any form that `labels_of` reads; for a model without classes, of the predictions' shape.
         classes: The class names; None for a model that isn't a classifier.
         folder: Where `write_results` puts its files.
@@ -227,94 +283,25 @@ def evaluate_model(
 
 
 def write_results(folder: Path, title: str, results: Results) -> None:
-    """Write `results.json` and `summary.txt`, and for a classifier `confusion_matrix.png` and `roc.png`.
+    """Write `results.json`, `summary.txt`, and a classifier's tables and pictures or `metrics.csv`.
 
     The same results give the same bytes.
+
+    Args:
+        folder: Where the files go; it is made if it isn't there.
+        title: The heading of the summary and the pictures.
+        results: What `classifier_results`, `generic_results` or `error_results` returned.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, sort_keys=True, indent=2, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "summary.txt").write_text(_summary(title, results), encoding="utf-8")
+    write_document(folder, results, summary(title, results))
     if "confusion_matrix" in results:
-        classes = results["classes"]
-        matrix_title = f"{title}: accuracy {results['overall_accuracy']:.1%}"
-        plots.confusion_matrix_png(folder / "confusion_matrix.png", results["confusion_matrix"], classes, matrix_title)
-        plots.roc_png(folder / "roc.png", results["roc"], results["roc_auc"], classes, title)
-
-
-def _roc(positive: np.ndarray, scores: np.ndarray) -> tuple[dict[str, list[float]] | None, float | None]:
-    """The curve of one class, thinned evenly along its length, and the area under all of it."""
-    if positive.all() or not positive.any():
-        return None, None
-    fpr, tpr, thresholds = roc_curve(positive, scores)
-    # scikit-learn starts at infinity, which JSON lacks.
-    thresholds[0] = thresholds[1] + 1.0
-    kept = np.arange(len(fpr))
-    if len(kept) > _ROC_POINTS:
-        marks = np.searchsorted(fpr + tpr, np.linspace(0.0, 2.0, _ROC_POINTS))
-        kept = np.unique(np.minimum(marks, len(fpr) - 1))
-        kept[-1] = len(fpr) - 1
-    columns = {"fpr": fpr, "tpr": tpr, "thresholds": thresholds}
-    curve = {name: [round(value, 6) for value in column[kept].tolist()] for name, column in columns.items()}
-    return curve, _rounded(auc(fpr, tpr))
-
-
-def _summary(title: str, results: Results) -> str:
-    lines = [title, "=" * len(title), ""]
-    figures = [["samples", str(results["n_samples"])]]
-    if "confusion_matrix" not in results:
-        figures += [[name, _text(value, "g")] for name, value in results["metrics"].items()]
-        return "\n".join([*lines, *_table(figures), ""])
-    classes, matrix = results["classes"], results["confusion_matrix"]
-    figures.append(["overall accuracy", _text(results["overall_accuracy"])])
-    figures.append(["average ROC AUC", _text(results["roc_auc_avg"])])
-    columns = ("class_accuracies", "precision", "recall", "f1", "roc_auc")
-    rows = [["class", "n", "accuracy", "precision", "recall", "F1", "AUC"]]
-    for name, counts in zip(classes, matrix, strict=True):
-        rows.append([name, str(sum(counts)), *(_text(results[column][name]) for column in columns)])
-    lines += [*_table(figures), "", *_table(rows)]
-    if len(classes) <= _SUMMARY_CLASSES:
-        head = ["confusion matrix", *(f"[{place}]" for place in range(len(classes)))]
-        rows = [[f"[{place}] {name}", *map(str, matrix[place])] for place, name in enumerate(classes)]
-        lines += ["", *_table([head, *rows]), "", "Rows are true classes, columns are predicted ones."]
-    return "\n".join([*lines, ""])
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align rows: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
-    return lines
-
-
-def _text(value: float | None, form: str = ".4f") -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _rounded(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
-
-
-def _significant(value: float) -> float | None:
-    return float(f"{float(value):.6g}") if math.isfinite(value) else None
+        write_classifier(folder, title, results)
+    else:
+        write_metrics(folder, results)
 
 
 def _squeezed(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     return values.reshape(len(values), *(size for size in values.shape[1:] if size != 1))
-
-
-def _require_finite(values: np.ndarray) -> None:
-    count = int(np.size(values) - np.isfinite(values).sum())
-    if count:
-        raise StageError(
-            "the model's predictions aren't numbers",
-            found=f"{count} of {np.size(values)} values are NaN or infinite",
-            fix="look for a diverging loss in the training history, and lower the learning rate",
-        )
 
 
 def _require_fitting(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> None:
@@ -329,4 +316,4 @@ def _require_fitting(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[s
             f"classes {', '.join(classes)}",
             fix="give a label and a row of scores per sample, and a column per class, each with its own name",
         )
-    _require_finite(scores)
+    require_finite(scores)

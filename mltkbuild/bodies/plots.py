@@ -22,14 +22,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-Curve = Mapping[str, Sequence[float]]
-
 _DPI = 150
 _NAME_LENGTH = 28
 _NUMBERED_CELLS = 20
 _PERCENT_CELLS = 10
-_OWN_CURVE = 10
-_WORST = 5
 _MARKED_EPOCHS = 30
 _LOG_RATIO = 100.0
 _RATES = frozenset({"learning_rate", "lr"})
@@ -77,7 +73,7 @@ def confusion_matrix_png(path: Path, matrix: Sequence[Sequence[int]], classes: S
     numbered = len(names) <= _NUMBERED_CELLS
     cell = max(0.62, 2.6 / len(names)) if numbered else 0.2
     size = 10.0 if numbered else 8.0
-    name_inches = max(_inches(name, size) for name in names)
+    name_inches = max(inches(name, size) for name in names)
     turned = name_inches > cell - 0.1
     grid = cell * len(names)
     with drawn(path, (grid + name_inches + 1.8, grid + (name_inches if turned else 0.2) + 0.9), title) as figure:
@@ -96,53 +92,6 @@ def confusion_matrix_png(path: Path, matrix: Sequence[Sequence[int]], classes: S
         axes.set(xlabel="predicted class", ylabel="true class")
         if numbered:
             _number_cells(axes, counts, shares, cell)
-
-
-def roc_png(
-    path: Path,
-    roc: Mapping[str, Curve | None],
-    auc: Mapping[str, float | None],
-    classes: Sequence[str],
-    title: str,
-) -> None:
-    """Draw one ROC curve per class; with more than ten classes, their average and the five worst.
-
-    Args:
-        path: The `.png` file to write.
-        roc: `fpr` and `tpr` of each class; None for a class that has no curve.
-        auc: The area under each curve, None likewise.
-        classes: The names, in the order of the legend.
-        title: The heading.
-    """
-    areas = {name: area for name in classes if roc[name] is not None and (area := auc[name]) is not None}
-    curves = {name: curve for name in areas if (curve := roc[name]) is not None}
-    shown = list(areas)
-    if len(areas) > _OWN_CURVE:
-        shown = sorted(areas, key=lambda name: areas[name])[:_WORST]
-    # The area leads: matplotlib hides a label that starts with "_", as `_unknown_` does.
-    labels = {name: f"{areas[name]:.3f}  {short_name(name)}" for name in shown}
-    legend_inches = max(_inches(label, 10.0) for label in ["area under the curve", *labels.values()]) + 0.9
-    with drawn(path, (4.9 + legend_inches if areas else 4.9, 4.8), title) as figure:
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="0.75", linewidth=1.0, linestyle=(0, (1, 2)))
-        for name in [name for name in areas if name not in labels]:
-            axes.plot(curves[name]["fpr"], curves[name]["tpr"], color="0.85", linewidth=0.8)
-        for place, name in enumerate(shown):
-            colour, stroke = COLOURS[place], STROKES[place % len(STROKES)]
-            fpr, tpr = curves[name]["fpr"], curves[name]["tpr"]
-            axes.plot(fpr, tpr, color=colour, linestyle=stroke, linewidth=1.8, label=labels[name])
-        if len(areas) > 2:
-            average = sum(areas.values()) / len(areas)
-            axes.plot(*_average(list(curves.values())), color="black", linewidth=2.0, label=f"{average:.3f}  average")
-        if len(areas) > len(shown):
-            axes.plot([], [], color="0.85", label=f"{len(areas) - len(shown)} better classes")
-        if areas:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), title="area under the curve", alignment="left")
-        else:
-            text = "no class has both\npositive and negative samples"
-            axes.text(0.5, 0.5, text, ha="center", va="center", backgroundcolor="white")
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-        axes.set(xlabel="false positive rate", ylabel="true positive rate")
 
 
 def history_png(path: Path, history: Mapping[str, Sequence[float]], *, title: str, best_epoch: int | None) -> None:
@@ -198,8 +147,8 @@ def short_name(name: str) -> str:
     return line if len(line) <= _NAME_LENGTH else f"{line[:half]}…{line[1 - half :]}"
 
 
-def _inches(text: str, size: float) -> float:
-    """About how long a line is, rather too long than too short."""
+def inches(text: str, size: float) -> float:
+    """About how long a line of text of this size in points is, rather too long than too short."""
     wide = sum(1 for character in text if character in "MWmw@%" or east_asian_width(character) in "WF")
     return (len(text) + 0.8 * wide) * size * _GLYPH_INCHES
 
@@ -217,22 +166,16 @@ def _number_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray, cell_inche
     size = min(10.0, cell_inches * 0.9 / (_GLYPH_INCHES * max(len(str(counts.max())), 3)))
     for row, column in product(range(len(counts)), repeat=2):
         count, share = int(counts[row, column]), float(shares[row, column])
-        text = f"{count}\n{_percent(share)}" if with_percent and count else str(count)
+        text = f"{count}\n{percent(share)}" if with_percent and count else str(count)
         colour = "white" if share > 0.55 else "black" if count else "0.65"
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share in whole percent, which claims neither none nor all unless that is exact."""
     if 0.0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1.0 else f"{share:.0%}"
-
-
-def _average(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean true positive rate of the curves at each false positive rate."""
-    grid = np.linspace(0.0, 1.0, 201)
-    mean = np.mean([np.interp(grid, curve["fpr"], curve["tpr"]) for curve in curves], axis=0)
-    return np.concatenate([[0.0], grid]), np.concatenate([[0.0], mean])
 
 
 def _panels(history: Mapping[str, Sequence[float]]) -> list[str]:
