@@ -13,11 +13,12 @@ from .conftest import REPOSITORY
 PACKAGE = REPOSITORY / "mltkbuild"
 PURE, DISK, BODIES, ENGINE, FRONTS = range(5)
 
+ARCHIVE_FILES = ("archive_file", "member_names")
 ASSEMBLING = ("assembling", "assembling_train", "assembling_tflite", "assembling_evaluate")
 # DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    PURE: ("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring"),
-    DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline"),
+    PURE: ("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring", "epochs"),
+    DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
     BODIES: ("bodies", "data"),
     ENGINE: (
         *(
@@ -37,6 +38,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
         ),
         "builder",
         "file_jobs",
+        *("provenance", "archive_contents", "unpacking"),
         *("plan", "explain", "orphans", "results"),
     ),
     FRONTS: ("report", "progress", "session", "tasks", "doit_plugins", "cli", "reference", "calls", "api"),

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
-from mltkbuild.cli.files import is_file, summarize_file
+from mltkbuild.cli.files import ARCHIVE, is_file, summarize_file
 from mltkbuild.errors import UsageError
 from mltkbuild.explain import changes, unused_checkpoints
 from mltkbuild.freshness import Record
@@ -202,7 +203,11 @@ def summarize(name: str, trust: bool) -> None:
     mltk summarize kws_v2
     mltk summarize model.keras
     mltk summarize model.tflite
+    mltk summarize kws.mltk.zip
     """
+    if name.endswith(ARCHIVE):
+        summarize_archive(name)
+        return
     if is_file(name):
         summarize_file(name, trust)
         return

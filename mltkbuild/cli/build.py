@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mltkbuild import orphans, session
-from mltkbuild.cli import files
+from mltkbuild.cli import archived, files
 from mltkbuild.errors import UsageError
 from mltkbuild.explain import changes
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step, inspected_texts, plan, total_seconds
@@ -220,7 +220,12 @@ def evaluate(names: tuple[str, ...], jobs: int, **options: Any) -> None:
     mltk evaluate kws_v2
     mltk evaluate model.tflite --data test.npz
     mltk evaluate model.keras model.tflite --data test.npz -o report
+    mltk evaluate kws.mltk.zip --trust     with the samples of its spec
     """
+    if names[0].endswith(files.ARCHIVE):
+        _require_one(names)
+        archived.evaluate_archive(names[0], options)
+        return
     if any(map(files.is_file, names)):
         files.evaluate_files(names, options)
         return

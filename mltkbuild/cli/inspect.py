@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
+from mltkbuild.cli.archived import member
 from mltkbuild.cli.build import enter, known, run_doit
 from mltkbuild.cli.files import (
+    ARCHIVE,
     KERAS,
     TFLITE,
     existing,
@@ -23,7 +27,7 @@ from mltkbuild.errors import UsageError
 
 
 @click.command()
-@click.argument("name", metavar="NAME|FILE.tflite")
+@click.argument("name", metavar="NAME|FILE.tflite|NAME.mltk.zip")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the layers as CSV.")
 @click.option("--text", "form", flag_value="text", default=True, help="Print a table (default).")
@@ -38,7 +42,8 @@ def profile(name: str, form: str, vela: str | None) -> None:
     mltk profile model.tflite --csv
     mltk profile model.tflite --vela ethos-u85-256
     """
-    print_profile(name if is_file(name) else _made(name, "profile", f"{name}.tflite"), vela, form)
+    with _tflite(name, "profile") as path:
+        print_profile(path, vela, form)
 
 
 @click.command()
@@ -54,7 +59,9 @@ def export(name: str, output: str | None) -> None:
     mltk export model.tflite -o firmware/model
     """
     if is_file(name):
-        export_file(name, output)
+        stem = os.path.basename(name).removesuffix(ARCHIVE).removesuffix(TFLITE)
+        with _tflite(name, "export") as path:
+            export_file(path, output or f"{stem}_export")
         return
     if output is not None:
         raise UsageError(
@@ -117,6 +124,16 @@ def view(name: str, tflite: bool) -> None:
         path = _made(name, "params" if tflite else "train", f"{name}.tflite" if tflite else f"{name}.keras")
     importlib.import_module("netron").start(path)
     importlib.import_module("netron").wait()
+
+
+@contextmanager
+def _tflite(name: str, stage: str) -> Iterator[str]:
+    """The `.tflite` that an argument means: a file, one in an archive, or a model's when a stage is up to date."""
+    if name.endswith(ARCHIVE):
+        with member(name, TFLITE) as found:
+            yield found[0]
+    else:
+        yield name if is_file(name) else _made(name, stage, f"{name}.tflite")
 
 
 def _made(name: str, stage: str, artifact: str) -> str:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from mltkbuild import __version__
-from mltkbuild.cli import ask, build, init, inspect
+from mltkbuild.cli import archives, ask, build, init, inspect
 from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.session import INTERRUPTED, fail
 
@@ -32,7 +32,7 @@ def cli(context: click.Context, gpu: bool) -> None:
         click.echo(context.get_help())
 
 
-for command in (*build.COMMANDS, *ask.COMMANDS, *inspect.COMMANDS, init.init):
+for command in (*build.COMMANDS, *ask.COMMANDS, *inspect.COMMANDS, archives.unpack, init.init):
     cli.add_command(command)
 
 

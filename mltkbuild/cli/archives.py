@@ -1,0 +1,258 @@
+"""Archives as files: what is in one, and the workspace that it came from."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from mltkbuild.archive_contents import (
+    LARGEST_JSON,
+    Contents,
+    build_dir,
+    contents,
+    find,
+    models_dir,
+    places,
+    read_json,
+)
+from mltkbuild.archive_file import ArchiveFile, digest, open_archive, read_member
+from mltkbuild.cli.files import ARCHIVE, existing
+from mltkbuild.cli.init import LAYOUT
+from mltkbuild.member_names import shown
+from mltkbuild.report import plural, size, table
+from mltkbuild.stages import STAGES
+from mltkbuild.unpacking import unpack as restore
+
+_OWN = ("dodo.py", "pyproject.toml", "gitignore")
+_LARGEST_YAML = 64 << 10
+_LARGEST_FIGURE = 1e15
+_LONGEST_TEXT = 200
+_KERAS_EVALUATION, _TFLITE_EVALUATION = "eval/keras/eval-results.json", "eval/tflite/eval-results.json"
+_MLTK_NAMES = {_KERAS_EVALUATION: "eval/h5/eval-results.json"}
+# Stage -> figure -> the member that has it, and the keys that lead to it there; of a list its length.
+_FIGURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "data": {
+        "training_samples": ("data/manifest.json", "training", "samples"),
+        "evaluation_samples": ("data/manifest.json", "evaluation", "samples"),
+    },
+    "train": {
+        "epochs": ("train/training-history.json", "epochs"),
+        "best_epoch": ("train/training-history.json", "best_epoch"),
+    },
+    "evaluate": {
+        "float_accuracy": (_KERAS_EVALUATION, "overall_accuracy"),
+        "int8_accuracy": (_TFLITE_EVALUATION, "overall_accuracy"),
+        "agreement": ("eval/parity.json", "agreement"),
+    },
+    "profile": {
+        "macs": ("profile.json", "macs"),
+        "parameters": ("profile.json", "parameters"),
+        "flash_bytes": ("profile.json", "flash"),
+        "arena_bytes": ("profile.json", "arena", "total"),
+    },
+}
+
+# -- unpack ----------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("archive", metavar="NAME.mltk.zip", type=click.Path())
+@click.argument("folder", metavar="[FOLDER]", required=False, type=click.Path())
+def unpack(archive: str, folder: str | None) -> None:
+    """Make a workspace of an archive.
+
+    With the spec, the modules that it imports, and the artifacts; the folder is the model's name by default. Nothing
+    of the archive is run, and nothing that exists is touched.
+
+    \b
+    mltk unpack kws_v2.mltk.zip
+    mltk unpack downloads/kws_v2.mltk.zip kws_from_a_colleague
+    """
+    existing(archive, ARCHIVE)
+    with open_archive(archive) as opened:
+        found = contents(opened)
+        folder = folder or found.name
+        restored = restore(opened, found, folder, workspace_files(opened, found))
+    kept = f"artifacts/{found.target}/"
+    told = [path for path in restored if not path.startswith(kept)]
+    click.echo(f"made {shown(folder)} with the model {shown(found.name)}")
+    click.echo("\n".join(f"  {shown(path)}" for path in told))
+    click.echo(f"  {shown(kept)}: {plural(len(restored) - len(told), 'artifact')} as in the archive")
+    click.echo("warning: building it runs the Python code that was in the archive; read it before, if it isn't yours")
+    click.echo(f"next: cd {shlex.quote(folder)} && mltk status")
+
+
+def workspace_files(archive: ArchiveFile, found: Contents) -> dict[str, str]:
+    """Text of the files that make a folder the workspace of an archive's model, by path: as `mltk init` writes them."""
+    templates = importlib.resources.files("mltkbuild.templates")
+    texts = {LAYOUT[name]: templates.joinpath(name).read_text(encoding="utf-8") for name in _OWN}
+    restored = places(archive, found, texts).values()
+    for key, value in (("build_dir", build_dir(restored)), ("models_dir", models_dir(found))):
+        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        texts["pyproject.toml"] = texts["pyproject.toml"].replace(f'{key} = "{key[:-4]}"', line)
+    return texts
+
+
+# -- summarize -------------------------------------------------------------------------------------------------------
+
+
+def summarize_archive(path: str, *, as_json: bool = False) -> None:
+    """Print what an archive holds; nothing of it is run.
+
+    Raises:
+        UsageError: There is no such file.
+        StageError: It is no model's archive, or may do harm.
+    """
+    existing(path, ARCHIVE)
+    with open_archive(path) as opened:
+        found = summary(opened)
+    click.echo(json.dumps(found, indent=1) if as_json else summary_text(found))
+
+
+def summary(archive: ArchiveFile) -> dict[str, Any]:
+    """What an archive holds, as JSON has it: model, figures, stages, members and digests.
+
+    Every text of the archive is made safe for a terminal, and a figure that is none is None.
+
+    Raises:
+        StageError: It is no model's archive, or may do harm.
+    """
+    found = contents(archive)
+    tflite = find(archive, ".tflite")
+    stages = _stages(archive, found)
+    evaluated: Mapping[str, float] = next((one["figures"] for one in stages if one["stage"] == "evaluate"), {})
+    return {
+        "archive": shown(os.path.basename(archive.path)),
+        "bytes": archive.size,
+        "sha256": digest(archive),
+        "model": shown(found.name),
+        "target": shown(found.target),
+        "spec": shown(found.spec),
+        **_settings(archive),
+        "made_by": _tools(found),
+        "float_accuracy": evaluated.get("float_accuracy"),
+        "int8_accuracy": evaluated.get("int8_accuracy"),
+        "tflite": None
+        if tflite is None
+        else {"name": shown(tflite), "bytes": archive.members[tflite].size, "sha256": digest(archive, tflite)},
+        "stages": stages,
+        "members": [
+            {"name": shown(one.name), "bytes": one.size, "packed": one.packed}
+            for one in sorted(archive.members.values(), key=lambda one: one.name)
+        ],
+    }
+
+
+def _settings(archive: ArchiveFile) -> dict[str, str | None]:
+    """The model's version and description, as texts."""
+    document: Any = None
+    member = archive.members.get("spec/params.yaml")
+    if member is not None and member.size <= _LARGEST_YAML:
+        yaml = importlib.import_module("yaml")
+        try:
+            # The loader that makes nothing but texts, lists and dicts, and merges none.
+            document = yaml.load(read_member(archive, member.name, _LARGEST_YAML), Loader=yaml.BaseLoader)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            document = None
+    values = {key: _at(document, ("properties", key)) for key in ("version", "description")}
+    return {
+        key: shown(value, _LONGEST_TEXT) if isinstance(value, str) and value else None for key, value in values.items()
+    }
+
+
+def _at(document: object, keys: Sequence[str]) -> object:
+    """A value deep in dicts; None when there is none."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _tools(found: Contents) -> dict[str, str]:
+    """The tools that the model was made with and their versions; several where the stages differ."""
+    if found.mltk:
+        return {"mltk": shown(found.mltk, _LONGEST_TEXT)}
+    versions: dict[str, set[str]] = {}
+    for stage in found.stages.values():
+        tools = _at(stage, ["tools"])
+        for name, version in tools.items() if isinstance(tools, dict) else ():
+            if isinstance(version, str):
+                versions.setdefault(shown(name, _LONGEST_TEXT), set()).add(shown(version, _LONGEST_TEXT))
+    return {name: " and ".join(sorted(several)) for name, several in sorted(versions.items())}
+
+
+def _stages(archive: ArchiveFile, found: Contents) -> list[dict[str, Any]]:
+    """The stages that made the archive's artifacts, in their order, with the figures that their artifacts hold."""
+    known = _figures(archive, found)
+    result = []
+    for stage in STAGES:
+        figures = {name: known[stage, name] for name in _FIGURES.get(stage, ()) if (stage, name) in known}
+        if figures or stage in found.stages:
+            result.append({"stage": stage, "figures": figures})
+    return result
+
+
+def _figures(archive: ArchiveFile, found: Contents) -> dict[tuple[str, str], float]:
+    """The figures that the artifacts hold, by stage and name."""
+    wanted: dict[str, list[tuple[str, str, list[str]]]] = {}
+    for stage, figures in _FIGURES.items():
+        for name, (artifact, *keys) in figures.items():
+            member = _MLTK_NAMES.get(artifact, artifact) if found.mltk else artifact
+            wanted.setdefault(member, []).append((stage, name, keys))
+    known = {}
+    # One document at a time: a small one can take much memory.
+    for member, places_in in wanted.items():
+        if member in archive.members and archive.members[member].size <= LARGEST_JSON:
+            document = read_json(archive, member)
+            for stage, name, keys in places_in:
+                value = _figure(_at(document, keys))
+                if value is not None:
+                    known[stage, name] = value
+    return known
+
+
+def _figure(value: object) -> float | None:
+    """A number for people; None for what is none, or none that a model can have."""
+    if isinstance(value, list):
+        return len(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # An int of any length compares with a float, and NaN with nothing.
+    return value if -_LARGEST_FIGURE <= value <= _LARGEST_FIGURE else None
+
+
+def summary_text(found: Mapping[str, Any]) -> str:
+    """A summary for people."""
+    version = "" if found["version"] is None else f", version {found['version']}"
+    description = "" if found["description"] is None else f": {found['description']}"
+    made_by = ", ".join(f"{name} {number}" for name, number in found["made_by"].items())
+    lines = [
+        f"{found['target']}{version}{description}",
+        f"made by {made_by or 'unknown tools'}",
+        f"{found['archive']}: {size(found['bytes'])}, sha256 {found['sha256']}",
+    ]
+    if found["tflite"] is not None:
+        lines.append("{name}: {0}, sha256 {sha256}".format(size(found["tflite"]["bytes"]), **found["tflite"]))
+    rows = [(one["stage"], _figures_text(one["figures"])) for one in found["stages"] if one["figures"]]
+    if rows:
+        lines += ["", table(("stage", "figures"), rows)]
+    members = [(one["name"], size(one["bytes"]), size(one["packed"])) for one in found["members"]]
+    return "\n".join([*lines, "", table(("member", "size", "packed"), members)])
+
+
+def _figures_text(figures: Mapping[str, float]) -> str:
+    texts = (f"{name.replace('_', ' ')} {_number_text(value)}" for name, value in figures.items())
+    return ", ".join(texts)
+
+
+def _number_text(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+COMMANDS = (unpack,)

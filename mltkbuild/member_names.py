@@ -1,0 +1,63 @@
+"""Which names of a stranger may become files below a folder, and how they are shown."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+LONGEST_NAME, LONGEST_PART, DEEPEST = 1024, 255, 32
+"""The most bytes of a path and of one part of it, and the most parts."""
+
+# Control characters, those that change the direction of text or can't be seen, surrogates, and other ends of lines.
+_UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def shown(text: str, limit: int = LONGEST_NAME) -> str:
+    """A text of a stranger as it may go to a terminal: one line without control characters, cut behind a limit."""
+    safe = "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNPRINTED else char for char in text
+    )
+    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+def name_fault(name: str) -> str | None:
+    """Say what makes a path unfit for a file below a folder; None for a good one."""
+    parts = name.split("/")
+    raw = name.encode("utf-8", "surrogatepass")
+    faults = {
+        "has a control character": any(unicodedata.category(char) in _UNPRINTED for char in name),
+        "has a backslash": "\\" in name,
+        "is absolute": name.startswith("/") or _DRIVE.match(name) is not None,
+        "leads out of the archive": ".." in parts,
+        "has an empty part": "" in parts or "." in parts,
+        "has a part that ends in a dot or a space": any(part.rstrip(". ") != part for part in parts),
+        "is too long": len(raw) > LONGEST_NAME
+        or any(len(part.encode("utf-8", "surrogatepass")) > LONGEST_PART for part in parts),
+        "is too deep": len(parts) > DEEPEST,
+        "belongs to a Git repository": any(part.casefold() == ".git" for part in parts),
+    }
+    return next((words for words, is_so in faults.items() if is_so), None)
+
+
+def clash(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names that some file system takes for one, or of which one is a file and the other lies below it."""
+    files: dict[str, str] = {}
+    for name in names:
+        key = _folded(name)
+        if key in files:
+            return files[key], name
+        files[key] = name
+    for key, name in files.items():
+        parts = key.split("/")
+        for count in range(1, len(parts)):
+            above = "/".join(parts[:count])
+            if above in files:
+                return files[above], name
+    return None
+
+
+def _folded(name: str) -> str:
+    """A name as a file system may compare it: Unicode's canonical caseless matching."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
