@@ -502,3 +502,10 @@ def test_a_built_model_comes_back(tmp_path: Path) -> None:
         (copy / "artifacts/digits_v1/digits_v1.tflite", copy / "build/digits_v1/digits_v1.tflite"),
     ):
         assert first.read_bytes() == second.read_bytes()
+    archive = str(demo.root / "models/digits_v1.mltk.zip")
+    refused = command("mltk", "evaluate", archive, cwd=tmp_path)
+    assert (2, True) == (refused.code, "--trust" in refused.err)
+    evaluated = command("mltk", "evaluate", archive, "--trust", cwd=tmp_path)
+    summary = (copy / "build/digits_v1/eval/tflite/summary.txt").read_text(encoding="utf-8")
+    assert (0, True) == (evaluated.code, summary in evaluated.out)
+    assert "FULLY_CONNECTED" in command("mltk", "profile", archive, cwd=tmp_path).out
