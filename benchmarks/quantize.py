@@ -24,18 +24,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SPEC = Path(__file__).resolve().parent.parent / "models" / "digits_v1.py"
-# MLTK can't take calibration samples from arrays with a validation_split.
-CALIBRATION = """
+from mltk_side import prepare, spec_text
 
-def calibration():
-    for image in load_dataset("training", False)[0][:200]:
-        yield [image[None]]
-
-
-my_model.tflite_converter["representative_dataset"] = calibration
-my_model.epochs = 3
-"""
 TYPES = ("int8", "uint8")
 
 
@@ -80,36 +70,19 @@ class Side:
         self.spec.write_text(changed, encoding="utf-8")
 
 
-def spec_text(imports: str) -> str:
-    """The reference model's spec with calibration samples of its own."""
-    text = SPEC.read_text(encoding="utf-8").replace("from mltkbuild import", f"from {imports} import")
-    # Keras 2, which MLTK has, lives in TensorFlow.
-    text = text.replace("import keras\n", "from tensorflow import keras\n")
-    return text.replace("(subset, test):", "(subset, test, **others):") + CALIBRATION
-
-
 def sides(root: Path, venv: Path) -> tuple[Side, Side]:
     """MLTK and mltkbuild, each with a workspace."""
     mltk = venv.resolve() / "bin" / "mltk"
     if not mltk.exists():
         raise SystemExit(f"no MLTK in {venv}; see the text at the top of this file")
     theirs, ours = root / "mltk", root / "mltkbuild"
-    for name in ("models", "cache", "home", "tmp"):
-        (theirs / name).mkdir(parents=True)
-    environment = {
-        "HOME": str(theirs / "home"),
-        "TMPDIR": str(theirs / "tmp"),
-        "MLTK_CACHE_DIR": str(theirs / "cache"),
-        "MLTK_MODEL_PATHS": str(theirs / "models"),
-        # MLTK does not survive what oneDNN does on CPUs with AMX.
-        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
-    }
+    environment = prepare(theirs)
     own = str(Path(sys.executable).with_name("mltk"))
     found = Side("MLTK", str(mltk), theirs, environment), Side("mltkbuild", own, ours, {})
     found[1].folder.mkdir()
     subprocess.run((own, "init", str(ours)), check=True, capture_output=True)
     for side, imports in zip(found, ("mltk.core", "mltkbuild"), strict=True):
-        side.spec.write_text(spec_text(imports), encoding="utf-8")
+        side.spec.write_text(spec_text(imports) + "my_model.epochs = 3\n", encoding="utf-8")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -20,23 +19,15 @@ from mltkbuild.executor import Executor
 from mltkbuild.files import RACY_NS, DigestMemo, digest_of, stamp_of
 from mltkbuild.freshness import Reason, Record, Stamp
 from mltkbuild.protocol import RESUME, Listener, Options, Outcome, Request, Start
+from mltkbuild.provenance import course_of, parse, provenance
 from mltkbuild.stages import STAGES, TRAIN, makes, reads, upstream
-from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, TargetState
+from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
 from mltkbuild.workspace import TEST, Listing, Workspace, import_folders, list_specs
 
+# With what `explain` asks for beside a builder.
+__all__ = ["MEMO", "Builder", "Built", "course_of", "parse", "quiet"]
+
 MEMO = ".memo.json"
-NOT_ON_COURSE = frozenset(
-    {
-        "epochs",
-        "final_weights",
-        "checkpoints_enabled",
-        "checkpoints_keep",
-        "checkpoint_interval_minutes",
-        "on_nan",
-        "tensorboard",
-    }
-)
-"""Properties that the train stage reads and that leave every epoch of a training as it is."""
 
 
 @dataclass(frozen=True)
@@ -301,7 +292,7 @@ class Builder:
             artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
             options={name: options[name] for name in STAGES[stage].options if name in options},
             known_files=known,
-            provenance=self._provenance(state, earlier) if stage == "archive" else {},
+            provenance=provenance(state, earlier) if stage == "archive" else {},
             checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
             distribute=str(spec_record.facts.get("distribute") or "") if spec_record is not None else "",
@@ -348,62 +339,10 @@ class Builder:
             host=platform.node(),
         )
 
-    def _provenance(self, state: TargetState, earlier: list[Record]) -> dict[str, object]:
-        """Where every artifact comes from: digests and versions, no times and no hosts."""
-        return {
-            "schema": 1,
-            "model": state.spec.name,
-            "target": state.target,
-            "spec": state.spec.path,
-            "sources": {name.partition(" ")[2]: digest for name, digest in state.sources.digests("text ").items()},
-            "stages": {
-                record.stage: {
-                    "inputs": portable(record.inputs),
-                    "artifacts": dict(record.artifacts),
-                    "tools": dict(record.tools),
-                }
-                for record in earlier
-            },
-        }
-
     def _values(self, state: TargetState, stage: str) -> dict[str, object]:
         """The readable content of what a stage read of its spec, for `explain`."""
         names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
         return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
-
-
-def course_of(inputs: Mapping[str, str | None], slice_text: str) -> dict[str, object]:
-    """What the course of a training depends on: all that the stage reads, without how far it goes and what it keeps.
-
-    Args:
-        inputs: The train stage's inputs.
-        slice_text: The text of `spec/train.yaml`.
-    """
-    settings = parse(slice_text, "train.yaml")
-    if isinstance(settings, dict):
-        properties = {name: value for name, value in settings["properties"].items() if name not in NOT_ON_COURSE}
-        settings = {**settings, "properties": properties}
-    without = ("spec/train.yaml", OPTION + "epochs")
-    return {"inputs": {name: digest for name, digest in inputs.items() if name not in without}, "settings": settings}
-
-
-def portable(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Inputs without this machine's folders: a file outside the workspace goes by its name and its digest."""
-    found: dict[str, str] = {}
-    for name, digest in sorted(inputs.items()):
-        path = name.removeprefix(FILE)
-        outside = name.startswith(FILE) and os.path.isabs(path)
-        shown = f"{FILE}outside the workspace: {os.path.basename(path)} {digest[:12]}" if outside else name
-        found[shown] = digest
-    return found
-
-
-def parse(text: str, name: str) -> object:
-    """The content of a slice or of `model.json`."""
-    if name.endswith(".json"):
-        return json.loads(text)
-    # A build with nothing to do reads no slices and does without YAML.
-    return importlib.import_module("yaml").safe_load(text)
 
 
 def _placed(error: MltkError, where: str) -> MltkError:

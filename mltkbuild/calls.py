@@ -100,18 +100,20 @@ def begin(name: str, model: Model, test: bool, verbose: bool | None = None) -> I
     compat.refuse_in_spec(name)
     call = Call(*target_state(model, test), verbose=verbose)
     with _interruptible() as kept:
+        waited_for = False
         try:
             yield call
             call.display.note(call.summary())
+            waited_for = True
         except MltkError:
-            raise
-        except BaseException:
-            # The stage that runs belongs to a call that nobody waits for any more.
-            workers.stop()
-            for text in kept:
-                call.display.note(f"{text}; the same call goes on from there")
+            waited_for = True
             raise
         finally:
+            if not waited_for:
+                # Ctrl+C, or whatever else: the stage that runs belongs to a call that nobody waits for any more.
+                workers.stop()
+                for text in kept:
+                    call.display.note(f"{text}; the same call goes on from there")
             call.close()
 
 
@@ -186,8 +188,7 @@ def load(model: Model, test: bool, reload: bool) -> MltkModel:
 
 def target_state(model: Model, test: bool) -> tuple[Builder, state.TargetState]:
     """The engine for a call and the target that it names."""
-    # A process that lives long must not go by folders as they were at an earlier call.
-    state._module_names.clear()
+    state.forget_folders()
     workspace, name, path = _located(model)
     builder = Builder(workspace, run=workers.run)
     stem = name.removesuffix(TEST)

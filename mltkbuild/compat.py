@@ -30,8 +30,7 @@ def provide(*functions: Callable[..., Any]) -> None:
 
 def refuse_in_spec(name: str) -> None:
     """Raise a SpecError when a spec is being loaded, or its functions run in a stage: a build can't wait for itself."""
-    # A worker has a pipe to the process that started it.
-    if MltkModel._home is None and entry._pipe is None and name in _functions:
+    if MltkModel._home is None and not entry.is_worker() and name in _functions:
         return
     command = name.partition("_")[0]
     raise SpecError(

@@ -95,7 +95,7 @@ class RecordsBackend:
         self._on_disk = kept
 
 
-class Run(DoitRun):  # type: ignore[misc]  # doit has no types
+class Run(DoitRun):
     """`doit run`, which tells a failed stage (1) from a bad spec (2), and names the models near a misspelt one."""
 
     def execute(self, params: Any, args: Any) -> Any:
@@ -120,7 +120,7 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no types
         return super()._execute(**options)
 
 
-class Clean(DoitClean):  # type: ignore[misc]  # doit has no types
+class Clean(DoitClean):
     """`doit clean`, which without a name means every target of a workspace, dry runs too."""
 
     def _execute(self, dryrun: bool, cleandep: bool, cleanall: bool, cleanforget: bool, pos_args: Any = None) -> Any:
@@ -139,7 +139,7 @@ class Clean(DoitClean):  # type: ignore[misc]  # doit has no types
                 task.forget()
 
 
-class Forget(DoitForget):  # type: ignore[misc]  # doit has no types
+class Forget(DoitForget):
     """`doit forget`, which drops records: the next build runs these stages again.
 
     Without a name it means every stage of a workspace. For a stage that is ignored it only ends that: whoever brings a

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -25,15 +26,33 @@ STEP_SECONDS = 0.2
 STOPPABLE = frozenset({"train"})
 """The stages that can keep where they are when they are asked to stop."""
 
-_pipe: Connection[Any, Any] | None = None
-_stage = ""
-_stop = threading.Event()
+
+@dataclass
+class _Life:
+    """What a worker process knows of itself: its signal handler and its progress look here.
+
+    Args:
+        pipe: Takes progress; None in a process that is no worker.
+        stage: The stage that runs; empty between stages.
+        stop: Set when the stage is asked to stop.
+    """
+
+    pipe: Connection[Any, Any] | None = None
+    stage: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+_life = _Life()
+
+
+def is_worker() -> bool:
+    """Say whether this process is a worker."""
+    return _life.pipe is not None
 
 
 def start(pipe: Connection[Any, Any]) -> None:
     """Prepare a new worker: progress goes into the pipe; the worker ends when its parent is gone."""
-    global _pipe  # noqa: PLW0603  # the pool's initializer has no other place to leave it
-    _pipe = pipe
+    _life.pipe = pipe
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)
@@ -42,24 +61,23 @@ def start(pipe: Connection[Any, Any]) -> None:
 
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:
     """Let a training keep where it is; end anything else at once."""
-    if _stage not in STOPPABLE or _stop.is_set():
+    if _life.stage not in STOPPABLE or _life.stop.is_set():
         os._exit(128 + number)
-    _stop.set()
+    _life.stop.set()
 
 
 def run(request: Request) -> Outcome:
     """Run one stage; everything that it prints goes to its log file."""
-    global _stage  # noqa: PLW0603  # a signal handler has no other place to look
-    _stage = request.stage
+    _life.stage = request.stage
     try:
         with _logging_to(request.log):
             # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
             worker = importlib.import_module("mltkbuild.worker")
             logging.captureWarnings(True)
-            outcome: Outcome = worker.run_stage(request, _throttled(request), _stop.is_set)
+            outcome: Outcome = worker.run_stage(request, _throttled(request), _life.stop.is_set)
             return outcome
     finally:
-        _stage = ""
+        _life.stage = ""
 
 
 def call(job: Job) -> object:
@@ -116,6 +134,6 @@ class _throttled:  # reads as the function that it stands for
         if "step" in event and now - self._last < STEP_SECONDS:
             return
         self._last = now
-        if _pipe is not None:
+        if _life.pipe is not None:
             with contextlib.suppress(OSError):
-                _pipe.send((self._key, dict(event)))
+                _life.pipe.send((self._key, dict(event)))

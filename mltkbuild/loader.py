@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any
 
 from mltkbuild import compat
 from mltkbuild.errors import MltkError, SpecError
@@ -234,6 +235,15 @@ def _run_spec(snapshot: Snapshot, importer: SnapshotImporter, name: str) -> Modu
     with user_code(snapshot, "the spec", SpecError):
         run_source(module, filename, snapshot.files[snapshot.spec_path])
     return module
+
+
+def own_objects(snapshot: Snapshot) -> dict[str, Any]:
+    """The spec's own classes and functions by name, while it is loaded."""
+    own: dict[str, Any] = {}
+    for module in list(sys.modules.values()):
+        if snapshot.label(getattr(module, "__file__", None) or "") is not None:
+            own.update({name: item for name, item in vars(module).items() if callable(item)})
+    return own
 
 
 def _the_model(snapshot: Snapshot, module: ModuleType) -> MltkModel:

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from mltkbuild.epochs import TELLING, UNLIMITED
 from mltkbuild.protocol import Event
 from mltkbuild.report import cut, duration
 
@@ -90,9 +91,6 @@ class QuietDisplay:
 
 SAVED = " \N{CHECK MARK}"
 """Stands behind the metrics of an epoch whose checkpoint is on the disk."""
-
-UNLIMITED = 99_999
-"""The number of epochs that stands for no limit."""
 
 ECHO = 4
 """Room at the right edge: a terminal prints `^C` there, and a wrapped line could not be erased."""
@@ -214,7 +212,7 @@ def _metric(event: Event) -> str:
     metrics = event.get("metrics")
     if not isinstance(metrics, Mapping):
         return ""
-    for name in ("val_accuracy", "accuracy", "val_loss", "loss"):
+    for name in TELLING:
         if name in metrics:
             return f", {name} {metrics[name]:.4f}"
     return ""

@@ -5,25 +5,22 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mltkbuild.bodies import keras_file
+from mltkbuild.epochs import TELLING, rises
 from mltkbuild.errors import StageError
 from mltkbuild.files import digest_of
-from mltkbuild.loader import Snapshot, loaded_spec
+from mltkbuild.loader import Snapshot, loaded_spec, own_objects
 from mltkbuild.model import MltkModel
 from mltkbuild.state import TargetState
 from mltkbuild.workspace import import_folders
 
-# Better the higher they are; every other metric is a kind of loss.
-_RISING = ("acc", "auc", "precision", "recall", "f1", "iou", "similarity")
-_FIRST = ("val_accuracy", "accuracy", "val_loss", "loss")
 # One process loads one spec at a time: its folder and its modules are the process's own meanwhile.
 _loading = threading.Lock()
 
@@ -97,7 +94,7 @@ class TrainingResults:
             )
         with opened_spec(self._state) as (snapshot, model):
             self._model = self._model or model
-            custom = {**_own_objects(snapshot), **model.keras_custom_objects}
+            custom = {**own_objects(snapshot), **model.keras_custom_objects}
             return keras_file.load(path, custom, compiled=True)
 
     @property
@@ -118,7 +115,7 @@ class TrainingResults:
         monitor, best_epoch = self._document.get("monitor"), self._document.get("best_epoch")
         finite = {name: [value for value in row if _is_finite(value)] for name, row in self.history.items()}
         finite = {name: row for name, row in finite.items() if row}
-        name = next((name for name in (monitor, *_FIRST, *finite) if name in finite), None)
+        name = next((name for name in (monitor, *TELLING, *finite) if name in finite), None)
         if name is None:
             raise StageError("the history has no finite value", where=self._state.folder.artifact("train/history.json"))
         row = self.history[name]
@@ -128,7 +125,7 @@ class TrainingResults:
             if at_best is not None:
                 return name, at_best
         values = [value for value in finite[name] if value is not None]
-        return name, (max if any(word in name.lower() for word in _RISING) else min)(values)
+        return name, (max if rises(name) else min)(values)
 
     def asdict(self) -> dict[str, Any]:
         """`epochs`, `params` and `history` as plain values."""
@@ -200,15 +197,6 @@ def _document(state: TargetState, name: str) -> dict[str, Any]:
 
 def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
-
-
-def _own_objects(snapshot: Snapshot) -> Mapping[str, Any]:
-    """The spec's own classes and functions by name, while it is open."""
-    own: dict[str, Any] = {}
-    for module in list(sys.modules.values()):
-        if snapshot.label(getattr(module, "__file__", None) or "") is not None:
-            own.update({name: item for name, item in vars(module).items() if callable(item)})
-    return own
 
 
 def tensors_of(path: str) -> Iterator[str]:

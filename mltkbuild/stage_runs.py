@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from mltkbuild.bodies import devices, keras_file
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.files import bytes_digest
-from mltkbuild.loader import Snapshot, loaded_spec, user_code
+from mltkbuild.loader import Snapshot, loaded_spec, own_objects, user_code
 from mltkbuild.mixins import EvaluateAutoEncoderMixin, EvaluateClassifierMixin, call_loader, count_classes
 from mltkbuild.model import MltkModel
 from mltkbuild.protocol import Listener, Outcome, Request
@@ -282,11 +281,7 @@ class StageRun:
 
     def custom_objects(self) -> dict[str, Any]:
         """The spec's own classes and functions by name, for loading a saved model."""
-        own: dict[str, Any] = {}
-        for module in list(sys.modules.values()):
-            if self.snapshot.label(getattr(module, "__file__", None) or "") is not None:
-                own.update({name: item for name, item in vars(module).items() if callable(item)})
-        return {**own, **self.model.keras_custom_objects}
+        return {**own_objects(self.snapshot), **self.model.keras_custom_objects}
 
     def load_keras(self, *, compiled: bool = False) -> Any:
         """The trained model, with the spec's own classes and functions known by name."""

@@ -306,13 +306,18 @@ _module_names: dict[str, frozenset[str]] = {}
 
 
 def _names_in(folder: str) -> frozenset[str]:
-    """The names in a folder, listed once a process."""
+    """The names in a folder, listed once a process, or until `forget_folders`."""
     if folder not in _module_names:
         try:
             _module_names[folder] = frozenset(os.listdir(folder))
         except OSError:
             _module_names[folder] = frozenset()
     return _module_names[folder]
+
+
+def forget_folders() -> None:
+    """Let folders be listed anew: a process that lives long must not go by what they held at an earlier call."""
+    _module_names.clear()
 
 
 def read_sources(workspace: Workspace, spec: Spec) -> Sources:

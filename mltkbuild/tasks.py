@@ -103,7 +103,7 @@ class Judge:
         return self._session.why(task.target, task.stage, task.chosen(), 5)
 
 
-class StageTask(Task):  # type: ignore[misc]  # doit has no types
+class StageTask(Task):
     """A stage of one target as doit sees it, made by copying a template that doit has checked once."""
 
     stage: str
@@ -246,7 +246,7 @@ def task_mltkbuild() -> Iterator[Any]:
                 yield _problem_task(owner, name, problem)
 
 
-class ProblemTask(Task):  # type: ignore[misc]  # doit has no types
+class ProblemTask(Task):
     """Reports a spec that can't be one, so that it hinders no other."""
 
 
@@ -262,7 +262,7 @@ def _problem_task(owner: Session, name: str, problem: MltkError) -> Task:
     return task
 
 
-class MltkReporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
+class MltkReporter(ConsoleReporter):
     """Errors in the house's form and one closing line; what runs is shown by the session."""
 
     desc = "mltkbuild: errors and one closing line"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,44 @@ def read_samples(subset):
 def unused(x):
     return x
 """
+TINY_SPEC = '''
+import os, sys, time
+from pathlib import Path
+import keras
+import numpy as np
+from mltkbuild import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
+
+# @mltk_model
+class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
+    """A tiny model whose loader does what a test wants."""
+
+def load(subset, test):
+    ACTION
+    return np.arange(32, dtype="float32").reshape(8, 4), np.arange(8) % 2
+
+def build(model):
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
+    network.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+my_model = Model()
+my_model.classes = ["a", "b"]
+my_model.input_shape = (4,)
+my_model.epochs = 2
+my_model.dataset = load
+my_model.build_model_function = build
+'''
+SLEEP = 'Path("PID").write_text(str(os.getpid())); time.sleep(600)'
+"""What a tiny model's loader does to be found at work, by `pid_of`."""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+"""For a Python of its own that finds this package wherever it runs."""
+SECONDS = 60
+"""So long at most does a test wait for what another process does."""
+
+
+def tiny_spec(action: str = "pass") -> str:
+    """The spec of a tiny model for real stages, whose loader does something first."""
+    return TINY_SPEC.replace("ACTION", action)
 
 
 @dataclass
@@ -109,6 +148,10 @@ class Files:
     def spec(self, name: str = "kws", text: str = SPEC) -> Path:
         """Write a model spec."""
         return self.write(f"models/{name}.py", text)
+
+    def tiny(self, action: str = "pass", name: str = "kws") -> None:
+        """Write the spec of a tiny model for real stages, whose loader does something first."""
+        self.spec(name, tiny_spec(action))
 
     def tree(self) -> dict[str, bytes]:
         """Every file but locks and logs, with its bytes."""
@@ -230,6 +273,21 @@ def bring(files: Files, run: Callable[[Request, Listener], Outcome], target: str
     return ran
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def pid_of(files: Files) -> int:
+    """The worker that a tiny model's sleeping loader runs in."""
+    path = files.root / "PID"
+    wait_for(lambda: path.exists() and path.read_text())
+    return int(path.read_text())
+
+
 def command(*arguments: str, cwd: Path, timeout: float = 240, env: Mapping[str, str] | None = None) -> Result:
     """Run `mltk ...` or `doit ...` as a user does, in a process of its own."""
     program, *rest = arguments
@@ -284,7 +342,7 @@ class Front:
         return list(self.fakes.calls)
 
     def _call(self, function: Callable[[], int | None], folder: str = "") -> Result:
-        state._module_names.clear()
+        state.forget_folders()
         workspace = self.files.workspace
         session.use(session.Session(workspace, Builder(workspace, run=self.fakes)))
         out, err, before, argv = io.StringIO(), io.StringIO(), os.getcwd(), list(sys.argv)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from mltkbuild.model import MltkModel
 from mltkbuild.protocol import Outcome, Request
 from mltkbuild.stages import upstream
 
-from .conftest import REPOSITORY, Fakes, Files, Front
+from .conftest import ENVIRONMENT, REPOSITORY, SLEEP, Fakes, Files, Front, pid_of
 
 HISTORY: dict[str, Any] = {
     "epochs": [0, 1, 2],
@@ -90,9 +89,6 @@ def ran(fakes: Fakes, call: Callable[[], object]) -> set[str]:
     fakes.calls.clear()
     call()
     return {label.partition(":")[0] for label in fakes.calls}
-
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 # -- the same engine -------------------------------------------------------------------------------------------------
@@ -468,6 +464,8 @@ BEST: dict[str, tuple[dict[str, Any], tuple[str, float]]] = {
         {"monitor": "val_auc", "best_epoch": 2, "history": {"loss": [3.0, 2.0, 1.0], "val_auc": [0.5]}},
         ("val_auc", 0.5),
     ),
+    "a score": ({"history": {"val_dice": [0.5, 0.25]}}, ("val_dice", 0.5)),
+    "a score's loss": ({"history": {"val_dice_loss": [0.5, 0.25]}}, ("val_dice_loss", 0.25)),
     "unknown monitor": ({"monitor": "val_auc", "best_epoch": 2}, ("val_accuracy", 0.75)),
 }
 
@@ -588,32 +586,6 @@ print(evaluate_model("kws", tflite=True).classes, os.path.basename(quantize_mode
 print(summarize_model("kws", tflite=True))
 print("tensorflow" in sys.modules)
 """
-TINY_SPEC = '''
-import os, time
-from pathlib import Path
-import keras
-import numpy as np
-from mltkbuild import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
-
-# @mltk_model
-class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
-    """A tiny model."""
-
-def load(subset, test):
-    return np.arange(32, dtype="float32").reshape(8, 4), np.arange(8) % 2
-
-def build(model):
-    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
-    network.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return network
-
-my_model = Model()
-my_model.classes = ["a", "b"]
-my_model.input_shape = (4,)
-my_model.epochs = 2
-my_model.dataset = load
-my_model.build_model_function = build
-'''
 
 
 @pytest.fixture
@@ -621,8 +593,7 @@ def script(tmp_path: Path) -> Iterator[tuple[Files, subprocess.Popen[str]]]:
     """A script without a guard at work on a model, in a process group of its own."""
     files = Files(tmp_path / "ws")
     files.write("dodo.py", "")
-    slow = '    Path("PID").write_text(str(os.getpid()))\n    time.sleep(600)\n    return np.'
-    files.spec("kws", TINY_SPEC.replace("    return np.", slow))
+    files.tiny(SLEEP)
     path = files.write("script.py", SCRIPT)
     process = subprocess.Popen(
         [sys.executable, str(path)],
@@ -643,13 +614,7 @@ def script(tmp_path: Path) -> Iterator[tuple[Files, subprocess.Popen[str]]]:
 def test_script_without_a_guard(script: tuple[Files, subprocess.Popen[str]]) -> None:
     """A script runs once, survives Ctrl+C in a call with its worker gone, builds in new workers, and ends by itself."""
     files, process = script
-    pid = files.root / "PID"
-    end = time.monotonic() + 60
-    while not (pid.exists() and pid.read_text()):
-        assert time.monotonic() < end
-        assert process.poll() is None
-        time.sleep(0.02)
-    worker = int(pid.read_text())
+    worker = pid_of(files)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert 0 == process.returncode, err

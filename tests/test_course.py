@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.bodies import training_state
-from mltkbuild.bodies.course import NEEDED, Best, Keeper, Noticed, _Params, keras_default
+from mltkbuild.bodies.course import _Params, keras_default
+from mltkbuild.bodies.keeper import NEEDED, Best, Keeper, Noticed
 from mltkbuild.checkpoints import Position, Shelf
 from mltkbuild.errors import StageError
 
@@ -362,11 +363,11 @@ def test_asking_for_the_epochs_is_noticed(ask: Callable[[Any], Any]) -> None:
 def test_a_callback_that_listens_to_steps_is_known() -> None:
     """A callback with a method of its own around a step listens, by its new name or its old one."""
 
-    class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    class Steps(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             pass
 
-    class Old(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    class Old(keras.callbacks.Callback):
         def on_batch_begin(self, batch: int, logs: Any = None) -> None:
             pass
 

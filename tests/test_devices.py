@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +13,7 @@ import pytest
 from mltkbuild.bodies import devices
 from mltkbuild.errors import StageError
 
-from .conftest import REPOSITORY, Files
+from .conftest import REPOSITORY, Files, command
 
 pytestmark = pytest.mark.real
 MODEL = """
@@ -73,18 +70,10 @@ def workspace(folder: Path, line: str) -> Files:
 
 def train(files: Files, *options: str, **environment: str) -> str:
     """Train in a process of its own; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "doit", "train:kws", *options],
-        cwd=files.root,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stdout
-    return done.stdout
+    done = command("doit", "train:kws", *options, cwd=files.root, env=environment)
+    said = done.out + done.err
+    assert 0 == done.code, said
+    return said
 
 
 def weights(files: Files) -> bytes:

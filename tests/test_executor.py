@@ -6,49 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mltkbuild.builder import Builder
 from mltkbuild.errors import StageError, WorkerDied
-from mltkbuild.executor import ENVIRONMENT, Executor
+from mltkbuild.executor import ENVIRONMENT as WORKERS
+from mltkbuild.executor import Executor
 
-from .conftest import REPOSITORY, Files
+from .conftest import ENVIRONMENT, SECONDS, SLEEP, Files, pid_of, wait_for
 
-SECONDS = 60
-SPEC = '''
-import os, sys, time
-from pathlib import Path
-import numpy as np
-import keras
-from mltkbuild import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
-
-# @mltk_model
-class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
-    """A model whose loader does what a test wants."""
-
-def load(subset, test):
-    ACTION
-    x = np.zeros((8, 4), "float32")
-    return x, np.arange(8) % 2
-
-def build(model):
-    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
-    network.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return network
-
-my_model = Model()
-my_model.classes = ["a", "b"]
-my_model.input_shape = (4,)
-my_model.dataset = load
-my_model.build_model_function = build
-'''
-SLEEP = 'Path("PID").write_text(str(os.getpid())); time.sleep(600)'
 PRINT = 'print("to the log"); sys.stderr.write("error too"); os.system("echo from a child"); os.write(1, b"raw")'
 
 pytestmark = pytest.mark.real
@@ -70,28 +40,6 @@ def own() -> Iterator[Executor]:
     pool.stop()
 
 
-def model(files: Files, action: str, name: str = "kws") -> None:
-    """Write a spec whose loader does something."""
-    text = textwrap.dedent(SPEC).replace("ACTION", action.replace('"PID"', repr(str(files.root / "PID"))))
-    files.spec(name, text)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    for _ in range(SECONDS * 20):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came")
-
-
-def pid_of(files: Files) -> int:
-    """The worker that a sleeping loader runs in."""
-    path = files.root / "PID"
-    wait_for(lambda: path.exists() and path.read_text())
-    return int(path.read_text())
-
-
 def is_alive(pid: int) -> bool:
     """Say whether a process runs; one that only waits to be reaped doesn't."""
     try:
@@ -103,8 +51,8 @@ def is_alive(pid: int) -> bool:
 
 def test_killed_worker_fails_its_stage_alone(files: Files, own: Executor) -> None:
     """A worker that is killed gives one error that names stage and likely cause; the next stage gets a new worker."""
-    model(files, SLEEP)
-    model(files, "pass", "other")
+    files.tiny(SLEEP)
+    files.tiny("pass", "other")
     killer = threading.Thread(target=lambda: os.kill(pid_of(files), signal.SIGKILL))
     killer.start()
     builder = Builder(files.workspace, run=own.run)
@@ -123,7 +71,7 @@ def test_killed_worker_fails_its_stage_alone(files: Files, own: Executor) -> Non
 
 def test_crash_of_native_code_is_told_apart_from_a_kill(files: Files, own: Executor) -> None:
     """A segmentation fault is named as one, and not as a lack of memory."""
-    model(files, "import ctypes; ctypes.string_at(0)")
+    files.tiny("import ctypes; ctypes.string_at(0)")
     with pytest.raises(WorkerDied) as caught:
         Builder(files.workspace, run=own.run).build("kws", "data")
     assert ("data:kws", "Segmentation fault in native code (TensorFlow or its converter)") == (
@@ -135,13 +83,11 @@ def test_crash_of_native_code_is_told_apart_from_a_kill(files: Files, own: Execu
 
 def test_worker_ends_with_its_parent(files: Files) -> None:
     """When the deciding process is killed, its worker ends too, whatever it is at."""
-    model(files, SLEEP)
+    files.tiny(SLEEP)
     code = "import sys; from mltkbuild.builder import Builder; from mltkbuild.workspace import configure\n"
     code += "if __name__ == '__main__': Builder(configure(sys.argv[1])).build('kws', 'data')\n"
     script = files.write("main.py", code)
-    parent = subprocess.Popen(
-        [sys.executable, str(script), str(files.root)], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    )
+    parent = subprocess.Popen([sys.executable, str(script), str(files.root)], env=ENVIRONMENT)
     try:
         worker = pid_of(files)
         assert is_alive(worker)
@@ -155,7 +101,7 @@ def test_what_a_stage_prints_goes_to_its_log(
     files: Files, executor: Executor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Everything that a stage, its libraries and its children print is in its log and nowhere else."""
-    model(files, PRINT)
+    files.tiny(PRINT)
     Builder(files.workspace, run=executor.run).build("kws", "data")
     log = (files.root / "build/kws/.logs/data.log").read_text(encoding="utf-8", errors="replace")
     assert [True] * 4 == [text in log for text in ("to the log", "error too", "from a child", "raw")]
@@ -164,9 +110,9 @@ def test_what_a_stage_prints_goes_to_its_log(
 
 def test_warm_worker_keeps_the_logs_of_stages_apart(files: Files, executor: Executor) -> None:
     """A log holds one run of one stage, also when one worker runs many."""
-    model(files, 'print("first")')
+    files.tiny('print("first")')
     Builder(files.workspace, run=executor.run).build("kws", "data")
-    model(files, 'print("second")')
+    files.tiny('print("second")')
     Builder(files.workspace, run=executor.run).build("kws", "data")
     log = (files.root / "build/kws/.logs/data.log").read_text(encoding="utf-8", errors="replace")
     assert (False, True) == ("first" in log, "second" in log)
@@ -175,7 +121,7 @@ def test_warm_worker_keeps_the_logs_of_stages_apart(files: Files, executor: Exec
 def test_stopped_executor_refuses_and_ends_its_workers(files: Files) -> None:
     """Stopping ends a running stage at once as a failure, and later requests are refused."""
     own = Executor()
-    model(files, SLEEP)
+    files.tiny(SLEEP)
     found: list[BaseException] = []
 
     def build() -> None:
@@ -197,7 +143,7 @@ def test_stopped_executor_refuses_and_ends_its_workers(files: Files) -> None:
 
 def test_environment_of_the_deciding_process_stays(files: Files, executor: Executor) -> None:
     """What a worker's environment must hold is not left behind in the process that started it."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    model(files, f"assert {dict(ENVIRONMENT)!r}.items() <= os.environ.items()")
+    before = {name: os.environ.get(name) for name in WORKERS}
+    files.tiny(f"assert {dict(WORKERS)!r}.items() <= os.environ.items()")
     Builder(files.workspace, run=executor.run).build("kws", "data")
-    assert before == {name: os.environ.get(name) for name in ENVIRONMENT}
+    assert before == {name: os.environ.get(name) for name in WORKERS}

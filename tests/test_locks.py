@@ -18,7 +18,7 @@ from mltkbuild.builder import Builder
 from mltkbuild.protocol import Event, Listener, Outcome, Request
 from mltkbuild.stages import BUILT
 
-from .conftest import Fakes, Files, bring
+from .conftest import Fakes, Files, bring, wait_for
 
 ONCE = [f"{stage}:kws" for stage in BUILT]
 SECONDS = 30
@@ -42,15 +42,6 @@ class CountedFakes(Fakes):
 def lines(path: Path) -> list[str]:
     """The lines of a file; none while there is no file."""
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    for _ in range(SECONDS * 100):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 def build_at_once(root: Path, name: str, others: tuple[str, ...]) -> None:

@@ -10,8 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from .conftest import REPOSITORY, Files
-from .test_api import ENVIRONMENT, TINY_SPEC
+from .conftest import ENVIRONMENT, REPOSITORY, Files, tiny_spec
 
 NOTEBOOK = REPOSITORY / "docs/train_model.ipynb"
 
@@ -76,7 +75,7 @@ def test_kernel_that_has_tensorflow_loaded(tmp_path: Path) -> None:
     files.write("models/parts.py", "SIZE = 8\n")
     files.spec(
         "kws",
-        TINY_SPEC.replace("import keras\n", "import keras\nimport parts\n") + "my_model.batch_size = parts.SIZE\n",
+        tiny_spec().replace("import keras\n", "import keras\nimport parts\n") + "my_model.batch_size = parts.SIZE\n",
     )
     cells = [nbformat.v4.new_code_cell(source) for source in TF_CELLS]
     cells[0].source = "import sys\nsys.path.append('models')\n" + cells[0].source

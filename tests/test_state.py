@@ -29,12 +29,12 @@ TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Forget which files the folders hold, as a new process does."""
-    state._module_names.clear()
+    state.forget_folders()
 
 
 def again(files: Files, fakes: Fakes, target: str = "kws") -> list[str]:
     """Build as a new process does, and say which stages ran."""
-    state._module_names.clear()
+    state.forget_folders()
     return bring(files, fakes, target)
 
 

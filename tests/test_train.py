@@ -11,17 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from sklearn.utils.class_weight import compute_class_weight
 
 from mltkbuild.bodies import train
 from mltkbuild.bodies.history import Training, last_metrics, write_history
-from mltkbuild.data.samples import Samples
-from mltkbuild.errors import SpecError, StageError
+from mltkbuild.errors import StageError
 
 WORDS = ("yes", "no", "_unknown_")
 SCRIPT = """
@@ -31,8 +25,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.bodies import train
-from mltkbuild.bodies.course import Keeper
+from mltkbuild.bodies import class_weights, train
+from mltkbuild.bodies.keeper import Keeper
 from mltkbuild.data.samples import Samples, small
 from mltkbuild.errors import MltkError
 
@@ -98,7 +92,7 @@ signature = (tf.TensorSpec((None, 4), tf.float32), tf.TensorSpec((None,), tf.int
 generated = tf.data.Dataset.from_generator(generate, output_signature=signature)
 loss_stop = {"monitor": "loss", "patience": 0, "min_delta": 100.0}
 per_class = keras.metrics.F1Score(average=None)
-balanced = train.class_weight("balanced", WORDS, arrays)
+balanced = class_weights.class_weight("balanced", WORDS, arrays)
 halved = {"schedule": lambda epoch: 0.5 ** epoch / 10}
 answers = {
     "first": first,
@@ -136,8 +130,6 @@ answers = {
 }
 json.dump(answers, open(sys.argv[1], "w"))
 """
-
-law = settings(deadline=None, max_examples=60, database=None)
 
 
 @pytest.fixture(scope="module")
@@ -300,62 +292,6 @@ def test_a_stream_without_batches_is_refused(trained: dict[str, Any]) -> None:
 
 
 # Without Keras.
-
-
-@law
-@given(arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 2)), st.booleans())
-def test_balanced_is_that_of_scikit_learn(y: np.ndarray, one_hot: bool) -> None:
-    """Balanced weights are scikit-learn's for the classes that have samples, from ids and from one-hot rows."""
-    present = np.unique(y)
-    expected = compute_class_weight("balanced", classes=present, y=y)
-
-    weights = train.class_weight("balanced", WORDS, Samples(y, np.eye(3)[y] if one_hot else y))
-
-    assert dict(zip(present.tolist(), expected.tolist(), strict=True)) == weights
-
-
-@pytest.mark.parametrize("weights", [None, "none"])
-def test_no_class_weights(weights: str | None) -> None:
-    """None and 'none' weigh nothing, even for a stream."""
-    assert train.class_weight(weights, WORDS, Samples(object())) is None
-
-
-@pytest.mark.parametrize(
-    ("weights", "classes", "expected"),
-    [
-        ({"no": 2}, WORDS, {0: 1.0, 1: 2.0, 2: 1.0}),
-        ({0: 0.5, "_unknown_": 3}, WORDS, {0: 0.5, 1: 1.0, 2: 3.0}),
-        ([1, 2, 3], WORDS, {0: 1.0, 1: 2.0, 2: 3.0}),
-        ({0: 1, 5: 2}, None, {0: 1.0, 5: 2.0}),
-        ([1, 2], None, {0: 1.0, 1: 2.0}),
-        ({"1": 2.0}, ("0", "1"), {0: 1.0, 1: 2.0}),
-    ],
-    ids=["names", "mixed", "list", "ids alone", "list alone", "digits"],
-)
-def test_class_weights_become_ids(weights: Any, classes: Any, expected: dict[int, float]) -> None:
-    """Weights by label, by id or as a list become weights by id; a class that isn't named weighs 1."""
-    assert expected == train.class_weight(weights, classes, Samples(np.zeros(2), np.zeros(2)))
-
-
-@pytest.mark.parametrize(
-    ("weights", "found"),
-    [({"nope": 1.0}, "'nope'"), ({3: 1.0}, "3"), ({-1: 1.0}, "-1"), ([1, 1, 1, 1], "3")],
-)
-def test_a_weight_for_no_class_is_refused(weights: Any, found: str) -> None:
-    """A weight for a class that the model has not is an error that names it."""
-    with pytest.raises(SpecError, match="has not") as caught:
-        train.class_weight(weights, WORDS, Samples(np.zeros(2), np.zeros(2)))
-
-    assert found == caught.value.found
-
-
-@pytest.mark.parametrize(
-    "samples", [Samples(object()), Samples(np.zeros(2), np.array([0.5, 1.5])), Samples(np.zeros(2))]
-)
-def test_balanced_needs_labels(samples: Samples) -> None:
-    """A stream, fractions or missing labels can't be balanced."""
-    with pytest.raises(SpecError, match="needs the class of each"):
-        train.class_weight("balanced", None, samples)
 
 
 def test_an_epoch_without_loss_is_no_error() -> None:

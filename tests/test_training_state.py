@@ -402,7 +402,7 @@ def halved(epoch: int, rate: float) -> float:
     return rate / 2
 
 
-class Counter(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class Counter(keras.callbacks.Callback):
     """A callback with plain attributes of its own, which it changes."""
 
     def __init__(self) -> None:
@@ -460,7 +460,7 @@ def test_model_and_params_are_no_state(model: Any) -> None:
     assert {"seen", "validation_data"} >= set(training_state.callback_state(callback, at_begin)[0]) >= {"seen"}
 
 
-class Telling(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class Telling(keras.callbacks.Callback):
     """A callback that tells its state itself, beside what can't be kept."""
 
     def __init__(self, told: Any) -> None:
@@ -497,7 +497,7 @@ def test_a_state_that_is_not_plain_is_refused(model: Any, told: Any) -> None:
 def test_a_state_without_a_way_back_is_left() -> None:
     """A callback with get_state alone says that it needs nothing back."""
 
-    class Silent(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    class Silent(keras.callbacks.Callback):
         def get_state(self) -> None:
             pass
 
@@ -639,7 +639,7 @@ def test_random_generators_go_on(seed: int, drawn: int, odd: bool) -> None:
     assert expected == draws()
 
 
-class Noisy(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+class Noisy(keras.layers.Layer):
     """Draws in a way that can be resumed, or in one that can't."""
 
     def __init__(self, exact: bool) -> None:

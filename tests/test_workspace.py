@@ -34,6 +34,12 @@ def fill(root: Path, **files: str) -> Workspace:
     return configure(str(root))
 
 
+def configured(root: Path, text: str) -> Workspace:
+    """Write a `pyproject.toml` and read it."""
+    (root / "pyproject.toml").write_text(text)
+    return configure(str(root))
+
+
 def names(root: Path) -> list[str]:
     """The models of a workspace."""
     return sorted(list_specs(configure(str(root))).specs)
@@ -69,16 +75,13 @@ def test_configuration_is_optional(tmp_path: Path) -> None:
     """Without a pyproject.toml, and without the table, everything has its default."""
     expected = Workspace(str(tmp_path), "build", "models", "minor")
     assert expected == configure(str(tmp_path))
-    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
-    assert expected == configure(str(tmp_path))
+    assert expected == configured(tmp_path, "[project]\nname = 'x'\n")
 
 
 def test_folders_are_kept_in_their_normal_form(tmp_path: Path) -> None:
     """However a folder is written, paths that are made of it are the same."""
-    (tmp_path / "pyproject.toml").write_text(
-        "[tool.mltkbuild]\nbuild_dir = './out//b/'\nmodels_dir = 'specs/./x'\ntoolchain = 'exact'\n"
-    )
-    assert Workspace(str(tmp_path), "out/b", "specs/x", "exact") == configure(str(tmp_path))
+    table = "[tool.mltkbuild]\nbuild_dir = './out//b/'\nmodels_dir = 'specs/./x'\ntoolchain = 'exact'\n"
+    assert Workspace(str(tmp_path), "out/b", "specs/x", "exact") == configured(tmp_path, table)
 
 
 WRONG: dict[str, tuple[str, str]] = {
@@ -101,9 +104,8 @@ WRONG: dict[str, tuple[str, str]] = {
 def test_wrong_configuration_is_an_error_with_a_fix(what: str, tmp_path: Path) -> None:
     """A wrong file, key or value names itself, and what would be right."""
     text, part = WRONG[what]
-    (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(WorkspaceError) as caught:
-        configure(str(tmp_path))
+        configured(tmp_path, text)
     assert part in str(caught.value)
     assert "pyproject.toml" in str(caught.value.where)
     assert caught.value.fix is not None
@@ -122,8 +124,7 @@ def test_configuration_that_can_t_be_read_is_an_error(tmp_path: Path) -> None:
 
 def test_dotted_folder_is_inside(tmp_path: Path) -> None:
     """A folder whose name begins with two dots is not the folder above."""
-    (tmp_path / "pyproject.toml").write_text("[tool.mltkbuild]\nbuild_dir = '..out'\n")
-    assert "..out" == configure(str(tmp_path)).build_dir
+    assert "..out" == configured(tmp_path, "[tool.mltkbuild]\nbuild_dir = '..out'\n").build_dir
 
 
 def test_paths_of_the_workspace(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ _MLTK_NAMES = {
 }
 
 
-def run(  # noqa: PLR0913, PLR0917  # each is one kind of member
+def run(  # noqa: PLR0913, PLR0917  # a stage body's signature is its dependency list
     archive: Path,
     target: str,
     files: Mapping[str, Path],

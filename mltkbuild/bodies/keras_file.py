@@ -74,7 +74,7 @@ def _without_paths(encoded: str, label: Callable[[str], str | None]) -> str:
         inner = tuple(relative(item) if isinstance(item, CodeType) else item for item in code.co_consts)
         return code.replace(co_filename=label(code.co_filename) or Path(code.co_filename).name, co_consts=inner)
 
-    code = marshal.loads(base64.b64decode(encoded))  # noqa: S302  # the bytecode that Keras has just written
+    code = marshal.loads(base64.b64decode(encoded))  # noqa: S302  # Keras wrote it a moment ago
     # Version 2 writes values alone; later ones also whether equal constants happen to be one object.
     return base64.encodebytes(marshal.dumps(relative(code), 2)).decode("ascii")
 

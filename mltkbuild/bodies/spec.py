@@ -142,7 +142,9 @@ def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict
         description["config"] = _normal(keras_model.get_config())
         description["compile"] = _normal(keras_model.get_compile_config())
     except (NotImplementedError, TypeError, ValueError) as error:
-        # A subclassed model need not have a config: then everything that could make it counts.
+        # Keras' get_config raises the first for a subclassed model whose arguments it can't tell, the second for an
+        # argument that has no config, and a user's own refuses by any of the three. A model need not have a config:
+        # then everything that could make it counts.
         code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = str(error).partition("\n")[0]
         code[WHOLE] = whole
     description["code"] = code

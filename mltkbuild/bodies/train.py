@@ -10,18 +10,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from mltkbuild.bodies.course import Course, Keeper, Rules
+from mltkbuild.bodies.class_weights import class_weight
+from mltkbuild.bodies.course import Course
 from mltkbuild.bodies.devices import is_distributed, prepare
 from mltkbuild.bodies.history import Training, last_metrics, plain
+from mltkbuild.bodies.keeper import Keeper, Rules
 from mltkbuild.bodies.training_state import assign_weights
 from mltkbuild.data.batches import Batches
-from mltkbuild.data.samples import Samples, labels, split_validation
+from mltkbuild.data.samples import Samples, split_validation
 from mltkbuild.data.streams import batches as batches_of
 from mltkbuild.data.streams import is_dataset, is_endless, length
+from mltkbuild.epochs import UNLIMITED
 from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.properties import did_you_mean
 
-UNLIMITED = 99_999
 DEFAULT_MONITOR = "val_accuracy"
 FALLBACKS = (
     "val_acc",
@@ -343,7 +345,7 @@ def _monitors(settings: TrainSettings) -> dict[str, str]:
 def _check(settings: TrainSettings) -> Any:
     """A callback that says in clear words that the metric of a rule is missing; it comes before the rules."""
 
-    class Check(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    class Check(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             metrics = last_metrics(plain({name: [value] for name, value in (logs or {}).items()}))
             _check_epoch(epoch + 1, metrics, settings)
@@ -371,56 +373,3 @@ def _check_epoch(epoch: int, metrics: Mapping[str, float], settings: TrainSettin
                 found=repr(monitor),
                 fix=did_you_mean(monitor, metrics, "the metrics are"),
             )
-
-
-def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples) -> dict[int, float] | None:
-    """The class weights as Keras wants them, `{class id: weight}`.
-
-    'balanced' gives each class n / (classes * n_of_class), as scikit-learn's `compute_class_weight` defines it.
-
-    Args:
-        weights: 'balanced', 'none', None, weights by class label or id, or one weight a class.
-        classes: The class labels of a classifier.
-        training: The training samples.
-    """
-    if weights is None or weights == "none":
-        return None
-    if training.weight is not None:
-        raise SpecError(
-            "class_weights and sample_weight can't be used together",
-            found="both are set",
-            fix="multiply the class's weight into my_model.sample_weight",
-        )
-    if isinstance(weights, str):
-        return _balanced(labels(training))
-    given = weights if isinstance(weights, Mapping) else dict(enumerate(weights))
-    return _weights_by_id(given, list(classes or ()))
-
-
-def _balanced(ids: Any) -> dict[int, float]:
-    if ids is None:
-        raise SpecError(
-            "class_weights = 'balanced' needs the class of each training sample",
-            found="a stream, or targets that are no classes",
-            fix="give the weights as a dict",
-        )
-    present, counts = np.unique(ids, return_counts=True)
-    weights = len(ids) / (len(present) * counts)
-    return dict(zip(present.tolist(), weights.tolist(), strict=True))
-
-
-def _weights_by_id(weights: Mapping[Any, Any], names: list[str]) -> dict[int, float]:
-    """Weights by class id; a class that isn't named weighs 1."""
-    result = dict.fromkeys(range(len(names)), 1.0)
-    for key, value in weights.items():
-        if key in names:
-            result[names.index(key)] = float(value)
-        elif not isinstance(key, str) and (key in result or not names):
-            result[int(key)] = float(value)
-        else:
-            raise SpecError(
-                "class_weights has a weight for a class that the model has not",
-                found=repr(key),
-                fix=did_you_mean(str(key), names, "the classes are"),
-            )
-    return result

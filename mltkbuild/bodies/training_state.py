@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import lzma
 import random
-import struct
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
@@ -32,6 +29,12 @@ _NOT_STATE = frozenset({"_model", "model", "params"})
 _COLLECTIONS = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
 # JSON's parser has a limit of digits, and so has Python's.
 _LONG = 2**64
+# What zipfile and NumPy raise for bytes that are no zip of arrays: a version of zip that isn't known is
+# NotImplementedError, a member that begins beyond any memory is OverflowError.
+_NO_ZIP = (zipfile.BadZipFile, NotImplementedError, OverflowError, EOFError, ValueError)
+# What JSON of another shape leads to: a key or an array that isn't there, a value of another type, nested too deep.
+_NO_STATE = (KeyError, TypeError, RecursionError)
+_UTF8_NAME = 0x800
 _CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type, np.ufunc)
 
 
@@ -70,18 +73,20 @@ def decode(data: bytes) -> Any:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_members(archive)
             meta = json.loads(_member(archive, "meta").tobytes().decode("utf-8", "surrogatepass"))
             if meta["format"] != FORMAT:
                 raise Damaged(f"format {meta['format']}, not {FORMAT}")
             return _restore(meta["state"], lambda place: _member(archive, str(place)))
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*_NO_ZIP, *_NO_STATE) as error:
         raise Damaged(f"{type(error).__name__}: {error}") from error
-    except (NotImplementedError, RuntimeError, AttributeError, IndexError) as error:
-        # What zipfile raises for a header whose bits have flipped.
-        raise Damaged(f"{type(error).__name__}: {error}") from error
-    except (OverflowError, struct.error, lzma.LZMAError) as error:
-        # Likewise.
-        raise Damaged(f"{type(error).__name__}: {error}") from error
+
+
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Raise Damaged for members that `encode` never writes: compressed, encrypted or otherwise special ones."""
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & ~_UTF8_NAME:
+            raise Damaged(f"{member.filename} is no plain member")
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> Any:
@@ -176,7 +181,7 @@ def _restore_special(kind: str, value: Mapping[str, Any], read: Callable[[int], 
         import tensorflow as tf
 
         return tf.constant(_restore(value["of"], read))
-    found = _named(value["module"], value["name"])
+    found = _named(str(value["module"]), str(value["name"]))
     if found is None:
         raise Damaged(f"there is no {value['module']}.{value['name']}")
     return found

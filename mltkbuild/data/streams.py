@@ -66,6 +66,7 @@ def _cardinality(stream: Any) -> int:
     try:
         count = stream.num_batches
     except NotImplementedError:
+        # Keras raises it for a PyDataset that has neither `num_batches` nor `__len__`.
         return _UNKNOWN
     return _ENDLESS if count is None else int(count)
 
@@ -82,7 +83,7 @@ def _first_of_py_dataset(stream: Any, count: int) -> Any:
 
     length = _cardinality(stream)
 
-    class First(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    class First(keras.utils.PyDataset):
         def __len__(self) -> int:
             return count if length < 0 else min(count, length)
 

@@ -6,6 +6,7 @@ import builtins
 import importlib
 import sys
 import types
+from abc import ABC, abstractmethod
 from typing import Any
 
 from mltkbuild.fingerprint import code as codes
@@ -29,16 +30,16 @@ def is_dynamic(value: object) -> bool:
     return any(value is known for known in _DYNAMIC)
 
 
-class Lookups(Rows):
+class Lookups(Rows, ABC):
     """The part of a walk that follows names."""
 
+    @abstractmethod
     def describe(self, value: object, place: str) -> None:
         """Write the row of a value found at a place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def class_(self, kind: type) -> str:
         """Give a class its label, and look into it later."""
-        raise NotImplementedError
 
     def look_up(self, found: names.Reads, namespace: dict[str, Any], label: str) -> None:
         """Describe what a function's names mean right now."""

@@ -1,0 +1,65 @@
+"""The class weights of a training, as a spec gives them and as Keras wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mltkbuild.data.samples import Samples, labels
+from mltkbuild.errors import SpecError
+from mltkbuild.properties import did_you_mean
+
+
+def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples) -> dict[int, float] | None:
+    """The class weights as Keras wants them, `{class id: weight}`.
+
+    'balanced' gives each class n / (classes * n_of_class), as scikit-learn's `compute_class_weight` defines it.
+
+    Args:
+        weights: 'balanced', 'none', None, weights by class label or id, or one weight a class.
+        classes: The class labels of a classifier.
+        training: The training samples.
+    """
+    if weights is None or weights == "none":
+        return None
+    if training.weight is not None:
+        raise SpecError(
+            "class_weights and sample_weight can't be used together",
+            found="both are set",
+            fix="multiply the class's weight into my_model.sample_weight",
+        )
+    if isinstance(weights, str):
+        return _balanced(labels(training))
+    given = weights if isinstance(weights, Mapping) else dict(enumerate(weights))
+    return _weights_by_id(given, list(classes or ()))
+
+
+def _balanced(ids: Any) -> dict[int, float]:
+    if ids is None:
+        raise SpecError(
+            "class_weights = 'balanced' needs the class of each training sample",
+            found="a stream, or targets that are no classes",
+            fix="give the weights as a dict",
+        )
+    present, counts = np.unique(ids, return_counts=True)
+    weights = len(ids) / (len(present) * counts)
+    return dict(zip(present.tolist(), weights.tolist(), strict=True))
+
+
+def _weights_by_id(weights: Mapping[Any, Any], names: list[str]) -> dict[int, float]:
+    """Weights by class id; a class that isn't named weighs 1."""
+    result = dict.fromkeys(range(len(names)), 1.0)
+    for key, value in weights.items():
+        if key in names:
+            result[names.index(key)] = float(value)
+        elif not isinstance(key, str) and (key in result or not names):
+            result[int(key)] = float(value)
+        else:
+            raise SpecError(
+                "class_weights has a weight for a class that the model has not",
+                found=repr(key),
+                fix=did_you_mean(str(key), names, "the classes are"),
+            )
+    return result
