@@ -136,13 +136,21 @@ class TrainingResults:
         return f"<TrainingResults of {self._state.target}: {len(self.epochs)} epochs, best {name} {value:.4g}>"
 
 
+PICTURES = (
+    *("confusion_matrix", "roc", "precision_vs_recall", "tpr_fpr", "thresholds"),
+    *("overall_roc", "overall_precision_vs_recall", "class_roc", "histogram"),
+)
+"""The pictures of an evaluation, as far as its kind of model has them."""
+
+
 class EvaluationResults(dict[str, Any]):
     """What an evaluation came to: a dict, whose keys are attributes too.
 
     Every result has `name`, `model_type` and `n_samples`. A classifier's `model_type` is 'classification'; it has
     `classes`, `overall_accuracy`, `class_accuracies`, `precision`, `recall`, `f1`, `confusion_matrix`, `roc_auc`,
-    `roc_auc_avg`, and by class the curves `fpr`, `tpr` and `roc_thresholds`. Another model's type is 'generic'; it has
-    `metrics`, and each of them by its name.
+    `roc_auc_avg`, and by class the curves `fpr`, `tpr` and `roc_thresholds`. An auto-encoder's type is 'auto_encoder'; it
+    has `classes`, `overall_accuracy`, `overall_roc_auc`, `threshold`, `overall_roc`, `class_stats` and `scores`. Another
+    model's type is 'generic'; it has `metrics`, and each of them by its name.
 
     Args:
         state: The target, whose evaluate stage is up to date.
@@ -151,17 +159,17 @@ class EvaluationResults(dict[str, Any]):
 
     def __init__(self, state: TargetState, kind: str) -> None:
         found = _document(state, f"eval/{kind}/results.json")
-        if "classes" in found:
+        if "roc" in found:
             curves = {name: curve for name, curve in found.pop("roc").items() if curve is not None}
             for key, column in (("fpr", "fpr"), ("tpr", "tpr"), ("roc_thresholds", "thresholds")):
                 found[key] = {name: curve[column] for name, curve in curves.items()}
         metrics = found.get("metrics", {})
-        model_type = "classification" if "classes" in found else "generic"
+        model_type = "auto_encoder" if "overall_roc" in found else "classification" if "classes" in found else "generic"
         super().__init__({**metrics, **found, "name": state.target, "model_type": model_type})
         self.__dict__["_summary"] = _text(state, f"eval/{kind}/summary.txt")
         self.__dict__["pictures"] = [
             state.folder.artifact(name)
-            for name in (f"eval/{kind}/confusion_matrix.png", f"eval/{kind}/roc.png")
+            for name in (f"eval/{kind}/{picture}.png" for picture in PICTURES)
             if Path(state.folder.artifact(name)).exists()
         ]
 

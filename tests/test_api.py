@@ -500,6 +500,17 @@ def test_evaluation_of_another_model(here: Files, fakes: Bodies) -> None:
     fakes.results = MEASURED
     results = evaluate_model("kws")
     assert ("generic", 0.25, {"mse": 0.25}) == (results.model_type, results.mse, results.metrics)
+
+
+def test_evaluation_of_an_auto_encoder(here: Files, fakes: Bodies) -> None:
+    """An auto-encoder's figures are there by name, and its type is told."""
+    fakes.results = {"classes": ["normal", "abnormal"], "overall_roc_auc": 0.9, "overall_roc": {"fpr": [0.0, 1.0]}}
+    results = evaluate_model("kws")
+    assert ("auto_encoder", 0.9, ["normal", "abnormal"]) == (
+        results.model_type,
+        results.overall_roc_auc,
+        results.classes,
+    )
     assert isinstance(results, EvaluationResults)
     assert json.loads(json.dumps(results)) == results
 
