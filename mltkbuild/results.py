@@ -148,9 +148,9 @@ class EvaluationResults(dict[str, Any]):
 
     Every result has `name`, `model_type` and `n_samples`. A classifier's `model_type` is 'classification'; it has
     `classes`, `overall_accuracy`, `class_accuracies`, `precision`, `recall`, `f1`, `confusion_matrix`, `roc_auc`,
-    `roc_auc_avg`, and by class the curves `fpr`, `tpr` and `roc_thresholds`. An auto-encoder's type is 'auto_encoder'; it
-    has `classes`, `overall_accuracy`, `overall_roc_auc`, `threshold`, `overall_roc`, `class_stats` and `scores`. Another
-    model's type is 'generic'; it has `metrics`, and each of them by its name.
+    `roc_auc_avg`, and by class the curves `fpr`, `tpr` and `roc_thresholds`. An auto-encoder's type is 'auto_encoder';
+    it has `classes`, `overall_accuracy`, `overall_roc_auc`, `threshold`, `overall_roc`, `class_stats` and `scores`.
+    Another model's type is 'generic'; it has `metrics`, and each of them by its name.
 
     Args:
         state: The target, whose evaluate stage is up to date.

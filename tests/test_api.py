@@ -500,6 +500,8 @@ def test_evaluation_of_another_model(here: Files, fakes: Bodies) -> None:
     fakes.results = MEASURED
     results = evaluate_model("kws")
     assert ("generic", 0.25, {"mse": 0.25}) == (results.model_type, results.mse, results.metrics)
+    assert isinstance(results, EvaluationResults)
+    assert json.loads(json.dumps(results)) == results
 
 
 def test_evaluation_of_an_auto_encoder(here: Files, fakes: Bodies) -> None:
