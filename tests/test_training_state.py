@@ -324,6 +324,18 @@ def test_files_of_another_kind_are_damaged(data: bytes) -> None:
         decode(data)
 
 
+def test_members_that_encode_never_writes_are_damaged() -> None:
+    """A compressed member, or one that is called encrypted, is refused before it is read."""
+    file = io.BytesIO()
+    np.savez_compressed(file, meta=np.frombuffer(meta(None), np.uint8))
+    encrypted = bytearray(DATA)
+    encrypted[DATA.index(b"PK\x01\x02") + 8] |= 1
+
+    for data in (file.getvalue(), bytes(encrypted)):
+        with pytest.raises(Damaged, match="no plain member"):
+            decode(data)
+
+
 def test_another_version_is_named() -> None:
     """A later format says which."""
     with pytest.raises(Damaged, match="format 2, not 1"):

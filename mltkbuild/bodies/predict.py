@@ -68,15 +68,7 @@ def predict_tflite(tflite: Path, x: np.ndarray) -> np.ndarray:
 def predict_reference(tflite: Path, x: np.ndarray) -> np.ndarray:
     """Predict with a .tflite file and LiteRT's reference kernels: for a model that TensorFlow Lite Micro can't run.
 
-    Samples run one by one, each from a reset state.
-
-    Args:
-        tflite: A model with one input and one output.
-        x: Samples of shape `(n, *input_shape)`, the same that the Keras model reads, whatever their dtype: a
-            quantized input gets `round_half_even(x / scale) + zero_point`, clipped to its range.
-
-    Returns:
-        float32 scores of shape `(n, ...)`, dequantized.
+    Takes and gives what `predict_tflite` does.
 
     Raises:
         DataError: There are no samples.
