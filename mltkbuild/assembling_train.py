@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.bodies import course, history, keras_file, spec, train, weights
+from mltkbuild.bodies import history, keeper, keras_file, spec, train, weights
 from mltkbuild.checkpoints import Shelf
 from mltkbuild.data import samples as data
 from mltkbuild.errors import SpecError, StageError
@@ -74,7 +74,7 @@ def _training_facts(trained: history.Training) -> dict[str, object]:
     return facts
 
 
-def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
+def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
     """Where the checkpoints of this training go."""
     model, request = run.model, run.request
     digests = spec.property_digests(model)
@@ -82,13 +82,13 @@ def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
     def properties(names: Iterable[str]) -> dict[str, str]:
         return {name: digests.get(name, "default") or run.whole for name in sorted(names)}
 
-    def noticed() -> course.Noticed:
+    def noticed() -> keeper.Noticed:
         known = request.known_files
         files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
         asked = set(reading.properties)
-        return course.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
+        return keeper.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
 
-    def holds(earlier: course.Noticed) -> str | None:
+    def holds(earlier: keeper.Noticed) -> str | None:
         changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
         now = properties(earlier.properties)
         changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
@@ -101,7 +101,7 @@ def _keeper(run: StageRun, reading: Reading) -> course.Keeper:
         run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
 
     minutes = model.peek("checkpoint_interval_minutes")
-    return course.Keeper(
+    return keeper.Keeper(
         progress=progress,
         shelf=Shelf(request.checkpoints, request.course) if model.peek("checkpoints_enabled") else None,
         every=model.peek("checkpoints_keep"),

@@ -25,8 +25,6 @@ from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
 from mltkbuild.workspace import TEST, Listing, Workspace, import_folders, list_specs
 
 # With what `explain` asks for beside a builder.
-__all__ = ["MEMO", "Builder", "Built", "course_of", "parse", "quiet"]
-
 MEMO = ".memo.json"
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild import checkpoints, store
-from mltkbuild.builder import Builder, course_of, parse
+from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError
 from mltkbuild.freshness import Reason
+from mltkbuild.provenance import course_of, parse
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
 _NONE = object()

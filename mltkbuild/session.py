@@ -16,6 +16,7 @@ from types import FrameType
 
 from mltkbuild import checkpoints
 from mltkbuild.builder import Builder, Built
+from mltkbuild.epochs import TELLING
 from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.explain import changes
 from mltkbuild.freshness import Reason
@@ -267,7 +268,7 @@ def _figures(facts: Mapping[str, object]) -> str:
     """The figures of a record that people look for first."""
     parts = []
     if isinstance(metrics := facts.get("metrics"), Mapping):
-        name = next((name for name in ("val_accuracy", "accuracy", "val_loss", "loss") if name in metrics), None)
+        name = next((name for name in TELLING if name in metrics), None)
         parts.append(f"{facts.get('epochs')} epochs" + (f", {name} {metrics[name]:.4f}" if name else ""))
     for name, text in (("keras_accuracy", "float"), ("tflite_accuracy", "int8")):
         if isinstance(value := facts.get(name), float):

@@ -14,13 +14,12 @@ import numpy as np
 
 from mltkbuild.bodies import devices, training_state
 from mltkbuild.bodies.history import last_metrics, plain
-from mltkbuild.bodies.keeper import Best, Keeper, Noticed, Rules
+from mltkbuild.bodies.keeper import Best, Keeper, Rules
 from mltkbuild.checkpoints import Position
 from mltkbuild.data.batches import Batches
 from mltkbuild.errors import SpecError, StageError, Stopped
 
 # The parts of a course, for those who begin one.
-__all__ = ["Course", "Keeper", "Noticed", "Rules", "build_all", "keras_default"]
 
 
 class _Params(dict[str, Any]):
