@@ -255,11 +255,11 @@ def test_a_layer_and_the_totals() -> None:
 
 
 def test_working_memory_has_two_parts() -> None:
-    """The arena that TensorFlow Lite Micro takes is its head and its tail."""
+    """What TensorFlow Lite Micro uses of its arena is its head and its tail; starting takes no less than that."""
     found = profile.profile(dense(), "kws")
     assert found.arena is not None
     assert found.problem is None
-    assert found.arena.total == found.arena.head + found.arena.tail
+    assert found.arena.total + 16 > found.arena.used == found.arena.head + found.arena.tail
     assert min(found.arena.head, found.arena.tail) > 0
 
 
