@@ -6,10 +6,10 @@ see another order than one that never stopped.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+from mltkbuild.data.lazy import LazyRows, bits, finish, key_of
 from mltkbuild.data.samples import Samples
 
 PASSES = 2**62
@@ -45,27 +45,34 @@ class Batches:
         Yields:
             For each batch an int64 array of the numbers of its samples.
         """
-        yield from self._rows(epoch, first).take(self.steps - first).as_numpy_iterator()
+        for picked, _ in self._rows(epoch, first).take(self.steps - first).as_numpy_iterator():
+            yield picked
 
     def _rows(self, epoch: int, first: int) -> Any:
-        """The numbers of the samples of each batch, without end.
+        """The numbers of the samples of each batch, and random bits for each of them, without end.
 
-        Nothing in it has a state, so TensorFlow may work ahead and in parallel and still give the same.
+        Nothing in it has a state, so TensorFlow may work ahead and in parallel and still give the same. A sample's bits
+        depend on the seed, the pass and its number alone, not on where in the pass it comes.
         """
         import tensorflow as tf
 
         count, size = len(self._samples), self._batch_size
         whole = count // size * size
         number, skipped = divmod(epoch * self.steps + first, self._batches_per_pass)
-        key = int.from_bytes(hashlib.sha256(f"order {self._seed}".encode()).digest()[:7], "big")
+        key = key_of("order", self._seed)
+        x = self._samples.x
+        draws = x.transform.draws if isinstance(x, LazyRows) else 0
 
         def permutation(place: Any) -> Any:
             rows = tf.range(count, dtype=tf.int64)
-            return tf.random.experimental.stateless_shuffle(rows, (key, place)) if self._shuffle else rows
+            mixed = tf.random.experimental.stateless_shuffle(rows, (key, place)) if self._shuffle else rows
+            return mixed, tf.gather(bits(count, draws, self._seed, place), mixed)
 
-        def split(rows: Any) -> Any:
-            full = tf.data.Dataset.from_tensor_slices(tf.reshape(rows[:whole], (whole // size, size)))
-            return full if whole == count else full.concatenate(tf.data.Dataset.from_tensors(rows[whole:]))
+        def split(*columns: Any) -> Any:
+            parts = tuple(tf.reshape(part[:whole], (whole // size, size, *part.shape[1:])) for part in columns)
+            full = tf.data.Dataset.from_tensor_slices(parts)
+            rest = tuple(part[whole:] for part in columns)
+            return full if whole == count else full.concatenate(tf.data.Dataset.from_tensors(rest))
 
         passes = tf.data.Dataset.range(number, PASSES).map(permutation).prefetch(1)
         return passes.flat_map(split).skip(skipped)
@@ -79,18 +86,29 @@ class Batches:
         """
         import tensorflow as tf
 
-        parts = (self._samples.x, self._samples.y, self._samples.weight)
-        tensors = tuple(tf.convert_to_tensor(_as_keras_does(part)) for part in parts if part is not None)
+        samples = self._samples
+        lazy = samples.x if isinstance(samples.x, LazyRows) else None
+        held = tuple(None if isinstance(part, LazyRows) else part for part in (samples.x, samples.y, samples.weight))
+        tensors = tuple(tf.convert_to_tensor(_as_keras_does(part)) for part in held if part is not None)
 
-        def gather(picked: Any, data: Any) -> Any:
+        def gather(rows: Any, data: Any) -> Any:
+            picked, drawn = rows
             batch = tuple(tf.gather(tensor, picked, axis=0) for tensor in data)
+            if lazy is not None:
+                x = finish(lazy, picked, drawn)
+                # An auto-encoder is to give back what it is given, augmented as it is.
+                batch = (x, x, *batch) if samples.y is lazy else (x, *batch)
             return batch if len(batch) > 1 else batch[0]
 
         data = tf.data.Dataset.from_tensors(tensors).repeat()
-        chosen = tf.data.Dataset.zip((self._rows(epoch, first), data)).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        workers = None if lazy is None else lazy.transform.workers
+        chosen = tf.data.Dataset.zip((self._rows(epoch, first), data))
+        chosen = chosen.map(gather, num_parallel_calls=workers or tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.experimental_optimization.apply_default_optimizations = False
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        if workers is not None:
+            options.threading.private_threadpool_size = workers
         return chosen.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 

@@ -1,0 +1,238 @@
+"""What is made of samples once and kept: rows in files under `data/features/`, and how they are read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mltkbuild.data.lazy import LazyRows, Rows, Transform
+from mltkbuild.data.listing import Item
+from mltkbuild.errors import DataError
+
+FOLDER = "data/features"
+WORKERS = 2
+_AHEAD = 8
+
+
+class Preparation(Protocol):
+    """How samples of one kind are prepared.
+
+    Args:
+        ragged: Whether rows that are prepared for random steps have several lengths.
+    """
+
+    ragged: bool
+
+    def row(self, item: Item, content: Any, *, random: bool) -> np.ndarray:
+        """Prepare one sample.
+
+        Args:
+            item: The sample.
+            content: The bytes of its file, or an array; None for a sample that has neither.
+            random: Whether random steps follow: then only what comes before them is done.
+
+        Returns:
+            An array of a shape and type that all rows have; with `random` and `ragged` one of one dimension.
+
+        Raises:
+            DataError: The content can't be read.
+        """
+
+    def transform(self, *, random: bool, prepared_for_random: bool) -> Transform:
+        """What is left to do to a row.
+
+        Args:
+            random: Whether with the random steps.
+            prepared_for_random: What `row` was told.
+        """
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A sample that can't be used.
+
+    Args:
+        name: Its item's name.
+        why: What is wrong.
+    """
+
+    name: str
+    why: str
+
+
+Read = Callable[[Item], Any]
+Progress = Callable[[int, int], None]
+
+
+def write(  # noqa: PLR0913  # what is prepared, how, and where it goes
+    scratch: Path,
+    subset: str,
+    items: Sequence[Item],
+    preparation: Preparation,
+    read: Read,
+    *,
+    random: bool,
+    skip_bad: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Prepare the samples of one subset and write them.
+
+    Args:
+        scratch: The stage's scratch folder.
+        subset: 'training', 'validation' or 'evaluation'.
+        items: The samples, in the order in which they are kept.
+        preparation: How.
+        read: Gives what `Preparation.row` takes as content; called in threads.
+        random: Whether random steps follow when the rows are used.
+        skip_bad: Whether samples that can't be used are left out; else the first is an error.
+        progress: Takes how many are done, of how many.
+
+    Returns:
+        What `data/features/SUBSET.json` holds: how many rows, their digest, names and the bad ones.
+
+    Raises:
+        DataError: A sample can't be used, or none is left.
+    """
+    folder = scratch / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    ragged = random and preparation.ragged
+    kept: list[Item] = []
+    bad: list[Bad] = []
+
+    def rows() -> Iterator[np.ndarray]:
+        for done, (item, found) in enumerate(_prepared(items, preparation, read, random), 1):
+            progress(done, len(items))
+            if isinstance(found, np.ndarray):
+                kept.append(item)
+                yield found
+            elif skip_bad:
+                bad.append(Bad(item.name, found.what if found.found is None else f"{found.what}: {found.found}"))
+            else:
+                raise found
+
+    path = folder / f"{subset}.npy"
+    lengths, digest = _write_rows(path, rows(), len(items), ragged)
+    if not kept:
+        raise DataError(f"the {subset} data has no usable sample", found=f"{len(bad)} bad ones", fix=_fix_for(bad))
+    if ragged:
+        np.save(folder / f"{subset}_starts.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    np.save(folder / f"{subset}_labels.npy", np.array([item.label for item in kept], np.int64))
+    description = {
+        "samples": len(kept),
+        "random": random,
+        "rows": digest,
+        "names": [item.name for item in kept],
+        "bad": [{"name": one.name, "why": one.why} for one in bad],
+    }
+    (folder / f"{subset}.json").write_text(json.dumps(description, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+    return description
+
+
+def _fix_for(bad: Sequence[Bad]) -> str:
+    return f"the first is {bad[0].name}: {bad[0].why}" if bad else "put samples into the data set"
+
+
+def _prepared(
+    items: Sequence[Item], preparation: Preparation, read: Read, random: bool
+) -> Iterator[tuple[Item, np.ndarray | DataError]]:
+    """Each item with its row or what is wrong with it, in order, a few made ahead in threads."""
+
+    def make(item: Item) -> np.ndarray | DataError:
+        try:
+            return preparation.row(item, read(item), random=random)
+        except DataError as error:
+            error.where = error.where or item.path or item.name
+            return error
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting: deque[tuple[Item, Future[np.ndarray | DataError]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(make, item)))
+                if len(waiting) > WORKERS * _AHEAD:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _write_rows(path: Path, rows: Iterable[np.ndarray], most: int, ragged: bool) -> tuple[list[int], str]:
+    """Write rows one after another as one `.npy` file.
+
+    Returns:
+        The length of each row, and SHA-256 over types, shapes and bytes.
+    """
+    digest = hashlib.sha256()
+    lengths: list[int] = []
+    shape: tuple[int, ...] | None = None
+    with path.open("wb") as file:
+        for row in rows:
+            kind = (row.dtype.str, row.shape[1:] if ragged else row.shape)
+            if shape is None:
+                shape, first = row.shape, kind
+                # numpy leaves room in the header for a longer first number; most rows are as many as there can be.
+                _write_header(file, row, most, ragged)
+                begin = file.tell()
+                digest.update(repr(kind).encode())
+            if kind != first:
+                raise DataError(
+                    "the samples don't all have one shape", found=f"{kind} after {first}", fix="resize them"
+                )
+            content = np.ascontiguousarray(row)
+            digest.update(str(len(row)).encode() if ragged and row.ndim else b"")
+            digest.update(content.data)
+            file.write(content.data)
+            lengths.append(len(row) if row.ndim else 1)
+        if shape is not None:
+            file.seek(0)
+            _write_header(file, np.empty(shape, first[0]), sum(lengths) if ragged else len(lengths), ragged)
+            if file.tell() != begin:
+                raise AssertionError("numpy changed the length of its header")
+    return lengths, digest.hexdigest()
+
+
+def _write_header(file: Any, row: np.ndarray, count: int, ragged: bool) -> None:
+    shape = (count,) if ragged else (count, *row.shape)
+    descr = np.lib.format.dtype_to_descr(row.dtype)
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+
+
+def load(
+    artifact: Callable[[str], Path], subset: str, preparation: Preparation, *, random: bool, digest: str
+) -> LazyRows:
+    """The prepared samples of a subset, read from the disk as they are needed.
+
+    Args:
+        artifact: Gives an artifact's path.
+        subset: 'training', 'validation' or 'evaluation'.
+        preparation: How they were prepared.
+        random: Whether random steps are wanted.
+        digest: Stands for everything but the rows: the settings and code of the preparation.
+    """
+    folder = f"{FOLDER}/{subset}"
+    description = json.loads(artifact(f"{folder}.json").read_text(encoding="utf-8"))
+    was_random = bool(description["random"])
+    ragged = was_random and preparation.ragged
+    data = np.load(artifact(f"{folder}.npy"), mmap_mode="r", allow_pickle=False)
+    starts = np.load(artifact(f"{folder}_starts.npy"), allow_pickle=False) if ragged else None
+    rows = Rows(data, starts)
+    plain = preparation.transform(random=False, prepared_for_random=was_random)
+    return LazyRows(
+        rows=rows,
+        labels=np.load(artifact(f"{folder}_labels.npy"), allow_pickle=False),
+        transform=preparation.transform(random=True, prepared_for_random=was_random) if random else plain,
+        plain=plain,
+        chosen=np.arange(len(rows)),
+        digest=hashlib.sha256(f"{description['rows']} {digest}".encode()).hexdigest(),
+    )
