@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from mltkbuild import assembling_evaluate, assembling_tflite, assembling_train
+from mltkbuild import assembling_data, assembling_evaluate, assembling_tflite, assembling_train
 from mltkbuild.bodies import archive, dictionary, spec
-from mltkbuild.data import samples as data
+from mltkbuild.data import prepared
 from mltkbuild.errors import SpecError
-from mltkbuild.files import bytes_digest
 from mltkbuild.stage_runs import StageRun
 from mltkbuild.stages import SLICES
 
@@ -127,30 +125,6 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
         ) from error
 
 
-# -- data ------------------------------------------------------------------------------------------------------------
-
-
-def _data(run: StageRun) -> None:
-    slice_digest = bytes_digest(run.artifact("spec/data.yaml").read_bytes())
-    training, validation = run.load("training")
-    classes = run.classes
-    with run.afresh() as again:
-        evaluation = again.load_evaluation()
-    stream = bytes_digest(json.dumps([slice_digest, sorted(run.outcome.files.items())]).encode())
-    parts = {"training": training, "validation": validation, "evaluation": evaluation}
-    parts["calibration"] = training if validation is None else validation
-    manifest: dict[str, Any] = {"classes": list(classes or ())}
-    for subset, part in parts.items():
-        manifest[subset] = data.describe(part, classes, stream)
-        _write_json(run, f"data/{subset}.json", manifest[subset])
-    _write_json(run, "data/manifest.json", manifest)
-    run.outcome.facts["samples"] = {subset: manifest[subset].get("samples") for subset in parts}
-
-
-def _write_json(run: StageRun, name: str, value: object) -> None:
-    run.own(name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 # -- archive ---------------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +147,7 @@ def _archive(run: StageRun) -> None:
         run.outcome.facts |= archive.run(
             run.own("{name}.mltk.zip"),
             request.target,
-            {name: Path(path) for name, path in request.artifacts.items()},
+            {name: Path(path) for name, path in request.artifacts.items() if not name.startswith(prepared.FOLDER)},
             request.sources,
             request.spec_path,
             request.provenance,
@@ -183,7 +157,7 @@ def _archive(run: StageRun) -> None:
 
 RUNS: Mapping[str, Callable[[StageRun], None]] = {
     "spec": _spec,
-    "data": _data,
+    "data": assembling_data.load_data,
     "train": assembling_train.train_model,
     "quantize": assembling_tflite.quantize,
     "params": assembling_tflite.params,

@@ -23,6 +23,7 @@ def evaluate_model(run: StageRun) -> None:
         return
     part = run.load_evaluation()
     run.same_data("evaluation", part)
+    part = run.finished("evaluation", part)
     with run.user_code("the data loader", DataError, count=False):
         part = data.in_memory(part, getattr(run.model, "eval_steps_per_epoch", None))
     classes = _evaluated_classes(run)

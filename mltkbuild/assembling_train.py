@@ -33,6 +33,8 @@ def train_model(run: StageRun) -> None:
             fix="if a file that it reads has just changed, run the same command again; "
             "else make it depend on nothing that changes from call to call, such as the clock",
         )
+    if validation is not None:
+        validation = run.finished("validation", validation)
     for subset, part in (("training", training), ("validation", validation)):
         _require_fitting(run, keras_model, subset, part)
     settings = _train_settings(run)

@@ -150,13 +150,25 @@ class LiveDisplay(QuietDisplay):
     def event(self, label: str, event: Event) -> None:
         """Move the stage's line on."""
         super().event(label, event)
-        if label not in self._tasks or "epoch" not in event:
+        if label not in self._tasks:
+            return
+        if "doing" in event:
+            self._counted(label, event)
+            return
+        if "epoch" not in event:
             return
         done, total = _fraction(event)
         if "metrics" in event:
             self._metrics[label] = _metric(event) + (SAVED if event.get("checkpoint") else "")
         left, metric = self._left(label, done, total), self._metrics.get(label, "")
         text = f"epoch {event['epoch']}/{_epochs(event)}{_step(event) if self._roomy else ''}{left}{metric}"
+        with self._lock:
+            self._progress.update(self._tasks[label], completed=done, total=total, text=text)
+
+    def _counted(self, label: str, event: Event) -> None:
+        """Show work that is counted."""
+        done, total = float(str(event["done"])), float(str(event["of"]))
+        text = f"{event['doing']}, {event['done']} of {event['of']}{self._left(label, done, total)}"
         with self._lock:
             self._progress.update(self._tasks[label], completed=done, total=total, text=text)
 

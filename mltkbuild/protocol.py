@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from mltkbuild.errors import MltkError
 
 Event = Mapping[str, object]
-"""Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text."""
+"""Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text; or
+`doing` with `done` and `of`, for work that is counted."""
 
 Listener = Callable[[Event], None]
 

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from mltkbuild import preparing
 from mltkbuild.bodies import devices, keras_file
 from mltkbuild.data import samples as data
+from mltkbuild.data.prepared import FOLDER
+from mltkbuild.data_mixin import DataGeneratorDatasetMixin
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.files import bytes_digest
 from mltkbuild.loader import Snapshot, loaded_spec, own_objects, user_code
@@ -139,8 +143,42 @@ class StageRun:
             self.model.classes = labels
         return bool(labels)
 
+    @property
+    def is_prepared(self) -> bool:
+        """True for a model whose samples are prepared once and kept."""
+        return isinstance(self.model, DataGeneratorDatasetMixin)
+
+    def find_samples(self) -> preparing.Source:
+        """Run the data set of a model whose samples are prepared, and list them."""
+        keras.utils.set_random_seed(DATA_SEED)
+        source = preparing.find(self.model, self.request.root, test=self.request.test)
+        if self.classes is not None:
+            self._let_know(preparing.counts(source, self.classes))
+        return source
+
+    def prepared(self, subset: str) -> data.Samples | None:
+        """The prepared samples of a subset, from the stage's own scratch folder or as they are kept."""
+        if not self._kept(f"{FOLDER}/{subset}.json").exists():
+            return None
+        part = preparing.load(self.model, self._kept, subset, len(self.classes or ()))
+        self.model.x, self.model.y, self.model.loaded_subset = part.x, part.y, subset
+        return part
+
+    def finished(self, subset: str, part: data.Samples) -> data.Samples:
+        """The samples of a subset with what is done to them on the fly done, as the spec wants them augmented."""
+        random = self.is_prepared and self.model.augments(subset)
+        with self.user_code("the data set", DataError, count=False):
+            return data.finished(part, self.model.peek("seed") if random else None)
+
+    def _kept(self, name: str) -> Path:
+        """The path of an artifact of this stage or of an earlier one; of none where there is none."""
+        path = self.request.artifacts.get(name)
+        return self.scratch / name if path is None else Path(path)
+
     def load(self, subset: str) -> tuple[data.Samples, data.Samples | None]:
         """Load a subset: the samples, and the validation samples that come with it."""
+        if self.is_prepared:
+            return self._load_prepared(subset)
         self._call_loader(subset)
         model = self.model
         with self.at("dataset", "x"):
@@ -158,6 +196,16 @@ class StageRun:
             part = data.small(part, self.classes)
             held_out = None if held_out is None else data.small(held_out, self.classes)
         return part, held_out
+
+    def _load_prepared(self, subset: str) -> tuple[data.Samples, data.Samples | None]:
+        self.model.restore_loaded(self._given)
+        part = self.prepared(subset)
+        if part is None:
+            # The builder asks before anything is prepared: the numbers are known, the samples aren't.
+            with self.at("dataset", "datagen"), self.user_code("the data set", DataError, count=False):
+                self.find_samples()
+            return data.Samples(np.empty((0,))), None
+        return part, self.prepared("validation") if subset == "training" else None
 
     def _call_loader(self, subset: str) -> None:
         """Run the spec's loader; what an earlier call left is forgotten."""
@@ -199,6 +247,9 @@ class StageRun:
             ids = data.labels(samples) if names is not None and samples is not None else None
             if names is not None and ids is not None and not counts.get(name):
                 counts = {**counts, name: count_classes(names[label] for label in ids)}
+        self._let_know(counts)
+
+    def _let_know(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         self.model.restore_loaded({**self.model.loaded_values(), "class_counts": counts})
 
     def load_evaluation(self) -> data.Samples:

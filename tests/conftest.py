@@ -36,6 +36,9 @@ from mltkbuild.toolchain import version
 from mltkbuild.watch import watch
 from mltkbuild.workspace import Workspace, configure
 
+# A suite that a script started in the background is deaf to Ctrl+C, and all that it starts would be too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REPOSITORY = Path(__file__).parent.parent
 
 SPEC = '''

@@ -14,10 +14,13 @@ PACKAGE = REPOSITORY / "mltkbuild"
 PURE, DISK, BODIES, ENGINE, FRONTS = range(5)
 
 ARCHIVE_FILES = ("archive_file", "member_names")
-ASSEMBLING = ("assembling", "assembling_train", "assembling_tflite", "assembling_evaluate")
+ASSEMBLING = ("assembling", "assembling_data", "assembling_train", "assembling_tflite", "assembling_evaluate")
 # DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    PURE: ("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring", "epochs"),
+    PURE: (
+        *("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring", "epochs"),
+        *("generators", "data_mixin"),
+    ),
     DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
     BODIES: ("bodies", "data"),
     ENGINE: (
@@ -29,9 +32,11 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
             "compat",
             "stage_runs",
             "assembling",
+            "assembling_data",
             "assembling_train",
             "assembling_tflite",
             "assembling_evaluate",
+            "preparing",
             "worker",
             "entry",
             "executor",
@@ -155,4 +160,4 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         for name, at_load in imports(path)
         if at_load and name.partition(".")[0] in heavy
     }
-    assert users <= {"bodies", "data", "worker", "stage_runs", *ASSEMBLING}
+    assert users <= {"bodies", "data", "worker", "stage_runs", "preparing", *ASSEMBLING}

@@ -14,6 +14,7 @@ import yaml
 
 from mltkbuild.fingerprint.reach import Sources, reach
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
+from mltkbuild.generators import Generator
 from mltkbuild.model import STAGES_WITH_USER_CODE, MltkModel
 from mltkbuild.properties import Settings, name_of_constant, properties_of
 from mltkbuild.stages import SLICES, STAGES
@@ -39,6 +40,8 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
     for name, item in sorted(properties_of(type(model)).items()):
         if stage in item.reads:
             value = plain(model.peek(name))
+            if isinstance(value, Generator):
+                value = value.read_by(stage)
             # Only what can't hide code is told by its value: a schedule inside an optimizer counts by its source.
             if is_plain(value):
                 values[name] = readable(value)

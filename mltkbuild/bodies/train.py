@@ -17,7 +17,7 @@ from mltkbuild.bodies.history import Training, last_metrics, plain
 from mltkbuild.bodies.keeper import Keeper, Rules
 from mltkbuild.bodies.training_state import assign_weights
 from mltkbuild.data.batches import Batches
-from mltkbuild.data.samples import Samples, split_validation
+from mltkbuild.data.samples import Samples, finished, split_validation
 from mltkbuild.data.streams import batches as batches_of
 from mltkbuild.data.streams import is_dataset, is_endless, length
 from mltkbuild.epochs import UNLIMITED
@@ -121,7 +121,8 @@ def fit(
 def _few(training: Samples) -> tuple[Any, Any]:
     """Samples that show the shapes."""
     if not training.is_stream:
-        return training.x[:2], None if training.y is None else training.y[:2]
+        few = finished(Samples(training.x[:2], None if training.y is None else training.y[:2]))
+        return few.x, few.y
     return next(iter(batches_of(training.x, 1)), (None, None))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,12 @@ class Preparation(Protocol):
         Raises:
             DataError: The content can't be read.
         """
+
+    def statistics(self, rows: Rows) -> dict[str, np.ndarray]:
+        """What the preparation must know of all training rows together, such as their mean; empty for most."""
+
+    def with_statistics(self, found: Mapping[str, np.ndarray]) -> Preparation:
+        """The same preparation, which knows what `statistics` gave."""
 
     def transform(self, *, random: bool, prepared_for_random: bool) -> Transform:
         """What is left to do to a row.
@@ -209,7 +215,7 @@ def _write_header(file: Any, row: np.ndarray, count: int, ragged: bool) -> None:
 
 
 def load(
-    artifact: Callable[[str], Path], subset: str, preparation: Preparation, *, random: bool, digest: str
+    artifact: Callable[[str], Path], subset: str, preparation: Preparation, *, random: bool, settings: str
 ) -> LazyRows:
     """The prepared samples of a subset, read from the disk as they are needed.
 
@@ -218,12 +224,13 @@ def load(
         subset: 'training', 'validation' or 'evaluation'.
         preparation: How they were prepared.
         random: Whether random steps are wanted.
-        digest: Stands for everything but the rows: the settings and code of the preparation.
+        settings: Stands for everything but the rows: the settings and code of the preparation.
     """
     folder = f"{FOLDER}/{subset}"
     description = json.loads(artifact(f"{folder}.json").read_text(encoding="utf-8"))
     was_random = bool(description["random"])
     ragged = was_random and preparation.ragged
+    preparation = fitted(artifact, preparation)
     data = np.load(artifact(f"{folder}.npy"), mmap_mode="r", allow_pickle=False)
     starts = np.load(artifact(f"{folder}_starts.npy"), allow_pickle=False) if ragged else None
     rows = Rows(data, starts)
@@ -234,5 +241,26 @@ def load(
         transform=preparation.transform(random=True, prepared_for_random=was_random) if random else plain,
         plain=plain,
         chosen=np.arange(len(rows)),
-        digest=hashlib.sha256(f"{description['rows']} {digest}".encode()).hexdigest(),
+        digest=hashlib.sha256(f"{description['rows']} {settings}".encode()).hexdigest(),
     )
+
+
+STATISTICS = f"{FOLDER}/statistics.npz"
+
+
+def fit(scratch: Path, preparation: Preparation) -> Preparation:
+    """Let a preparation know its training rows, and keep what it learned for the later stages."""
+    folder = scratch / FOLDER
+    starts = folder / "training_starts.npy"
+    data = np.load(folder / "training.npy", mmap_mode="r", allow_pickle=False)
+    rows = Rows(data, np.load(starts, allow_pickle=False) if starts.exists() else None)
+    found = preparation.statistics(rows)
+    # An .npz holds no clock as NumPy writes it: every entry has the zip format's first date.
+    np.savez(scratch / STATISTICS, **found)  # type: ignore[arg-type]  # NumPy's stub takes its own flag for an array
+    return preparation.with_statistics(found)
+
+
+def fitted(artifact: Callable[[str], Path], preparation: Preparation) -> Preparation:
+    """The preparation as the data stage fitted it."""
+    with np.load(artifact(STATISTICS), allow_pickle=False) as found:
+        return preparation.with_statistics(dict(found))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.data import streams
+from mltkbuild.data.lazy import LazyRows
 from mltkbuild.errors import DataError
 
 TEST_SAMPLES_PER_CLASS = 10
@@ -35,7 +36,7 @@ class Samples:
     @property
     def is_stream(self) -> bool:
         """True when the samples come in batches of the loader's own making."""
-        return not isinstance(self.x, np.ndarray)
+        return not isinstance(self.x, np.ndarray | LazyRows)
 
     def __len__(self) -> int:
         """The number of samples in memory."""
@@ -223,7 +224,9 @@ def content_digest(samples: Samples) -> str:
     """SHA-256 over types, shapes and bytes of the arrays."""
     digest = hashlib.sha256()
     for name, value in (("x", samples.x), ("y", samples.y), ("weight", samples.weight)):
-        if value is not None:
+        if isinstance(value, LazyRows):
+            digest.update(f"{name} {value.digest}\n".encode())
+        elif value is not None:
             digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
             digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
@@ -236,6 +239,8 @@ def in_memory(samples: Samples, limit: int | None = None) -> Samples:
         samples: The samples; a stream's weights get lost.
         limit: How many batches of a stream to read; None for all.
     """
+    if isinstance(samples.x, LazyRows):
+        return finished(samples)
     if not samples.is_stream:
         return samples
     if limit is None and streams.is_endless(samples.x):
@@ -245,6 +250,20 @@ def in_memory(samples: Samples, limit: int | None = None) -> Samples:
             fix="set my_model.eval_steps_per_epoch to how many batches are evaluated",
         )
     return _collected(streams.batches(samples.x, limit), "evaluation")
+
+
+def finished(samples: Samples, seed: int | None = None) -> Samples:
+    """Samples in memory, with what is done to them on the fly done; streams stay.
+
+    Args:
+        samples: The samples.
+        seed: The seed of random steps; None to leave these out.
+    """
+    x = samples.x
+    if not isinstance(x, LazyRows):
+        return samples
+    array = np.asarray(x) if seed is None else x.drawn(seed)
+    return replace(samples, x=array, y=array if samples.y is x else samples.y)
 
 
 def _collected(batches: Iterable[tuple[Any, Any]], subset: str) -> Samples:
