@@ -266,7 +266,8 @@ class DatasetMixin(Mixin):
     dataset = Property(
         None,
         ANY,
-        "An MltkDataset, a function of (subset, test), or a module or object that has load_dataset",
+        "An MltkDataset, a function of (subset, test), a module or object that has load_dataset or load_data, arrays, "
+        "a tf.data.Dataset, or the path of a folder",
         reads=("data",),
     )
     x = Property(None, ANY, "The samples, an array whose first axis counts them", reads=("data",), loaded=True)
@@ -326,16 +327,43 @@ def load_into(model: Any, subset: str, test: bool, **kwargs: Any) -> None:
     dataset = model.dataset
     if dataset is None:
         return
-    loader = getattr(dataset, "load_dataset", dataset)
-    if isinstance(dataset, type) or not callable(loader):
+    if isinstance(dataset, tuple | list) or hasattr(dataset, "element_spec"):
+        keep_loaded(model, _of_subset(dataset, subset))
+        return
+    loader = loader_of(dataset)
+    if loader is None:
         is_class = isinstance(dataset, type)
         raise SpecError(
             "dataset is a class, not an instance" if is_class else "dataset has no load_dataset and can't be called",
             where=model.place_of("dataset"),
             found=dataset.__name__ if is_class else f"a {type(dataset).__name__}",
-            fix="set it to an MltkDataset, to a function of (subset, test), or to a module that has load_dataset",
+            fix="set it to an MltkDataset, to a function of (subset, test), to arrays, or to a module or object that "
+            "has load_dataset or load_data",
         )
-    keep_loaded(model, call_loader(loader, subset, {"test": test, "mltk_model": model, **kwargs}))
+    found = call_loader(loader, subset, {"test": test, "mltk_model": model, **kwargs})
+    keep_loaded(model, _of_subset(found, subset) if is_train_and_test(found) else found)
+
+
+def loader_of(dataset: Any) -> Callable[..., Any] | None:
+    """The function that gives a data set's samples: its `load_dataset`, its `load_data`, or itself; None for none."""
+    loader = getattr(dataset, "load_dataset", None) or getattr(dataset, "load_data", dataset)
+    return loader if callable(loader) and not isinstance(dataset, type) else None
+
+
+def is_train_and_test(value: object) -> bool:
+    """Whether samples come as Keras' own data sets do, `((x, y), (x_test, y_test))`, or as the same four in a row."""
+    if not isinstance(value, tuple | list):
+        return False
+    pairs = [isinstance(part, tuple | list) and len(part) == 2 for part in value]
+    return len(value) == 4 or (len(value) == 2 and all(pairs))
+
+
+def _of_subset(samples: Any, subset: str) -> Any:
+    """The part of `((x, y), (x_test, y_test))` that belongs to a subset; other samples belong to all."""
+    if not is_train_and_test(samples):
+        return samples
+    pairs = samples if len(samples) == 2 else (samples[:2], samples[2:])
+    return tuple(pairs[0] if subset == "training" else pairs[1])
 
 
 def call_loader(loader: Callable[..., Any], subset: str, offered: Mapping[str, Any]) -> Any:

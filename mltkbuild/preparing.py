@@ -15,7 +15,7 @@ from mltkbuild.data import samples as data
 from mltkbuild.data.listing import Item, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
 from mltkbuild.errors import DataError, SpecError
-from mltkbuild.mixins import call_loader
+from mltkbuild.mixins import call_loader, is_train_and_test, loader_of
 from mltkbuild.properties import short
 
 _FOR = {
@@ -74,11 +74,8 @@ def find(model: Any, root: str, *, test: bool) -> Source:
         source = Source(model.list_samples(folder))
     else:
         source = _of_arrays(model, found)
-    limit = TEST_LIMIT if test else model.peek("max_samples_per_class")
+    limit = data.TEST_SAMPLES_PER_CLASS if test else model.peek("max_samples_per_class")
     return Source({name: take_per_class(items, limit, place_of) for name, items in source.items.items()}, source.arrays)
-
-
-TEST_LIMIT = data.TEST_SAMPLES_PER_CLASS
 
 
 def _resolve(model: Any, test: bool) -> Any:
@@ -86,8 +83,8 @@ def _resolve(model: Any, test: bool) -> Any:
     dataset = model.dataset
     if isinstance(dataset, str | os.PathLike | tuple | list):
         return dataset
-    loader = getattr(dataset, "load_dataset", None) or getattr(dataset, "load_data", dataset)
-    if not callable(loader) or isinstance(dataset, type):
+    loader = loader_of(dataset)
+    if loader is None:
         raise SpecError(
             "dataset gives no samples",
             where=model.place_of("dataset"),
@@ -95,14 +92,11 @@ def _resolve(model: Any, test: bool) -> Any:
             fix="set it to a folder, to arrays ((x, y), (x_test, y_test)), to a function that returns one of them, or "
             "to a module or object with load_data or load_dataset",
         )
-
-    def call(subset: str) -> Any:
-        return call_loader(loader, subset, {"test": test, "mltk_model": model})
-
-    found = call("training")
-    if isinstance(found, tuple | list) and len(found) == 2 and not isinstance(found[0], tuple | list):
+    offered = {"test": test, "mltk_model": model}
+    found = call_loader(loader, "training", offered)
+    if isinstance(found, tuple | list) and not is_train_and_test(found):
         # A loader that is asked for one subset at a time.
-        return found, call("evaluation")
+        return tuple(found), tuple(call_loader(loader, "evaluation", offered))
     return found
 
 

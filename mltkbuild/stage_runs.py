@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from mltkbuild import preparing
 from mltkbuild.bodies import devices, keras_file
+from mltkbuild.data import files
 from mltkbuild.data import samples as data
 from mltkbuild.data.prepared import FOLDER
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
@@ -185,7 +187,8 @@ class StageRun:
             whole = data.as_samples(model.x, model.y, model.sample_weight)
             data.check(whole, subset, self.classes)
             given = model.validation_data
-            split = model.validation_split if subset == "training" and given is None else 0.0
+            is_folder = isinstance(model.dataset, str | os.PathLike)
+            split = model.validation_split if subset == "training" and given is None and not is_folder else 0.0
             part, held_out = data.split_validation(whole, split)
             if given is not None:
                 held_out = data.as_samples(*given) if isinstance(given, tuple | list) else data.as_samples(given)
@@ -223,7 +226,10 @@ class StageRun:
         loads_first = self.request.stage in ("spec", "data")
         with self.user_code("the data loader", DataError, count_properties=loads_first):
             keras.utils.set_random_seed(DATA_SEED)
-            call_loader(model.load_dataset, subset, {"test": self.request.test})
+            if isinstance(model.dataset, str | os.PathLike):
+                self._load_folder(subset)
+            else:
+                call_loader(model.load_dataset, subset, {"test": self.request.test})
         if model.x is None:
             unset = model.dataset is None
             raise SpecError(
@@ -239,6 +245,15 @@ class StageRun:
                 found=f"{len(model.validation_data)} parts",
                 fix="give one of these",
             )
+
+    def _load_folder(self, subset: str) -> None:
+        """Load a data set that is just a folder of arrays or images by class."""
+        model = self.model
+        folder = os.path.join(self.request.root, os.path.expanduser(os.fspath(model.dataset)))
+        parts = files.load_classes(folder, model.classes, model.input_shape, model.validation_split)
+        part = parts.get("training" if subset == "training" else "validation", parts["training"])
+        model.validation_data = parts.get("validation") if subset == "training" else None
+        (model.x, model.y), model.loaded_subset = part, subset
 
     def _count_classes(self, subset: str, part: data.Samples, held_out: data.Samples | None) -> None:
         """Fill `class_counts`, unless the loader has."""

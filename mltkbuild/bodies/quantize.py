@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.bodies import calibration as samples_of
-from mltkbuild.bodies import graph, lint
-from mltkbuild.errors import SpecError, StageError, UsageError
+from mltkbuild.bodies import extras, graph, lint
+from mltkbuild.errors import SpecError, StageError
 from mltkbuild.properties import name_of_constant
 
 ATTEMPTS = 12
@@ -215,15 +214,10 @@ def _quantize_with_ai_edge(
     keras_model: Any, samples: Sequence[Sequence[np.ndarray]], converter: Mapping[str, Any], converted: Path
 ) -> None:
     """Quantize the float model with Google's ai-edge-quantizer: int8 weights, int8 or int16 activations."""
-    try:
-        quantizer = importlib.import_module("ai_edge_quantizer.quantizer")
-        recipe = importlib.import_module("ai_edge_quantizer.recipe")
-    except ImportError as error:
-        raise UsageError(
-            "tflite_converter['backend'] = 'ai-edge-quantizer' needs a package that is not installed",
-            found=str(error),
-            fix="run `pip install 'mltkbuild[ai-edge-quantizer]'`, or remove this line",
-        ) from error
+    what = "tflite_converter['backend'] = 'ai-edge-quantizer'"
+    quantizer, recipe = (
+        extras.load(f"ai_edge_quantizer.{name}", "ai-edge-quantizer", what) for name in ("quantizer", "recipe")
+    )
     plain = converted.with_suffix(".float.tflite")
     export(keras_model, plain, _unquantized(converter))
     is_int16 = INT16 in map(name_of_constant, converter["supported_ops"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.bodies import graph
+from mltkbuild.bodies import extras, graph
 from mltkbuild.errors import StageError, UsageError
 
 VERSION = 1
@@ -88,14 +87,7 @@ def accelerators() -> tuple[str, ...]:
     Raises:
         UsageError: The package is not installed.
     """
-    try:
-        features = importlib.import_module("ethosu.vela.architecture_features")
-    except ImportError as error:
-        raise UsageError(
-            "an estimate for Ethos-U needs the package ethos-u-vela, which is not installed",
-            found=str(error),
-            fix="run `pip install 'mltkbuild[vela]'`",
-        ) from error
+    features = extras.load("ethosu.vela.architecture_features", "vela", "an estimate for Ethos-U")
     return tuple(features.Accelerator.member_list())
 
 

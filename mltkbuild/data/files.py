@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data.listing import as_items, list_classes
+from mltkbuild.data.splits import split
 from mltkbuild.errors import DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -55,6 +57,40 @@ def load(path: Path, names: Sequence[str], shapes: Sequence[tuple[int, ...]], re
         raise DataError("these are no samples", where=path, found=path.suffix or "no such folder", fix=fix)
     _check(path, loaded, names, shapes)
     return loaded
+
+
+def load_classes(
+    folder: str, classes: Sequence[str], shape: tuple[int, ...], validation: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read a folder that has a folder of `.npy` files or images for each class.
+
+    Args:
+        folder: Absolute path.
+        classes: The labels; others are left out.
+        shape: The shape of one sample.
+        validation: Which part is for validation; a file's name decides whether it belongs to it.
+
+    Returns:
+        For 'training' and 'validation' samples and class ids; images' values are from 0 to 1.
+
+    Raises:
+        DataError: A class has no folder or no files, or a file can't be read or has another shape.
+    """
+    items = as_items(folder, list_classes(folder, classes, (".npy", *IMAGES)), classes)
+    found = {}
+    for subset, part in split(items, validation).items():
+        if not part:
+            continue
+        rows = []
+        for item in part:
+            path = Path(item.path)
+            row = _read(path) if path.suffix == ".npy" else _image(path, shape) * np.float32(1 / 255)
+            if row.shape != shape:
+                fix = f"save one sample of shape {shape} a file, or set my_model.input_shape"
+                raise DataError("a sample has another shape", where=path, found=f"{row.shape}", fix=fix)
+            rows.append(row)
+        found[subset] = (np.stack(rows), np.array([item.label for item in part]))
+    return found
 
 
 def _read(path: Path) -> Any:
