@@ -354,8 +354,9 @@ def is_train_and_test(value: object) -> bool:
     """Whether samples come as Keras' own data sets do, `((x, y), (x_test, y_test))`, or as the same four in a row."""
     if not isinstance(value, tuple | list):
         return False
-    pairs = [isinstance(part, tuple | list) and len(part) == 2 for part in value]
-    return len(value) == 4 or (len(value) == 2 and all(pairs))
+    if len(value) == 4:
+        return all(hasattr(part, "__len__") and not isinstance(part, str) for part in value)
+    return len(value) == 2 and all(isinstance(part, tuple | list) and len(part) == 2 for part in value)
 
 
 def _of_subset(samples: Any, subset: str) -> Any:
