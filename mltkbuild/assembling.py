@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from mltkbuild import assembling_data, assembling_evaluate, assembling_tflite, assembling_train
+from mltkbuild import assembling_data, assembling_evaluate, assembling_tflite, assembling_train, assembling_view
 from mltkbuild.bodies import archive, dictionary, spec
 from mltkbuild.data import prepared
 from mltkbuild.errors import SpecError
@@ -164,5 +164,6 @@ RUNS: Mapping[str, Callable[[StageRun], None]] = {
     "evaluate": assembling_evaluate.evaluate_model,
     "profile": assembling_tflite.profile,
     "export": assembling_tflite.export,
+    "view_data": assembling_view.view_data,
     "archive": _archive,
 }

@@ -70,6 +70,10 @@ class DataGeneratorDatasetMixin(DatasetMixin):
         """
         raise NotImplementedError
 
+    def oddities(self: Any, items: list[Item]) -> dict[str, list[str]]:
+        """The names of samples that look wrong, by what is wrong with them; for the page that shows the data."""
+        return {}
+
     @property
     def validation_fraction(self: Any) -> float:
         """Which part of the training samples is kept for validation: the generator's setting, else the model's."""

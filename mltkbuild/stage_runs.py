@@ -160,9 +160,9 @@ class StageRun:
 
     def prepared(self, subset: str) -> data.Samples | None:
         """The prepared samples of a subset, from the stage's own scratch folder or as they are kept."""
-        if not self._kept(f"{FOLDER}/{subset}.json").exists():
+        if not self.kept(f"{FOLDER}/{subset}.json").exists():
             return None
-        part = preparing.load(self.model, self._kept, subset, len(self.classes or ()))
+        part = preparing.load(self.model, self.kept, subset, len(self.classes or ()))
         self.model.x, self.model.y, self.model.loaded_subset = part.x, part.y, subset
         return part
 
@@ -172,7 +172,7 @@ class StageRun:
         with self.user_code("the data set", DataError, count=False):
             return data.finished(part, self.model.peek("seed") if random else None)
 
-    def _kept(self, name: str) -> Path:
+    def kept(self, name: str) -> Path:
         """The path of an artifact of this stage or of an earlier one; of none where there is none."""
         path = self.request.artifacts.get(name)
         return self.scratch / name if path is None else Path(path)

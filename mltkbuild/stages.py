@@ -113,8 +113,16 @@ EXPORT = Stage(
     makes=("export/{id}_model.h", "export/{id}_model.cc", "export/{id}_ops.h", "export/{id}_arduino.zip"),
 )
 
+VIEW_DATA = Stage(
+    "view_data",
+    "show the data set in one HTML page",
+    needs=("spec", "data"),
+    reads=("spec/train.yaml", "data/training.json", "data/validation.json", "data/evaluation.json"),
+    makes=("data_view.html",),
+)
+
 STAGES: dict[str, Stage] = {
-    stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT)
+    stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT, VIEW_DATA)
 }
 
 

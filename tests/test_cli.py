@@ -22,7 +22,7 @@ def tree(files: Files) -> dict[str, bytes]:
 
 
 BUILDING = ("build", "train", "quantize", "evaluate", "profile", "export", "clean")
-COMMANDS = (*BUILDING, "list", "status", "explain", "summarize", "update_params", "view", "unpack", "init")
+COMMANDS = (*BUILDING, "list", "status", "explain", "summarize", "update_params", "view", "view_data", "unpack", "init")
 
 
 @pytest.fixture

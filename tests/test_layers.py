@@ -14,7 +14,14 @@ PACKAGE = REPOSITORY / "mltkbuild"
 PURE, DISK, BODIES, ENGINE, FRONTS = range(5)
 
 ARCHIVE_FILES = ("archive_file", "member_names")
-ASSEMBLING = ("assembling", "assembling_data", "assembling_train", "assembling_tflite", "assembling_evaluate")
+ASSEMBLING = (
+    "assembling",
+    "assembling_data",
+    "assembling_train",
+    "assembling_tflite",
+    "assembling_evaluate",
+    "assembling_view",
+)
 # DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
 LAYERS: Mapping[int, tuple[str, ...]] = {
     PURE: (
@@ -36,6 +43,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
             "assembling_train",
             "assembling_tflite",
             "assembling_evaluate",
+            "assembling_view",
             "preparing",
             "worker",
             "entry",

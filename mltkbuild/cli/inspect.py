@@ -1,12 +1,14 @@
-"""The commands around the `.tflite`: profile, export, update_params, view."""
+"""The commands around the `.tflite`: profile, export, update_params, view; and around its data: view_data."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -126,6 +128,24 @@ def view(name: str, tflite: bool) -> None:
     importlib.import_module("netron").wait()
 
 
+@click.command("view_data")
+@click.argument("name", metavar="NAME")
+@click.option("--open/--no-open", "opens", default=True, help="Open the page in the browser (default).")
+def view_data(name: str, opens: bool) -> None:
+    """Show a model's data set in one HTML page.
+
+    Samples of each class and subset, before and after augmentation, recordings with a player and their spectrogram as
+    the model sees it, and what is odd: samples that training shares with validation, silent or clipped recordings.
+
+    \b
+    mltk view_data kws_v2
+    """
+    path = _made(name, "view_data", "data_view.html")
+    click.echo(os.path.relpath(path))
+    if opens and not webbrowser.open(Path(path).as_uri()):
+        click.echo("no browser was found: open this file in one", err=True)
+
+
 @contextmanager
 def _tflite(name: str, stage: str) -> Iterator[str]:
     """The `.tflite` that an argument means: a file, one in an archive, or a model's when a stage is up to date."""
@@ -146,4 +166,4 @@ def _made(name: str, stage: str, artifact: str) -> str:
     return owner.builder.state(name).folder.artifact(artifact)
 
 
-COMMANDS = (profile, export, update_params, view)
+COMMANDS = (profile, export, update_params, view, view_data)

@@ -245,6 +245,22 @@ def load(
     )
 
 
+def names_of(artifact: Callable[[str], Path], subset: str) -> list[str]:
+    """The names of a subset's samples, in the order of their rows."""
+    return list(_description(artifact, subset)["names"])
+
+
+def bad_of(artifact: Callable[[str], Path], subset: str) -> list[str]:
+    """The names of the samples that were left out."""
+    return [str(bad["name"]) for bad in _description(artifact, subset).get("bad", ())]
+
+
+def _description(artifact: Callable[[str], Path], subset: str) -> dict[str, Any]:
+    path = artifact(f"{FOLDER}/{subset}.json")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"names": []}
+    return found
+
+
 STATISTICS = f"{FOLDER}/statistics.npz"
 
 
