@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mltkbuild.image_generator import ParallelImageDataGenerator
+from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.mixins import (
     DatasetMixin,
     EvaluateAutoEncoderMixin,
@@ -32,8 +34,10 @@ __all__ = [
     "EvaluateClassifierMixin",
     "EvaluateMixin",
     "EvaluationResults",
+    "ImageDatasetMixin",
     "MltkDataset",
     "MltkModel",
+    "ParallelImageDataGenerator",
     "TrainMixin",
     "TrainingResults",
     "__version__",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mltkbuild import preparing
 from mltkbuild.data import prepared
 from mltkbuild.data import samples as data
 from mltkbuild.data.splits import SUBSETS
@@ -44,8 +45,7 @@ def _prepare(run: StageRun) -> None:
     """Prepare the samples of an image or audio data set, each once, and keep them."""
     model = run.model
     with run.at("dataset", "datagen"), run.user_code("the data set", DataError):
-        source = run.find_samples()
-        preparation = model.preparation()
+        source, plan = run.find_samples(), preparing.plan_of(model)
         skip_bad = model.peek("bad_samples") == "skip"
         bad = []
         for subset in SUBSETS:
@@ -56,14 +56,14 @@ def _prepare(run: StageRun) -> None:
                 run.scratch,
                 subset,
                 items,
-                preparation,
+                plan.preparation(model, subset),
                 source.read,
                 random=subset == "training" or model.augments(subset),
                 skip_bad=skip_bad,
                 progress=_teller(run, subset),
             )
             bad += description["bad"]
-        prepared.fit(run.scratch, preparation)
+        prepared.fit(run.scratch, plan.preparation(model, "training"))
     if not source.items["evaluation"] and not source.items["validation"]:
         run.outcome.notes = ("there is no validation data: training samples are evaluated", *run.outcome.notes)
     if bad:

@@ -124,7 +124,10 @@ def _findings(
         bad = [name for subset in SUBSETS for name in bad_of(run.kept, subset)]
         findings.append(data_page.Finding("left out, for they can't be read", bad))
         items = [item for part in source.items.values() for item in part]
-        findings += [data_page.Finding(what, names) for what, names in run.model.oddities(items).items()]
+        findings += [
+            data_page.Finding(what, names)
+            for what, names in preparing.plan_of(run.model).oddities(run.model, items).items()
+        ]
     return findings
 
 

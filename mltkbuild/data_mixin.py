@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mltkbuild.errors import SpecError
 from mltkbuild.generators import Generator
 from mltkbuild.mixins import DatasetMixin
 from mltkbuild.properties import ANY, BOOL, CALLABLE, COUNT_OR_ALL, Property, Rule, one_of
-
-if TYPE_CHECKING:
-    from mltkbuild.data.listing import Item
-    from mltkbuild.data.prepared import Preparation
 
 GENERATOR = Rule("a data generator", lambda value: isinstance(value, Generator))
 
@@ -57,22 +53,6 @@ class DataGeneratorDatasetMixin(DatasetMixin):
         -1, COUNT_OR_ALL, "How many samples of each class are used; -1 for all", reads=("data",)
     )
     datagen_context = Property(None, ANY, "MLTK's; always None")
-
-    def preparation(self: Any) -> Preparation:
-        """How the samples are prepared."""
-        raise NotImplementedError
-
-    def list_samples(self: Any, folder: str) -> dict[str, list[Item]]:
-        """The samples of each subset in the data set's folder.
-
-        Args:
-            folder: Absolute path.
-        """
-        raise NotImplementedError
-
-    def oddities(self: Any, items: list[Item]) -> dict[str, list[str]]:
-        """The names of samples that look wrong, by what is wrong with them; for the page that shows the data."""
-        return {}
 
     @property
     def validation_fraction(self: Any) -> float:

@@ -42,6 +42,8 @@ class Generator:
     """
 
     SETTINGS: ClassVar[Mapping[str, Setting]] = {}
+    HOW: ClassVar[tuple[str, ...]] = ()
+    """Settings of random steps that are no step themselves."""
 
     def __init__(self, **settings: object) -> None:
         for name, item in self.SETTINGS.items():
@@ -54,13 +56,7 @@ class Generator:
         item = self.SETTINGS.get(name)
         kind = type(self).__name__
         if item is None:
-            where = place_of_caller()
-            raise SpecError(
-                f"{kind} has no setting {name!r}",
-                where=where,
-                found=f"{name} = {short(value)}",
-                fix=did_you_mean(name, self.SETTINGS, f"the settings of {kind} are"),
-            )
+            raise self._unknown(name, f"{name} = {short(value)}")
         if not item.rule.accepts(value):
             raise SpecError(
                 f"{kind}.{name} must be {item.rule.text}",
@@ -70,10 +66,29 @@ class Generator:
             )
         object.__setattr__(self, name, item.rule.plain(value))
 
+    def __getattr__(self, name: str) -> Any:
+        """Say that there is no such setting."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self._unknown(name, name)
+
+    def _unknown(self, name: str, found: str) -> SpecError:
+        kind = type(self).__name__
+        return SpecError(
+            f"{kind} has no setting {name!r}",
+            where=place_of_caller(),
+            found=found,
+            fix=did_you_mean(name, self.SETTINGS, f"the settings of {kind} are"),
+        )
+
     @property
     def is_random(self) -> bool:
-        """Whether any step is drawn anew each epoch."""
-        return any(getattr(self, name) != item.default for name, item in self.SETTINGS.items() if item.when == AUGMENT)
+        """Whether any step is drawn or called anew each epoch."""
+        return any(
+            getattr(self, name) != item.default
+            for name, item in self.SETTINGS.items()
+            if item.when == AUGMENT and name not in self.HOW
+        ) and bool(vars(self).get("random_transforms_enabled", True))
 
     def read_by(self, stage: str) -> dict[str, Any]:
         """What one stage reads of these settings.
@@ -84,3 +99,16 @@ class Generator:
         when = PREPARE if stage == "data" else AUGMENT
         values = {name: getattr(self, name) for name, item in self.SETTINGS.items() if item.when == when}
         return {**values, "random": self.is_random} if stage == "data" else values
+
+
+def workers_of(cores: float | None, processors: int) -> int | None:
+    """How many batches are made at a time.
+
+    Args:
+        cores: A part of the processors up to 1, a number of them, or -1 for all; None leaves that to TensorFlow. As
+            with MLTK, 1.0 means all of them and 1 means one.
+        processors: How many processors there are.
+    """
+    if cores is None or cores == -1:
+        return None if cores is None else processors
+    return max(1, round(cores * processors)) if isinstance(cores, float) and cores <= 1 else max(1, int(cores))

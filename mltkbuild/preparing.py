@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild import image_plans
 from mltkbuild.data import prepared
 from mltkbuild.data import samples as data
-from mltkbuild.data.listing import Item, take_per_class
+from mltkbuild.data.listing import Item, folders_of, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
 from mltkbuild.errors import DataError, SpecError
+from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.mixins import call_loader, is_train_and_test, loader_of
 from mltkbuild.properties import short
 
+PLANS = {ImageDatasetMixin: image_plans}
 _FOR = {
     "training": ("training",),
     "validation": ("validation",),
@@ -71,11 +74,29 @@ def find(model: Any, root: str, *, test: bool) -> Source:
     found = _resolve(model, test)
     if isinstance(found, str | os.PathLike):
         folder = os.path.join(root, os.path.expanduser(os.fspath(found)))
-        source = Source(model.list_samples(folder))
+        if not model.is_set("classes"):
+            model.classes = folders_of(folder)
+        _require_classes(model, folder)
+        source = Source(plan_of(model).list_samples(model, folder))
     else:
         source = _of_arrays(model, found)
-    limit = data.TEST_SAMPLES_PER_CLASS if test else model.peek("max_samples_per_class")
+    limit = data.TEST_SAMPLES_PER_CLASS if test else most_of_class(model)
     return Source({name: take_per_class(items, limit, place_of) for name, items in source.items.items()}, source.arrays)
+
+
+def _require_classes(model: Any, folder: str) -> None:
+    if len(model.classes) < 2 and model.peek("class_mode") != "input":
+        raise DataError(
+            "a classifier needs at least two classes",
+            where=folder,
+            found=", ".join(model.classes),
+            fix="add a folder for another class, or set my_model.class_mode = 'input' for an auto-encoder",
+        )
+
+
+def plan_of(model: Any) -> Any:
+    """The module that knows how a model's samples are listed and prepared."""
+    return next(plan for kind, plan in PLANS.items() if isinstance(model, kind))
 
 
 def _resolve(model: Any, test: bool) -> Any:
@@ -148,7 +169,8 @@ def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int)
     """
     random = subset == "training" or model.augments(subset)
     settings = artifact("spec/data.yaml").read_text(encoding="utf-8")
-    x = prepared.load(artifact, subset, model.preparation(), random=random, settings=settings)
+    preparation = plan_of(model).preparation(model, subset)
+    x = prepared.load(artifact, subset, preparation, random=random, settings=settings)
     ids = x.labels
     match model.peek("class_mode"):
         case "input":
@@ -156,6 +178,13 @@ def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int)
         case "categorical":
             return data.Samples(x, np.eye(classes, dtype=np.float32)[ids])
     return data.Samples(x, ids)
+
+
+def most_of_class(model: Any) -> int:
+    """How many samples of each class are used, by the model's setting or its generator's; -1 for all."""
+    of_generator = getattr(model.datagen, "max_samples_per_class", -1) if model.datagen is not None else -1
+    limits = [limit for limit in (model.peek("max_samples_per_class"), of_generator) if limit != -1]
+    return min(limits, default=-1)
 
 
 def counts(source: Source, classes: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from mltkbuild.data_mixin import DataGeneratorDatasetMixin
+from mltkbuild.generators import AUGMENT, NOTHING, PREPARE, Generator
+from mltkbuild.image_generator import ParallelImageDataGenerator
+from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.mixins import (
     DatasetMixin,
     EvaluateAutoEncoderMixin,
@@ -15,13 +19,36 @@ from mltkbuild.mixins import (
 from mltkbuild.model import MltkModel
 from mltkbuild.properties import Property
 
-CLASSES = (MltkModel, TrainMixin, DatasetMixin, EvaluateMixin, EvaluateClassifierMixin, EvaluateAutoEncoderMixin)
+CLASSES = (
+    MltkModel,
+    TrainMixin,
+    DatasetMixin,
+    DataGeneratorDatasetMixin,
+    ImageDatasetMixin,
+    EvaluateMixin,
+    EvaluateClassifierMixin,
+    EvaluateAutoEncoderMixin,
+)
+GENERATORS = (ParallelImageDataGenerator,)
 BEGIN, END = "<!-- made by python -m mltkbuild.reference -->", "<!-- end -->"
 
 
 def property_tables() -> str:
     """A Markdown section for each class: name, default, what it accepts, what it means, who reads it."""
-    return "\n".join(line for kind in CLASSES for line in _section(kind))
+    properties = (line for kind in CLASSES for line in _section(kind))
+    settings = (line for kind in GENERATORS for line in _settings(kind))
+    return "\n".join((*properties, *settings))
+
+
+def _settings(kind: type[Generator]) -> Iterator[str]:
+    yield f"### {kind.__name__}\n"
+    yield "| setting | default | accepts | meaning | taken |"
+    yield "|---|---|---|---|---|"
+    taken = {PREPARE: "once", AUGMENT: "on the fly", NOTHING: "no effect"}
+    for name, item in kind.SETTINGS.items():
+        row = (f"`{name}`", f"`{item.default!r}`", _escape(item.rule.text), _escape(item.doc), taken[item.when])
+        yield f"| {' | '.join(row)} |"
+    yield ""
 
 
 def _section(kind: type) -> Iterator[str]:

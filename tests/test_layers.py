@@ -26,7 +26,7 @@ ASSEMBLING = (
 LAYERS: Mapping[int, tuple[str, ...]] = {
     PURE: (
         *("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring", "epochs"),
-        *("generators", "data_mixin"),
+        *("generators", "data_mixin", "image_generator", "image_mixin"),
     ),
     DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
     BODIES: ("bodies", "data"),
@@ -45,6 +45,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
             "assembling_evaluate",
             "assembling_view",
             "preparing",
+            "image_plans",
             "worker",
             "entry",
             "executor",
@@ -168,4 +169,4 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         for name, at_load in imports(path)
         if at_load and name.partition(".")[0] in heavy
     }
-    assert users <= {"bodies", "data", "worker", "stage_runs", "preparing", *ASSEMBLING}
+    assert users <= {"bodies", "data", "worker", "stage_runs", "preparing", "image_plans", *ASSEMBLING}
