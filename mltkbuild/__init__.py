@@ -3,6 +3,9 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mltkbuild.audio_generator import ParallelAudioDataGenerator
+from mltkbuild.audio_mixin import AudioDatasetMixin
+from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.image_generator import ParallelImageDataGenerator
 from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.mixins import (
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AudioDatasetMixin",
+    "AudioFeatureGeneratorSettings",
     "DatasetMixin",
     "EvaluateAutoEncoderMixin",
     "EvaluateClassifierMixin",
@@ -37,6 +42,7 @@ __all__ = [
     "ImageDatasetMixin",
     "MltkDataset",
     "MltkModel",
+    "ParallelAudioDataGenerator",
     "ParallelImageDataGenerator",
     "TrainMixin",
     "TrainingResults",

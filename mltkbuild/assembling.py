@@ -65,9 +65,9 @@ def _refuse_early(run: StageRun) -> None:
             found="early_stopping is None",
             fix="set my_model.early_stopping = {'monitor': 'val_loss', 'patience': 10}, or a number of epochs",
         )
-    if model.model_parameters:
+    if model.embedded_parameters:
         with run.at():
-            dictionary.encode(model.model_parameters)
+            dictionary.encode(model.embedded_parameters)
 
 
 def _take_classes_from_loader(run: StageRun, slices: Mapping[str, dict[str, Any]]) -> None:

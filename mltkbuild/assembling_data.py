@@ -63,7 +63,7 @@ def _prepare(run: StageRun) -> None:
                 progress=_teller(run, subset),
             )
             bad += description["bad"]
-        prepared.fit(run.scratch, plan.preparation(model, "training"))
+        prepared.fit(run.scratch, plan.preparation(model, "training", source.folder))
     if not source.items["evaluation"] and not source.items["validation"]:
         run.outcome.notes = ("there is no validation data: training samples are evaluated", *run.outcome.notes)
     if bad:

@@ -100,7 +100,7 @@ def params(run: StageRun) -> None:
             version=model.peek("version"),
             classes=classes,
             description=model.peek("description"),
-            parameters=model.model_parameters,
+            parameters=model.embedded_parameters,
             arena=None if arena is None else arena["total"],
             date=date if model.peek("tflite_date") else None,
         )

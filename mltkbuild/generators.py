@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mltkbuild.errors import SpecError
-from mltkbuild.properties import Rule, did_you_mean, place_of_caller, short
+from mltkbuild.properties import Rule, did_you_mean, is_number, place_of_caller, short
 
 PREPARE, AUGMENT, NOTHING = "prepare", "augment", "nothing"
 
@@ -29,6 +29,17 @@ class Setting:
     rule: Rule
     doc: str
     when: str
+
+
+CORES = Setting(
+    None,
+    Rule(
+        "a part of the processors up to 1, a number of them, -1 for all, or None",
+        lambda value: value is None or (is_number(value) and (value == -1 or value > 0)),
+    ),
+    "How many batches are made at a time; None leaves that to TensorFlow",
+    NOTHING,
+)
 
 
 class Generator:

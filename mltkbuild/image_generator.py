@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mltkbuild.generators import AUGMENT, NOTHING, PREPARE, Generator, Setting, workers_of
+from mltkbuild.generators import AUGMENT, CORES, NOTHING, PREPARE, Generator, Setting, workers_of
 from mltkbuild.properties import (
     ANY,
     BOOL,
@@ -97,15 +97,7 @@ class ParallelImageDataGenerator(Generator):
         "max_samples_per_class": Setting(-1, COUNT_OR_ALL, "How many images of each class are used; -1: all", PREPARE),
         "dtype": Setting("float32", one_of("float32", None), "The number type that the model sees", PREPARE),
         "data_format": Setting(None, one_of(None, "channels_last"), "Channels are last", NOTHING),
-        "cores": Setting(
-            None,
-            Rule(
-                "a part of the processors up to 1, a number of them, -1 for all, or None",
-                lambda value: value is None or (is_number(value) and (value == -1 or value > 0)),
-            ),
-            "How many batches are made at a time; None leaves that to TensorFlow",
-            NOTHING,
-        ),
+        "cores": CORES,
         "debug": Setting(False, BOOL, "MLTK's", NOTHING),
         "max_batches_pending": Setting(4, NOT_NEGATIVE, "MLTK's", NOTHING),
         "get_batch_function": Setting(None, one_of(None), "Not provided: write a data loader instead", NOTHING),

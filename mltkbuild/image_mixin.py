@@ -50,3 +50,13 @@ class ImageDatasetMixin(DataGeneratorDatasetMixin):
     @image_input_shape.setter
     def image_input_shape(self: Any, value: Any) -> None:
         self.input_shape = value
+
+    def firmware_parameters(self: Any) -> dict[str, object]:
+        """What the firmware must know to see as the model was trained: the normalization."""
+        generator = self.datagen
+        if generator is None:
+            return {}
+        return {
+            "samplewise_norm.rescale": float(generator.rescale or 0.0),
+            "samplewise_norm.mean_and_std": generator.samplewise_center and generator.samplewise_std_normalization,
+        }

@@ -18,7 +18,7 @@ from mltkbuild.properties import short
 _MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
 
 
-def preparation(model: Any, subset: str) -> images.ImagePreparation:
+def preparation(model: Any, subset: str, folder: str = "") -> images.ImagePreparation:
     """How the images of a subset are prepared.
 
     Raises:

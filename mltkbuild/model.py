@@ -199,6 +199,12 @@ class MltkModel:
             raise SpecError("model_parameters must be a dict", where=place_of_caller(), found=short(values))
         self._parameters = dict(values)
 
+    @property
+    def embedded_parameters(self) -> dict[str, object]:
+        """All of them: those that a mixin knows the firmware needs, and over them those that the spec sets."""
+        of_mixin = getattr(self, "firmware_parameters", None)
+        return {**(of_mixin() if of_mixin is not None else {}), **self._parameters}
+
     def set_model_parameter(self, key: str, value: object) -> None:
         """Embed one more parameter in the `.tflite`.
 
@@ -285,6 +291,9 @@ class MltkModel:
         """A property's value; an unset required one asks the data loader before it is an error."""
         if self._reads is not None:
             self._reads.add(item.name)
+        derive = getattr(type(self), f"default_{item.name}", None)
+        if derive is not None and item.name not in self._values:
+            return derive(self)
         awaited = item.required or item.loaded
         if awaited and self._on_unset is not None and self._values.get(item.name) is None:
             self._on_unset(item.name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mltkbuild import image_plans
+from mltkbuild import audio_plans, image_plans
+from mltkbuild.audio_mixin import AudioDatasetMixin
 from mltkbuild.data import prepared
 from mltkbuild.data import samples as data
 from mltkbuild.data.listing import Item, folders_of, take_per_class
@@ -20,7 +21,7 @@ from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.mixins import call_loader, is_train_and_test, loader_of
 from mltkbuild.properties import short
 
-PLANS = {ImageDatasetMixin: image_plans}
+PLANS = {ImageDatasetMixin: image_plans, AudioDatasetMixin: audio_plans}
 _FOR = {
     "training": ("training",),
     "validation": ("validation",),
@@ -36,10 +37,12 @@ class Source:
     Args:
         items: The samples of each subset.
         arrays: Their content by the first word of an item's name, for a data set in memory.
+        folder: The folder that they lie in; empty for a data set in memory.
     """
 
     items: Mapping[str, Sequence[Item]]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folder: str = ""
 
     def of(self, subset: str) -> Sequence[Item]:
         """The samples of a subset, or those that stand in for them."""
@@ -77,11 +80,12 @@ def find(model: Any, root: str, *, test: bool) -> Source:
         if not model.is_set("classes"):
             model.classes = folders_of(folder)
         _require_classes(model, folder)
-        source = Source(plan_of(model).list_samples(model, folder))
+        source = Source(plan_of(model).list_samples(model, folder), folder=folder)
     else:
         source = _of_arrays(model, found)
     limit = data.TEST_SAMPLES_PER_CLASS if test else most_of_class(model)
-    return Source({name: take_per_class(items, limit, place_of) for name, items in source.items.items()}, source.arrays)
+    few = {name: take_per_class(items, limit, place_of) for name, items in source.items.items()}
+    return replace(source, items=few)
 
 
 def _require_classes(model: Any, folder: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from mltkbuild.audio_generator import ParallelAudioDataGenerator
+from mltkbuild.audio_mixin import AudioDatasetMixin
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
 from mltkbuild.generators import AUGMENT, NOTHING, PREPARE, Generator
 from mltkbuild.image_generator import ParallelImageDataGenerator
@@ -25,11 +27,12 @@ CLASSES = (
     DatasetMixin,
     DataGeneratorDatasetMixin,
     ImageDatasetMixin,
+    AudioDatasetMixin,
     EvaluateMixin,
     EvaluateClassifierMixin,
     EvaluateAutoEncoderMixin,
 )
-GENERATORS = (ParallelImageDataGenerator,)
+GENERATORS = (ParallelImageDataGenerator, ParallelAudioDataGenerator)
 BEGIN, END = "<!-- made by python -m mltkbuild.reference -->", "<!-- end -->"
 
 

@@ -27,6 +27,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     PURE: (
         *("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring", "epochs"),
         *("generators", "data_mixin", "image_generator", "image_mixin"),
+        *("audio_generator", "audio_mixin", "audio_settings"),
     ),
     DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
     BODIES: ("bodies", "data"),
@@ -46,6 +47,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
             "assembling_view",
             "preparing",
             "image_plans",
+            "audio_plans",
             "worker",
             "entry",
             "executor",
@@ -169,4 +171,4 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         for name, at_load in imports(path)
         if at_load and name.partition(".")[0] in heavy
     }
-    assert users <= {"bodies", "data", "worker", "stage_runs", "preparing", "image_plans", *ASSEMBLING}
+    assert users <= {"bodies", "data", "worker", "stage_runs", "preparing", "image_plans", "audio_plans", *ASSEMBLING}

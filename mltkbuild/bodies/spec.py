@@ -51,7 +51,7 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
     if stage in STAGES_WITH_USER_CODE:
         code.update({f"attribute {name}": value for name, value in _attributes(model, sources)})
     if stage == "params":
-        values["model_parameters"] = {key: readable(value) for key, value in sorted(model.model_parameters.items())}
+        values["model_parameters"] = {key: readable(value) for key, value in sorted(model.embedded_parameters.items())}
     return {"properties": values, "code": exactly(reach(code, sources), whole)}
 
 
