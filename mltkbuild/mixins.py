@@ -382,6 +382,9 @@ def call_loader(loader: Callable[..., Any], subset: str, offered: Mapping[str, A
     if first is None:
         return loader()
     by_position = first.kind not in (first.KEYWORD_ONLY, first.VAR_KEYWORD) and first.name not in offered
+    if getattr(loader, "__name__", "") == "load_data" and first.default is not first.empty:
+        # A data set of Keras' kind: its parameters say where it is kept.
+        by_position = False
     if by_position and (first.name == "subset" or "subset" not in parameters):
         return loader(subset, **arguments)
     if takes_all or "subset" in parameters:

@@ -25,12 +25,23 @@ ASSEMBLING = (
 # DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
 LAYERS: Mapping[int, tuple[str, ...]] = {
     PURE: (
-        *("errors", "properties", "model", "mixins", "fingerprint", "freshness", "stages", "scoring", "epochs"),
+        *(
+            "errors",
+            "extras",
+            "properties",
+            "model",
+            "mixins",
+            "fingerprint",
+            "freshness",
+            "stages",
+            "scoring",
+            "epochs",
+        ),
         *("generators", "data_mixin", "image_generator", "image_mixin"),
         *("audio_generator", "audio_mixin", "audio_settings"),
     ),
     DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
-    BODIES: ("bodies", "data"),
+    BODIES: ("bodies", "data", "datasets"),
     ENGINE: (
         *(
             "state",

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild import extras
 from mltkbuild.bodies import calibration as samples_of
-from mltkbuild.bodies import extras, graph, lint
+from mltkbuild.bodies import graph, lint
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.properties import name_of_constant
 

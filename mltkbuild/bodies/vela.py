@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.bodies import extras, graph
+from mltkbuild import extras
+from mltkbuild.bodies import graph
 from mltkbuild.errors import StageError, UsageError
 
 VERSION = 1

@@ -1,0 +1,272 @@
+"""Downloads a file once: goes on where it was cut off, tries again, checks its digest, and never leaves half of it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock
+
+from mltkbuild.durable import flush_folder
+from mltkbuild.errors import DataError
+
+MIRROR = "MLTK_DATASETS_MIRROR"
+"""The environment variable that names a folder or a base URL where files are looked for first, by their names."""
+WAITS = (1.0, 2.0, 5.0, 15.0)
+"""Seconds before each further try."""
+TIMEOUT = 60.0
+"""Seconds without a byte after which a connection counts as cut."""
+_CHUNK = 1 << 18
+_MARK = ".checked.json"
+
+Progress = Callable[[Mapping[str, object]], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file on the network.
+
+    Args:
+        url: Where it is.
+        digest: `ALGORITHM:HEX` of its bytes, such as `sha256:...`; empty where nobody publishes one.
+        name: Its name here; that in the URL when empty.
+        size: Its size in bytes; 0 where it isn't known.
+    """
+
+    url: str
+    digest: str = ""
+    name: str = ""
+    size: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """The file's name here."""
+        return self.name or self.url.rsplit("/", 1)[-1]
+
+
+class _Refused(Exception):
+    """The server says that there is no such file; trying again doesn't help."""
+
+
+def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Path:
+    """Bring a file into a folder, unless it is there.
+
+    A file that somebody else put there is used when its digest is right. Of several processes one downloads, the others
+    wait for it.
+
+    Args:
+        source: The file.
+        folder: Where it goes.
+        progress: Takes `{"doing", "done", "of"}` in bytes; None prints a line now and then.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        DataError: It can't be downloaded or written, or it isn't the one that its digest names.
+    """
+    path = folder / source.file_name
+    try:
+        if _is_checked(path, source):
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder, source.file_name):
+            if not _is_checked(path, source):
+                if not path.exists():
+                    _download(source, path, progress or _print)
+                _check(path, source)
+                _mark(path, source)
+    except OSError as error:
+        if isinstance(error, urllib.error.URLError | http.client.HTTPException | TimeoutError):
+            raise
+        raise DataError(
+            "a data set can't be written",
+            where=str(folder),
+            found=error.strerror or str(error),
+            fix="free some space, or set MLTK_DATASETS to a folder that can be written",
+        ) from error
+    return path
+
+
+@contextmanager
+def _lock(folder: Path, name: str) -> Iterator[None]:
+    with FileLock(folder / f".{name}.lock"):
+        yield
+
+
+def _is_checked(path: Path, source: Source) -> bool:
+    """Whether the file is the one whose digest was checked before: the same size and time of change."""
+    mark = path.with_name(f".{path.name}{_MARK}")
+    if not path.is_file() or not mark.is_file():
+        return False
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    status = path.stat()
+    return bool(found == {"digest": source.digest, "size": status.st_size, "mtime": status.st_mtime_ns})
+
+
+def _mark(path: Path, source: Source) -> None:
+    status = path.stat()
+    text = json.dumps({"digest": source.digest, "size": status.st_size, "mtime": status.st_mtime_ns})
+    path.with_name(f".{path.name}{_MARK}").write_text(text, encoding="utf-8")
+
+
+def _check(path: Path, source: Source) -> None:
+    """Raise a DataError unless a file is what its source says."""
+    size = path.stat().st_size
+    if source.size and size != source.size:
+        found, wanted = f"{size:,} bytes", f"{source.size:,} bytes"
+    elif source.digest:
+        algorithm, _, wanted = source.digest.partition(":")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found == wanted.lower():
+            return
+    elif size:
+        return
+    else:
+        found, wanted = "no bytes", "a file"
+    raise DataError(
+        "a downloaded file is not the one that was published",
+        where=str(path),
+        found=f"{found}, not {wanted}",
+        fix=f"delete it, and it is downloaded again from {source.url}",
+    )
+
+
+def _download(source: Source, path: Path, progress: Progress) -> None:
+    """Download to a file beside the final one, check that, and give it its name."""
+    part = path.with_name(f".{path.name}.part")
+    reasons = []
+    for url in _places(source):
+        try:
+            _try_often(url, part, source.file_name, progress)
+        except (_Refused, urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            reasons.append(f"{url}: {_told(error)}")
+            continue
+        try:
+            _check(part, source)
+        except DataError as error:
+            part.unlink()
+            part.with_name(part.name + ".json").unlink(missing_ok=True)
+            error.where = url
+            error.fix = f"try again later, or put the right file at {path}"
+            raise
+        os.replace(part, path)
+        part.with_name(part.name + ".json").unlink(missing_ok=True)
+        flush_folder(str(path.parent))
+        return
+    raise DataError(
+        "a data set can't be downloaded",
+        where=source.url,
+        found="; ".join(reasons),
+        fix=f"connect this machine, set {MIRROR} to a folder or URL that has {source.file_name}, or put the file at "
+        f"{path}",
+    )
+
+
+def _told(error: Exception) -> str:
+    return str(getattr(error, "reason", "") or error) or type(error).__name__
+
+
+def _places(source: Source) -> Iterator[str]:
+    mirror = os.environ.get(MIRROR)
+    if mirror:
+        base = mirror if "://" in mirror else Path(mirror).expanduser().absolute().as_uri()
+        yield f"{base.rstrip('/')}/{source.file_name}"
+    yield source.url
+
+
+def _try_often(url: str, part: Path, name: str, progress: Progress) -> None:
+    for wait in (*WAITS, None):
+        try:
+            _go_on(url, part, name, progress)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429):
+                raise _Refused(f"the server answers {error.code} {error.reason}") from error
+            if wait is None:
+                raise
+            time.sleep(wait)
+        else:
+            return
+
+
+def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
+    """Download what is still lacking."""
+    begun = part.with_name(part.name + ".json")
+    have, tag = _begun(part, begun, url)
+    request = urllib.request.Request(url, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # public sources' URLs
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag)
+    try:
+        response: Any = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310  # http, https or a mirror's folder
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            # More is here than there is there: begin anew.
+            part.unlink(missing_ok=True)
+        raise
+    with response:
+        if getattr(response, "status", 200) != 206:
+            have = 0
+        headers = response.headers
+        tag = headers.get("ETag") or headers.get("Last-Modified") or ""
+        begun.write_text(json.dumps({"url": url, "tag": tag}), encoding="utf-8")
+        length = headers.get("Content-Length")
+        total = have + int(length) if length is not None and length.isdigit() else 0
+        with part.open("ab" if have else "wb") as file:
+            got = have
+            for count in _copied(response, file):
+                got += count
+                progress({"doing": name, "done": got, "of": total})
+        if total and got < total:
+            raise ConnectionError(f"the connection was cut after {got:,} of {total:,} bytes")
+
+
+def _begun(part: Path, begun: Path, url: str) -> tuple[int, str]:
+    """How many bytes an earlier try has left, and the version that they belong to; 0 where that can't be known."""
+    try:
+        found = json.loads(begun.read_text(encoding="utf-8"))
+        have = part.stat().st_size
+    except (OSError, ValueError):
+        return 0, ""
+    tag = found.get("tag") if isinstance(found, dict) and found.get("url") == url else ""
+    # A weak tag doesn't promise the same bytes.
+    return (have, tag) if tag and not tag.startswith("W/") else (0, "")
+
+
+def _copied(response: IO[bytes], file: IO[bytes]) -> Iterator[int]:
+    """Copy piece by piece, and say how many bytes each has."""
+    try:
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            yield len(chunk)
+    except http.client.IncompleteRead as error:
+        file.write(error.partial)
+        raise
+
+
+_told_of: dict[str, int] = {}
+
+
+def _print(event: Mapping[str, object]) -> None:
+    """Print every tenth part of a download."""
+    done, total = int(str(event["done"])), int(str(event["of"]))
+    tenth = done * 10 // total if total else done >> 26
+    if _told_of.get(str(event["doing"])) != tenth:
+        _told_of[str(event["doing"])] = tenth
+        of = f" of {total / 2**20:,.1f} MiB" if total else " MiB"
+        sys.stderr.write(f"{event['doing']}: {done / 2**20:,.1f}{of}\n")
