@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from mltkbuild.errors import SpecError
 from mltkbuild.properties import (
+    BOOL,
     DICT,
     LABELS,
     NOT_NEGATIVE,
@@ -118,6 +119,11 @@ class MltkModel:
         DICT,
         "Names of custom layers, losses and metrics, for loading the saved model",
         reads=("train", "quantize", "evaluate"),
+    )
+    default = Property(
+        True,
+        BOOL,
+        "False leaves the model out when everything is built: `my_model.default = False`, on a line of its own",
     )
     seed = Property(42, NOT_NEGATIVE, "The seed of initial weights, data order and dropout", reads=("train",))
 

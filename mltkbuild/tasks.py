@@ -235,9 +235,10 @@ def task_mltkbuild() -> Iterator[Any]:
         template = StageTask.template(stage)
         group = Task(stage.name, None, doc=stage.doc, has_subtask=True)
         yield group
-        for name in listing.specs:
+        for name, spec in listing.specs.items():
             task = template.for_target(owner, stage, name)
-            group.task_dep.append(task.name)
+            if spec.default:
+                group.task_dep.append(task.name)
             yield task
             yield template.for_target(owner, stage, name + TEST)
         if stage.name == "archive":

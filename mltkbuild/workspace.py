@@ -17,6 +17,8 @@ from mltkbuild.properties import did_you_mean
 
 MARKER = re.compile(rb"^[ \t]*#[ \t]*@mltk_model\b", re.MULTILINE)
 NAME = re.compile(r"[A-Za-z0-9_]+")
+NOT_DEFAULT = re.compile(rb"^\w+\.default[ \t]*=[ \t]*False\b", re.MULTILINE)
+"""How a spec says that it is built only when it is asked for; the text counts, for nobody runs a spec to list it."""
 TEST = "-test"
 POLICIES = ("minor", "exact", "ignore")
 
@@ -50,10 +52,17 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Spec:
-    """A model spec's name and its file, relative to the workspace."""
+    """A model spec's name and its file, relative to the workspace.
+
+    Args:
+        name: The model's name.
+        path: The spec.
+        default: Whether a build of everything includes it.
+    """
 
     name: str
     path: str
+    default: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ class Listing:
 
     specs: Mapping[str, Spec]
     problems: Mapping[str, SpecError] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """The names that a build of everything builds, or reports as wrong."""
+        return (*(spec.name for spec in self.specs.values() if spec.default), *self.problems)
 
     def __getitem__(self, target: str) -> Spec:
         """The spec behind `NAME` or `NAME-test`.
@@ -179,7 +193,7 @@ def list_specs(workspace: Workspace) -> Listing:
         relative = os.path.relpath(path, workspace.root).replace(os.sep, "/")
         name = os.path.basename(path)[:-3]
         try:
-            marked = _is_marked(path)
+            text = _marked_text(path)
         except OSError as error:
             problems[name] = SpecError(
                 "this file can't be read",
@@ -188,7 +202,7 @@ def list_specs(workspace: Workspace) -> Listing:
                 fix="give yourself the right to read it",
             )
             continue
-        if not marked:
+        if text is None:
             continue
         if not NAME.fullmatch(name):
             problems[name] = SpecError(
@@ -206,7 +220,7 @@ def list_specs(workspace: Workspace) -> Listing:
                 fix="rename one of them",
             )
         else:
-            specs[name] = Spec(name, relative)
+            specs[name] = Spec(name, relative, NOT_DEFAULT.search(text) is None)
     return Listing(specs, problems)
 
 
@@ -236,16 +250,17 @@ def _python_files(top: str) -> Iterator[str]:
                 (links if entry.is_symlink() else folders).append(entry.path)
 
 
-def _is_marked(path: str) -> bool:
-    """Say whether a file has the marker, a comment on a line of its own."""
+def _marked_text(path: str) -> bytes | None:
+    """The text of a file that has the marker, a comment on a line of its own; None for another file."""
     with open(path, "rb", buffering=0) as file:
         data = file.read()
     found = MARKER.search(data) if b"@mltk_model" in data else None
     if found is None:
-        return False
+        return None
     # Only behind an opening quote it may be a text that looks like a comment; telling that takes a closer look.
     before = data[: found.start()]
-    return not (before.count(b'"""') % 2 or before.count(b"'''") % 2) or _has_marker_comment(data)
+    in_text = before.count(b'"""') % 2 or before.count(b"'''") % 2
+    return data if not in_text or _has_marker_comment(data) else None
 
 
 def _has_marker_comment(data: bytes) -> bool:

@@ -286,7 +286,7 @@ def _clean_orphans(owner: Session, dry_run: bool) -> None:
 def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
     """Print what a build would do and give the exit code: 2 when a spec is wrong."""
     listing = owner.builder.listing
-    wanted = wanted or [("archive", name) for name in (*listing.specs, *listing.problems)]
+    wanted = wanted or [("archive", name) for name in listing.defaults]
     try:
         plans = [plan(owner.builder, name, stage, inspect=True) for stage, name in wanted]
     finally:

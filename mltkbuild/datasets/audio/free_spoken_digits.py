@@ -44,7 +44,7 @@ def by_digit(name: str) -> str | None:
 
 
 def split_subset(name: str) -> str | None:
-    """The official split, for `my_model.split_subset`: the first five recordings of a speaker and digit are the test."""
+    """The official split, for `my_model.split_subset`: a speaker's first five recordings of a digit are the test."""
     number = name.rpartition("_")[2].partition(".")[0]
     return "evaluation" if number.isdigit() and int(number) < 5 else None
 

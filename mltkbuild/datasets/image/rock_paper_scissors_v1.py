@@ -11,6 +11,8 @@ SOURCE = Source(
     "https://github.com/SiliconLabs/mltk_assets/raw/master/datasets/rock_paper_scissors.7z",
     "sha1:1ce48f66f7ff999958550147d75aba8da185280c",
 )
+CLASSES = ["rock", "paper", "scissor"]
+INPUT_SHAPE = (96, 96, 1)
 
 
 def load_data(*, dest_dir: str | os.PathLike[str] | None = None) -> str:
@@ -20,7 +22,7 @@ def load_data(*, dest_dir: str | os.PathLike[str] | None = None) -> str:
         dest_dir: Where they are kept; None for the folder of all data sets.
 
     Returns:
-        A folder with a folder for each gesture: rock, paper and scissors.
+        A folder with a folder for each gesture: rock, paper and scissor.
 
     Raises:
         DataError: They can't be downloaded or unpacked.

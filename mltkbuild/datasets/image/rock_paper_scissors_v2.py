@@ -11,6 +11,8 @@ SOURCE = Source(
     "https://github.com/SiliconLabs/mltk_assets/raw/master/datasets/rock_paper_scissors_v2.7z",
     "sha1:77ed1793be7871dcaa79d935b39ba4d23a28e2c3",
 )
+CLASSES = ["rock", "paper", "scissor", "_unknown_"]
+INPUT_SHAPE = (96, 96, 1)
 
 
 def load_data(*, dest_dir: str | os.PathLike[str] | None = None) -> str:
@@ -20,7 +22,7 @@ def load_data(*, dest_dir: str | os.PathLike[str] | None = None) -> str:
         dest_dir: Where they are kept; None for the folder of all data sets.
 
     Returns:
-        A folder with a folder for each gesture: rock, paper, scissors and _unknown_.
+        A folder with a folder for each gesture: rock, paper, scissor and _unknown_.
 
     Raises:
         DataError: They can't be downloaded or unpacked.
