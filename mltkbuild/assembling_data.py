@@ -58,7 +58,7 @@ def _prepare(run: StageRun) -> None:
                 items,
                 plan.preparation(model, subset),
                 source.read,
-                random=subset == "training" or model.augments(subset),
+                random=model.augments(subset),
                 skip_bad=skip_bad,
                 progress=_teller(run, subset),
             )

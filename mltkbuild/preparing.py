@@ -171,7 +171,7 @@ def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int)
         subset: 'training', 'validation' or 'evaluation'.
         classes: How many classes there are, for one-hot labels.
     """
-    random = subset == "training" or model.augments(subset)
+    random = model.augments(subset)
     settings = artifact("spec/data.yaml").read_text(encoding="utf-8")
     preparation = plan_of(model).preparation(model, subset)
     x = prepared.load(artifact, subset, preparation, random=random, settings=settings)

@@ -182,4 +182,14 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         for name, at_load in imports(path)
         if at_load and name.partition(".")[0] in heavy
     }
-    assert users <= {"bodies", "data", "datasets", "worker", "stage_runs", "preparing", "image_plans", "audio_plans", *ASSEMBLING}
+    assert users <= {
+        "bodies",
+        "data",
+        "datasets",
+        "worker",
+        "stage_runs",
+        "preparing",
+        "image_plans",
+        "audio_plans",
+        *ASSEMBLING,
+    }
