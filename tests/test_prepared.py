@@ -144,7 +144,7 @@ def artifact(files: Files, name: str) -> bytes:
 
 def features(files: Files) -> Mapping[str, bytes]:
     folder = files.root / "build/kws/data/features"
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".changed"}
 
 
 def names(files: Files, subset: str) -> list[str]:
