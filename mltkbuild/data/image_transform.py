@@ -166,7 +166,8 @@ def moved(x: Any, drawn: Any, how: Augmentation) -> Any:
     """Rotate, shift, shear, zoom and flip, all in one step so that pixels are mixed once.
 
     The matrices and their order are those of Keras' `ImageDataGenerator`: rotation, shift, shear, zoom, around the
-    image's middle; then the flips. A matrix takes a place in the result to the place in the image that it shows.
+    image's middle; then the flips. A matrix takes a place in the result, across and down, to the place in the image
+    that it shows. (Keras takes the shift down for that across; here each goes where its name says.)
 
     Args:
         x: A float32 tensor of shape (n, height, width, channels).
@@ -178,10 +179,9 @@ def moved(x: Any, drawn: Any, how: Augmentation) -> Any:
     height, width = x.shape[1], x.shape[2]
     topple, mirror = _choose(drawn[:, TOPPLE], how.vertical_flip), _choose(drawn[:, MIRROR], how.horizontal_flip)
     matrix = _keras_matrix(drawn, how, height, width) @ _flip_matrix(topple, mirror, height, width)
-    # TensorFlow counts across first, then down.
-    across, down = matrix[:, 1], matrix[:, 0]
+    across, down = matrix[:, 0], matrix[:, 1]
     zeros = tf.zeros_like(across[:, 0])
-    columns = [across[:, 1], across[:, 0], across[:, 2], down[:, 1], down[:, 0], down[:, 2], zeros, zeros]
+    columns = [*(across[:, place] for place in range(3)), *(down[:, place] for place in range(3)), zeros, zeros]
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=x,
         transforms=tf.stack(columns, axis=1),
@@ -214,12 +214,12 @@ def _keras_matrix(drawn: Any, how: Augmentation, height: int, width: int) -> Any
     shift_across = _shift(drawn[:, ACROSS], drawn[:, ACROSS_SIGN], how.width_shift, width)
     middle_down, middle_across = height / 2 - 0.5, width / 2 - 0.5
     steps = (
-        [[one, zero, one * middle_down], [zero, one, one * middle_across], [zero, zero, one]],
+        [[one, zero, one * middle_across], [zero, one, one * middle_down], [zero, zero, one]],
         [[tf.cos(turn), -tf.sin(turn), zero], [tf.sin(turn), tf.cos(turn), zero], [zero, zero, one]],
-        [[one, zero, shift_down], [zero, one, shift_across], [zero, zero, one]],
+        [[one, zero, shift_across], [zero, one, shift_down], [zero, zero, one]],
         [[one, -tf.sin(shear), zero], [zero, tf.cos(shear), zero], [zero, zero, one]],
-        [[down, zero, zero], [zero, across, zero], [zero, zero, one]],
-        [[one, zero, -one * middle_down], [zero, one, -one * middle_across], [zero, zero, one]],
+        [[across, zero, zero], [zero, down, zero], [zero, zero, one]],
+        [[one, zero, -one * middle_across], [zero, one, -one * middle_down], [zero, zero, one]],
     )
     matrices = [tf.stack([tf.stack(row, axis=1) for row in step], axis=1) for step in steps]
     matrix = matrices[0]
@@ -244,8 +244,8 @@ def _flip_matrix(topple: Any, mirror: Any, height: int, width: int) -> Any:
 
     one, zero = tf.ones_like(topple), tf.zeros_like(topple)
     rows = (
-        [1.0 - 2.0 * topple, zero, topple * (height - 1.0)],
-        [zero, 1.0 - 2.0 * mirror, mirror * (width - 1.0)],
+        [1.0 - 2.0 * mirror, zero, mirror * (width - 1.0)],
+        [zero, 1.0 - 2.0 * topple, topple * (height - 1.0)],
         [zero, zero, one],
     )
     return tf.stack([tf.stack(row, axis=1) for row in rows], axis=1)

@@ -165,6 +165,9 @@ def _decoded(content: bytes, wanted: ImagePreparation) -> np.ndarray:
             if upright.mode.startswith("I;16"):
                 # Pillow cuts 16 bits off at 255 instead of scaling them.
                 upright = Image.fromarray((np.asarray(upright, np.uint16) >> 8).astype(np.uint8))
+            if upright.mode == "P":
+                # The palette may have an alpha of its own, which only this conversion keeps apart from the colours.
+                upright = upright.convert("RGBA")
             return _resized(upright.convert(MODES[wanted.mode]), wanted)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError("an image can't be read", found=str(error)[:200] or type(error).__name__, fix=fix) from error

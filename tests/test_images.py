@@ -1,0 +1,151 @@
+"""Images from files and arrays: formats, colours, sizes, and files that are none."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from mltkbuild.data.image_transform import Augmentation
+from mltkbuild.data.images import ImagePreparation
+from mltkbuild.data.lazy import Rows
+from mltkbuild.data.listing import Item
+from mltkbuild.data.normalizing import Normalization
+from mltkbuild.errors import DataError, SpecError
+
+ITEM = Item("a/ü.png", "", 2)
+GREY = ImagePreparation((4, 6, 1), (4, 6), "grayscale", "bilinear", Augmentation(), Normalization())
+RGB = replace(GREY, shape=(4, 6, 3), mode="rgb")
+
+
+FORMATS = (
+    *("L PNG", "RGB PNG", "RGBA PNG", "P PNG", "1 PNG", "RGB BMP", "RGB PPM", "L TIFF", "CMYK TIFF", "P GIF"),
+    *("RGB WEBP", "RGB JPEG", "CMYK JPEG"),
+)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture(mode: str, size: tuple[int, int] = (6, 4)) -> Image.Image:
+    values = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 4)).astype(np.uint8)
+    return Image.fromarray(values).convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [tuple(pair.split()) for pair in FORMATS],
+)
+def test_formats_and_colours_become_what_the_model_takes(mode: str, kind: str) -> None:
+    """Files of many formats and colour modes are brought to one mode, as Pillow converts them."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(picture(mode), kind, **options)
+    for wanted, target in ((GREY, "L"), (RGB, "RGB")):
+        found = wanted.row(ITEM, content, random=True)
+        image = Image.open(io.BytesIO(content))
+        expected = np.asarray((image.convert("RGBA") if mode == "P" else image).convert(target)).reshape(wanted.shape)
+        np.testing.assert_array_equal(expected, found)
+        assert np.uint8 == found.dtype
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    """A 16-bit image loses its lower bits, not its upper ones."""
+    values = (np.arange(24).reshape(4, 6) * 2700).astype(np.uint16)
+    found = GREY.row(ITEM, encoded(Image.fromarray(values), "PNG"), random=False)
+    np.testing.assert_array_equal(values >> 8, found[:, :, 0])
+
+
+def test_camera_s_orientation_is_obeyed() -> None:
+    """A picture that the camera held sideways is turned upright."""
+    image = picture("L", (4, 6))
+    exif = Image.Exif()
+    exif[274] = 6
+    found = GREY.row(ITEM, encoded(image, "PNG", exif=exif), random=True)
+    np.testing.assert_array_equal(np.rot90(np.asarray(image), -1), found[:, :, 0])
+
+
+def test_other_sizes_are_resized() -> None:
+    """Images and arrays of any size come out in the model's; with 'none' they must have it."""
+    large = picture("L", (60, 40))
+    assert (4, 6, 1) == GREY.row(ITEM, encoded(large, "PNG"), random=True).shape
+    assert (4, 6, 1) == GREY.row(ITEM, np.asarray(large), random=True).shape
+    assert (4, 6, 3) == RGB.row(ITEM, np.zeros((40, 60, 3), np.float32), random=True).shape
+    with pytest.raises(DataError, match="doesn't have the shape"):
+        replace(GREY, interpolation="none").row(ITEM, encoded(large, "PNG"), random=True)
+
+
+def test_arrays_keep_their_values() -> None:
+    """An array of the right size is taken as it is: bytes as bytes, floats as floats."""
+    values = np.random.default_rng(2).normal(size=(4, 6, 1)).astype(np.float32)
+    np.testing.assert_array_equal(values, GREY.row(ITEM, values, random=True))
+    file = io.BytesIO()
+    np.save(file, values)
+    np.testing.assert_array_equal(values, GREY.row(ITEM, file.getvalue(), random=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "can't be read"),
+        (b"no image at all", "can't be read"),
+        (encoded(picture("RGB", (60, 40)), "PNG")[:-200], "can't be read"),
+        (encoded(picture("RGB", (60, 40)), "JPEG")[:-200], "can't be read"),
+        (b"\x93NUMPY\x01\x00nonsense", "can't be read"),
+        (np.zeros((2, 3, 4, 5)), "is no image"),
+        (np.zeros((4, 6, 3), np.float32), "another number of channels"),
+        (np.full((4, 6, 1), np.nan, np.float32), "no finite number"),
+    ],
+)
+def test_what_is_no_image_is_an_error(content: Any, text: str) -> None:
+    """Empty, cut and made-up files, and arrays of the wrong shape: one error that says what."""
+    with pytest.raises(DataError, match=text):
+        GREY.row(ITEM, content, random=True)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_001, 20_000])
+def test_decompression_bomb_is_refused(side: int) -> None:
+    """A small file with a huge picture isn't unpacked."""
+    huge = encoded(Image.new("1", (side, side)), "PNG")
+    assert len(huge) < 100_000
+    with pytest.raises(DataError):
+        GREY.row(ITEM, huge, random=True)
+
+
+def test_function_before_all_gets_name_and_class() -> None:
+    """`noaug_preprocessing_function` is called once with each image; what it can't know is an error."""
+
+    def before(params: object, x: np.ndarray, class_id: int, filename: str) -> np.ndarray:
+        assert (2, "a/ü.png") == (class_id, filename)
+        return 255 - x
+
+    values = np.asarray(picture("L"))
+    found = replace(GREY, before=before).row(ITEM, values, random=True)
+    np.testing.assert_array_equal(255 - values, found[:, :, 0])
+    with pytest.raises(SpecError, match="isn't known"):
+        replace(GREY, before=lambda params, x, batch_filenames: x).row(ITEM, values, random=True)
+
+
+@pytest.mark.real
+def test_statistics_of_the_training_images() -> None:
+    """Mean and deviation of each channel, and a whitening matrix that takes the correlation away."""
+    rng = np.random.default_rng(4)
+    images = (rng.normal(size=(300, 4, 6, 1)) * 20 + 100 + np.arange(6)[:, None] * 10).clip(0, 255).astype(np.uint8)
+    wanted = replace(GREY, center=True, deviation=True)
+    found = wanted.statistics(Rows(images))
+    np.testing.assert_allclose(images.mean(axis=(0, 1, 2)), found["mean"], rtol=1e-4)
+    np.testing.assert_allclose(images.std(axis=(0, 1, 2)), found["deviation"], rtol=1e-3)
+    white = replace(GREY, zca=True)
+    finish = white.with_statistics(white.statistics(Rows(images))).transform(random=False, prepared_for_random=True)
+    out = finish.batch(tf.constant(images), tf.zeros((300,), tf.int64), tf.zeros((300, 0), tf.int32)).numpy()
+    covariance = np.cov(out.reshape(300, -1).T)
+    np.testing.assert_allclose(np.eye(24), covariance, atol=0.1)
+    assert {} == GREY.statistics(Rows(images))
