@@ -199,11 +199,12 @@ def _noise(drawn: Any, bits: Any, how: Augmentation, length: int) -> Any:
 def _coloured(drawn: Any, bits: Any, how: Augmentation, length: int) -> Any:
     import tensorflow as tf
 
-    places = np.arange(1, length // 2 + 2, dtype=np.float64)
+    places = np.arange(length // 2 + 1, dtype=np.float64)
     curves = np.zeros((len(how.colours), len(places)), np.float32)
     for number, colour in enumerate(how.colours):
         if colour != "none":
-            curve = places ** EXPONENTS[colour]
+            # Without a constant part, which no noise has.
+            curve = np.concatenate([[0.0], places[1:] ** EXPONENTS[colour]])
             # White noise of this spectrum has a root mean square of 1.
             curves[number] = curve / math.sqrt(np.mean(np.square(curve)))
     chosen = tf.gather(tf.constant(curves), tf.cast(drawn[COLOUR] * len(how.colours), tf.int32))
@@ -218,7 +219,7 @@ def _background(drawn: Any, how: Augmentation, length: int) -> Any:
     """A piece of one of the background recordings; a short one is repeated."""
     import tensorflow as tf
 
-    lines = [np.tile(line, -(-length // len(line)))[: max(length, len(line))] for line in how.backgrounds]
+    lines = [line if len(line) > length else np.tile(line, length // len(line) + 2) for line in how.backgrounds]
     starts = np.cumsum([0, *(len(line) for line in lines)])
     flat = tf.constant(np.concatenate(lines).astype(np.float32))
     number = tf.cast(drawn[BACK] * len(lines), tf.int32)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 _FRAME, _HOP = 1024, 256
+_BINS = _FRAME // 2
 _VOICE_HZ = 4800.0
 
 
@@ -25,27 +26,13 @@ def stretched(samples: Any, speed: Any) -> Any:
     import tensorflow as tf
 
     wanted = tf.cast(tf.round(tf.cast(tf.shape(samples)[0], tf.float32) / speed), tf.int32)
-    # Padding lets the first and last samples lie in as many frames as the others, and gives short recordings a frame.
-    padded = tf.pad(samples, [[_FRAME, _FRAME + _HOP]])
-    frames = tf.signal.stft(padded, _FRAME, _HOP)
-    count = tf.shape(frames)[0]
-    places = tf.range(0.0, tf.cast(count - 1, tf.float32), speed)
+    frames = _analyzed(samples)
+    places = tf.range(0.0, tf.cast(tf.shape(frames)[0] - 1, tf.float32), speed)
     first = tf.cast(places, tf.int32)
     part = (places - tf.floor(places))[:, None]
     here, there = tf.gather(frames, first), tf.gather(frames, first + 1)
     size = (1.0 - part) * tf.abs(here) + part * tf.abs(there)
-    expected = tf.constant(2 * math.pi * _HOP / _FRAME) * tf.range(_FRAME // 2 + 1, dtype=tf.float32)
-    step = tf.math.angle(there) - tf.math.angle(here) - expected
-    step = expected + step - 2 * math.pi * tf.round(step / (2 * math.pi))
-    phase = tf.cumsum(tf.concat([tf.math.angle(frames[:1]), step[:-1]], axis=0))
-    rebuilt = tf.signal.inverse_stft(
-        tf.complex(size * tf.cos(phase), size * tf.sin(phase)),
-        _FRAME,
-        _HOP,
-        window_fn=tf.signal.inverse_stft_window_fn(_HOP),
-    )
-    start = tf.cast(tf.round(_FRAME / speed), tf.int32)
-    return tf.pad(rebuilt[start:], [[0, wanted]])[:wanted]
+    return _rebuilt(size, tf.math.angle(frames[:1]), _steps(here, there), wanted)
 
 
 def shifted(samples: Any, semitones: Any) -> Any:
@@ -80,17 +67,63 @@ def with_vocal_tract(samples: Any, factor: Any, rate: int) -> Any:
     """
     import tensorflow as tf
 
-    length = tf.shape(samples)[0]
-    frames = tf.signal.stft(tf.pad(samples, [[_FRAME, _FRAME + _HOP]]), _FRAME, _HOP)
-    bins = _FRAME // 2
+    frames = _analyzed(samples)
     half = rate / 2
-    heard = tf.range(bins + 1, dtype=tf.float32) * (half / bins)
+    heard = tf.range(_BINS + 1, dtype=tf.float32) * (half / _BINS)
     bend = min(_VOICE_HZ, 0.6 * half) * tf.minimum(factor, 1.0)
     above = half - (half - heard) / (half - bend) * (half - bend / factor)
     # The result's frequency f shows what was at f / factor.
-    places = tf.where(heard <= bend, heard / factor, above) * (bins / half)
-    first = tf.clip_by_value(tf.cast(places, tf.int32), 0, bins - 1)
-    part = tf.cast(tf.clip_by_value(places - tf.cast(first, tf.float32), 0.0, 1.0), tf.complex64)
-    warped = (1.0 - part) * tf.gather(frames, first, axis=1) + part * tf.gather(frames, first + 1, axis=1)
-    rebuilt = tf.signal.inverse_stft(warped, _FRAME, _HOP, window_fn=tf.signal.inverse_stft_window_fn(_HOP))
-    return tf.pad(rebuilt[_FRAME:], [[0, length]])[:length]
+    places = tf.where(heard <= bend, heard / factor, above) * (_BINS / half)
+    first = tf.clip_by_value(tf.cast(places, tf.int32), 0, _BINS - 1)
+    part = tf.clip_by_value(places - tf.cast(first, tf.float32), 0.0, 1.0)
+    size = (1.0 - part) * tf.gather(tf.abs(frames), first, axis=1) + part * tf.gather(tf.abs(frames), first + 1, axis=1)
+    nearest = tf.clip_by_value(tf.cast(tf.round(places), tf.int32), 0, _BINS)
+    # A frequency that is moved goes on by as much more in each step.
+    moved = tf.math.divide_no_nan(heard * (_BINS / half), places)
+    steps = tf.gather(_steps(frames[:-1], frames[1:]), nearest, axis=1) * moved
+    begin = tf.gather(tf.math.angle(frames[:1]), nearest, axis=1)
+    return _rebuilt(size[:-1], begin, steps, tf.shape(samples)[0])
+
+
+def _analyzed(samples: Any) -> Any:
+    """The spectra of frames, the first one with the recording's beginning in its middle, without an edge there."""
+    import tensorflow as tf
+
+    lacking = tf.maximum(_FRAME - tf.shape(samples)[0], 0)
+    long = tf.pad(samples, [[0, lacking]])
+    padded = tf.pad(long, [[_BINS, _BINS]], "REFLECT")
+    return tf.signal.stft(tf.pad(padded, [[0, _FRAME]]), _FRAME, _HOP)
+
+
+def _steps(here: Any, there: Any) -> Any:
+    """By how much each frequency's phase goes on from one frame to the next."""
+    import tensorflow as tf
+
+    expected = tf.constant(2 * math.pi * _HOP / _FRAME) * tf.range(_BINS + 1, dtype=tf.float32)
+    step = tf.math.angle(there) - tf.math.angle(here) - expected
+    return expected + step - 2 * math.pi * tf.round(step / (2 * math.pi))
+
+
+def _rebuilt(size: Any, begin: Any, steps: Any, wanted: Any) -> Any:
+    """The recording of so many samples that has these magnitudes, and phases that go on by these steps."""
+    import tensorflow as tf
+
+    phase = tf.cumsum(tf.concat([begin, steps[:-1]], axis=0))
+    spectra = _locked(tf.complex(size * tf.cos(phase), size * tf.sin(phase)), size)
+    window = tf.signal.inverse_stft_window_fn(_HOP)
+    samples = tf.signal.inverse_stft(spectra, _FRAME, _HOP, window_fn=window)
+    return tf.pad(samples[_BINS:], [[0, wanted]])[:wanted]
+
+
+def _locked(spectra: Any, size: Any) -> Any:
+    """Let a peak's neighbours have phases that fit its own, half a turn apart as a window has them.
+
+    Phases that went on by themselves since the last beginning of a sound would else cancel each other (Puckette,
+    Phase-locked Vocoder, 1995).
+    """
+    import tensorflow as tf
+
+    zero = tf.zeros_like(spectra[:, :1])
+    below, above = tf.concat([zero, spectra[:, :-1]], axis=1), tf.concat([spectra[:, 1:], zero], axis=1)
+    phase = tf.math.angle(spectra - below - above)
+    return tf.complex(size * tf.cos(phase), size * tf.sin(phase))
