@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import socket
 import sys
 import time
 import urllib.error
@@ -197,6 +198,8 @@ def _try_often(url: str, part: Path, name: str, progress: Progress) -> None:
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429):
                 raise _Refused(f"the server answers {error.code} {error.reason}") from error
+            if isinstance(getattr(error, "reason", None), socket.gaierror):
+                raise _Refused(f"there is no way to this host: {_told(error)}") from error
             if wait is None:
                 raise
             time.sleep(wait)
