@@ -6,6 +6,7 @@ see another order than one that never stopped.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,6 @@ class Batches:
         import tensorflow as tf
 
         count, size = len(self._samples), self._batch_size
-        whole = count // size * size
         number, skipped = divmod(epoch * self.steps + first, self._batches_per_pass)
         key = key_of("order", self._seed)
         x = self._samples.x
@@ -69,13 +69,20 @@ class Batches:
             return mixed, tf.gather(bits(count, draws, self._seed, place), mixed)
 
         def split(*columns: Any) -> Any:
-            parts = tuple(tf.reshape(part[:whole], (whole // size, size, *part.shape[1:])) for part in columns)
-            full = tf.data.Dataset.from_tensor_slices(parts)
-            rest = tuple(part[whole:] for part in columns)
-            return full if whole == count else full.concatenate(tf.data.Dataset.from_tensors(rest))
+            lacking = self._batches_per_pass * size - count
+            padded = (tf.pad(part, [[0, lacking], *([[0, 0]] * (part.shape.rank - 1))]) for part in columns)
+            sizes = tf.minimum(size, count - tf.range(0, count, size))
+            shape = (self._batches_per_pass, size)
+            return sizes, *(tf.reshape(part, (*shape, *part.shape[1:])) for part in padded)
 
-        passes = tf.data.Dataset.range(number, PASSES).map(permutation).prefetch(1)
-        return passes.flat_map(split).skip(skipped)
+        def trim(held: Any, *columns: Any) -> Any:
+            return tuple(part[:held] for part in columns)
+
+        # Nothing of it is Python that TensorFlow would have to translate first, which takes longer than all the rest.
+        # A function that makes data sets, as flat_map takes, would let what follows run one at a time.
+        plain = tf.autograph.experimental.do_not_convert
+        passes = tf.data.Dataset.range(number, PASSES).map(plain(permutation)).prefetch(1)
+        return passes.map(plain(split)).unbatch().map(plain(trim)).skip(skipped)
 
     def dataset(self, epoch: int, first: int = 0) -> Any:
         """An endless `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, weight)`; `steps` batches make an epoch.
@@ -103,6 +110,8 @@ class Batches:
         data = tf.data.Dataset.from_tensors(tensors).repeat()
         workers = None if lazy is None else lazy.transform.workers
         chosen = tf.data.Dataset.zip((self._rows(epoch, first), data))
+        # TensorFlow's own choice is one at a time when operations must be deterministic.
+        gather = tf.autograph.experimental.do_not_convert(gather)
         chosen = chosen.map(gather, num_parallel_calls=workers or tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.experimental_optimization.apply_default_optimizations = False

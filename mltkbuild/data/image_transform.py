@@ -153,8 +153,8 @@ def _contrasted(x: Any, factor: Any) -> Any:
     import tensorflow as tf
 
     channels = x.shape[3]
-    weights = tf.constant([0.299, 0.587, 0.114] if channels >= 3 else [1.0])
-    grey = tf.reduce_sum(x[..., : len(weights)] * weights, axis=3, keepdims=True)
+    weights = [0.299, 0.587, 0.114] if channels >= 3 else [1.0]
+    grey = tf.reduce_sum(x[..., : len(weights)] * tf.constant(weights), axis=3, keepdims=True)
     middle = tf.reduce_mean(grey, (1, 2), keepdims=True)
     return middle + (x - middle) * factor
 
