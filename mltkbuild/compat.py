@@ -7,11 +7,18 @@ import importlib.abc
 import importlib.machinery
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from mltkbuild import entry, mixins
+from mltkbuild.audio_generator import ParallelAudioDataGenerator
+from mltkbuild.audio_mixin import AudioDatasetMixin
+from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
+from mltkbuild.data_mixin import DataGeneratorDatasetMixin
 from mltkbuild.errors import SpecError
+from mltkbuild.image_generator import ParallelImageDataGenerator
+from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.model import MltkModel
 from mltkbuild.properties import place_of_caller
 
@@ -56,13 +63,66 @@ def _logger(*args: object, **kwargs: object) -> logging.Logger:
     return logging.getLogger("mltkbuild.spec")
 
 
+@dataclass(frozen=True)
+class Later:
+    """Something that is imported when a spec asks for it.
+
+    Args:
+        module: Our module.
+        name: What it is called there; empty for the module itself.
+    """
+
+    module: str
+    name: str = ""
+
+    def load(self) -> Any:
+        """Import it."""
+        module = importlib.import_module(self.module)
+        return getattr(module, self.name) if self.name else module
+
+
+_AUDIO, _IMAGE = "mltkbuild.datasets.audio", "mltkbuild.datasets.image"
+_PARAMS = {"ParallelProcessParams": Later("mltkbuild.data.user_functions", "ParallelProcessParams")}
+_SETTINGS = {"AudioFeatureGeneratorSettings": AudioFeatureGeneratorSettings}
+_CORE |= {kind.__name__: kind for kind in (DataGeneratorDatasetMixin, ImageDatasetMixin, AudioDatasetMixin)}
 _API = ("train_model", "quantize_model", "evaluate_model", "summarize_model", "load_mltk_model", "list_mltk_models")
 _CORE |= {name: _function(name) for name in _API} | {"get_mltk_logger": _logger}
+
+
+def _default(default: Any = None, *args: object, **kwargs: object) -> Any:
+    """What typer's description of an argument comes to when nobody gives it."""
+    return default
+
+
 MODULES: dict[str, dict[str, Any]] = {
+    # MLTK's own command line is made with it, and so are the commands of its specs.
+    "typer": {"Option": _default, "Argument": _default},
     "mltk": {},
     "mltk.cli": {"get_logger": _logger},
     "mltk.core": _CORE,
     "mltk.core.model": _CORE,
+    "mltk.core.preprocess": {},
+    "mltk.core.preprocess.audio": {},
+    "mltk.core.preprocess.audio.audio_feature_generator": _SETTINGS,
+    "mltk.core.preprocess.audio.audio_feature_generator.audio_feature_generator_settings": _SETTINGS,
+    "mltk.core.preprocess.audio.parallel_generator": {
+        "ParallelAudioDataGenerator": ParallelAudioDataGenerator,
+        **_PARAMS,
+    },
+    "mltk.core.preprocess.image": {},
+    "mltk.core.preprocess.image.parallel_generator": {
+        "ParallelImageDataGenerator": ParallelImageDataGenerator,
+        **_PARAMS,
+    },
+    "mltk.datasets": {},
+    "mltk.datasets.audio": {},
+    "mltk.datasets.audio.speech_commands": {
+        "speech_commands_v2": Later(f"{_AUDIO}.speech_commands.speech_commands_v2")
+    },
+    "mltk.datasets.image": {
+        name: Later(f"{_IMAGE}.{name}")
+        for name in ("mnist", "fashion_mnist", "cifar10", "rock_paper_scissors_v1", "rock_paper_scissors_v2")
+    },
 }
 
 
@@ -73,6 +133,8 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Answer for `mltk` and what is below it; what isn't provided is an error that says so."""
+        if fullname == "typer" and importlib.machinery.PathFinder.find_spec(fullname) is None:
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         if fullname.partition(".")[0] != "mltk":
             return None
         if fullname not in MODULES:
@@ -87,9 +149,12 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Fill a module with mltkbuild's objects."""
         provided = MODULES[module.__name__]
-        vars(module).update(provided)
+        vars(module).update({name: value for name, value in provided.items() if not isinstance(value, Later)})
 
         def missing(name: str) -> Any:
+            later = provided.get(name)
+            if isinstance(later, Later):
+                return later.load()
             if name in _RESULTS and "train_model" in provided:
                 return getattr(importlib.import_module("mltkbuild.results"), name)
             if name.startswith("__") or f"{module.__name__}.{name}" in MODULES:

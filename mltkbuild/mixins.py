@@ -30,8 +30,8 @@ from mltkbuild.properties import (
 from mltkbuild.scoring import scoring_for
 
 IO_TYPE = Rule(
-    "float32, int8, uint8 or int16, as a string or a tf.DType",
-    lambda value: getattr(value, "name", value) in {"float32", "int8", "uint8", "int16"},
+    "float32, int8, uint8 or int16, as a string or a number type",
+    lambda value: name_of_constant(value) in {"float32", "int8", "uint8", "int16"},
 )
 TFLITE_OPS = (
     "TFLITE_BUILTINS",

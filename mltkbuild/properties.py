@@ -232,8 +232,8 @@ def check_setting(name: str, rules: Mapping[str, Rule], key: object, value: obje
 
 
 def name_of_constant(value: object) -> str:
-    """The plain name of a TensorFlow enum member or of a string: `tf.lite.Optimize.DEFAULT` is `DEFAULT`."""
-    return str(getattr(value, "name", value))
+    """The plain name of a constant: `tf.lite.Optimize.DEFAULT` is `DEFAULT`, `tf.int8` and `np.int8` are `int8`."""
+    return value.__name__ if isinstance(value, type) else str(getattr(value, "name", value))
 
 
 def properties_of(kind: type) -> dict[str, Property]:

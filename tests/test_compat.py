@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,8 +62,8 @@ def test_mltk_s_example_style_works_unedited(tmp_path: Path) -> None:
 
 
 MISSING = {
-    "import mltk.datasets.image": "mltkbuild has no mltk.datasets",
-    "from mltk.core.preprocess.audio.x import y": "mltkbuild has no mltk.core.preprocess",
+    "import mltk.datasets.accelerometer": "mltkbuild has no mltk.datasets.accelerometer",
+    "from mltk.core.preprocess.audio.x import y": "mltkbuild has no mltk.core.preprocess.audio.x",
     "from mltk.core import ImageDatasetMixin": "mltkbuild has no ImageDatasetMixin of mltk.core",
     "import mltk.core as mltk_core\nmltk_core.TfliteModel": "mltkbuild has no TfliteModel of mltk.core",
     "import mltk.core\nmltk.core.train_model('x')": "train_model can't be called while a spec is loaded",
@@ -95,3 +96,53 @@ def test_workspace_module_called_mltk_comes_first(tmp_path: Path) -> None:
     snapshot = Snapshot(str(tmp_path), "models/kws.py", ("models", ""), files)
     with loaded_spec(snapshot, "kws", "", False) as model:
         assert 9 == model.version
+
+
+DATA_SPEC = '''\
+"""Audio and images in the style of MLTK's examples."""
+import numpy as np
+import typer
+from mltk.core.model import MltkModel, TrainMixin, AudioDatasetMixin, ImageDatasetMixin, EvaluateClassifierMixin
+from mltk.core.preprocess.audio.audio_feature_generator import AudioFeatureGeneratorSettings
+from mltk.core.preprocess.audio.parallel_generator import ParallelAudioDataGenerator, ParallelProcessParams
+from mltk.core.preprocess.image.parallel_generator import ParallelImageDataGenerator
+from mltk.datasets.audio.speech_commands import speech_commands_v2
+from mltk.datasets.image import mnist, rock_paper_scissors_v1
+
+# @mltk_model
+class MyModel(MltkModel, TrainMixin, AudioDatasetMixin, EvaluateClassifierMixin):
+    pass
+
+my_model = MyModel()
+my_model.tflite_converter['inference_input_type'] = np.int8
+my_model.dataset = speech_commands_v2
+my_model.classes = ['yes', 'no', '_unknown_', '_silence_']
+frontend_settings = AudioFeatureGeneratorSettings()
+frontend_settings.sample_rate_hz = 16000
+frontend_settings.filterbank_n_channels = 40
+frontend_settings.filterbank_upper_band_limit = 7500
+my_model.datagen = ParallelAudioDataGenerator(
+    dtype=my_model.tflite_converter['inference_input_type'],
+    frontend_settings=frontend_settings,
+    cores=0.35,
+    max_batches_pending=16,
+    validation_split=0.15,
+    noise_colors=None,
+    bg_noise_range=(0.0, 0.3),
+    bg_noise_dir='_background_noise_',
+)
+images = ParallelImageDataGenerator(cores=0.3, width_shift_range=5, noise=['gauss', 's&p'], vertical_flip=True)
+
+@my_model.cli.command('dump')
+def dump(count: int = typer.Option(100, '--count', help='Samples')):
+    pass
+'''
+
+
+def test_mltk_s_generators_and_data_sets_work_unedited(tmp_path: Path) -> None:
+    """The data generators, the front end's settings, the data sets and typer, as MLTK's specs import them."""
+    model: Any = load(tmp_path, DATA_SPEC)
+    assert (98, 40, 1) == model.input_shape
+    assert ("int8", 0.15) == (model.datagen.dtype, model.datagen.validation_split)
+    assert "speech_commands_v2" in str(model.dataset)
+    assert ["dump"] == list(model.cli.commands)

@@ -100,6 +100,7 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple) and any(hasattr(item, "name") for item in value):
         return [name_of_constant(item) for item in value]
     is_constant = type(value).__module__.startswith("tensorflow") and hasattr(value, "name")
+    is_constant = is_constant or (isinstance(value, type) and value.__module__ == "numpy")
     return name_of_constant(value) if is_constant else value
 
 

@@ -6,7 +6,6 @@ see another order than one that never stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
