@@ -57,6 +57,7 @@ class Batches:
         import tensorflow as tf
 
         count, size = len(self._samples), self._batch_size
+        whole = count // size * size
         number, skipped = divmod(epoch * self.steps + first, self._batches_per_pass)
         key = key_of("order", self._seed)
         x = self._samples.x
@@ -68,20 +69,15 @@ class Batches:
             return mixed, tf.gather(bits(count, draws, self._seed, place), mixed)
 
         def split(*columns: Any) -> Any:
-            lacking = self._batches_per_pass * size - count
-            padded = (tf.pad(part, [[0, lacking], *([[0, 0]] * (part.shape.rank - 1))]) for part in columns)
-            sizes = tf.minimum(size, count - tf.range(0, count, size))
-            shape = (self._batches_per_pass, size)
-            return sizes, *(tf.reshape(part, (*shape, *part.shape[1:])) for part in padded)
-
-        def trim(held: Any, *columns: Any) -> Any:
-            return tuple(part[:held] for part in columns)
+            parts = tuple(tf.reshape(part[:whole], (whole // size, size, *part.shape[1:])) for part in columns)
+            full = tf.data.Dataset.from_tensor_slices(parts)
+            rest = tuple(part[whole:] for part in columns)
+            return full if whole == count else full.concatenate(tf.data.Dataset.from_tensors(rest))
 
         # Nothing of it is Python that TensorFlow would have to translate first, which takes longer than all the rest.
-        # A function that makes data sets, as flat_map takes, would let what follows run one at a time.
         plain = tf.autograph.experimental.do_not_convert
         passes = tf.data.Dataset.range(number, PASSES).map(plain(permutation)).prefetch(1)
-        return passes.map(plain(split)).unbatch().map(plain(trim)).skip(skipped)
+        return passes.flat_map(plain(split)).skip(skipped)
 
     def dataset(self, epoch: int, first: int = 0) -> Any:
         """An endless `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, weight)`; `steps` batches make an epoch.
