@@ -186,7 +186,7 @@ BAD: dict[str, tuple[str, str, type[MltkError], str, str]] = {
         change(NETWORK, LOCAL_LAYER), "spec", SpecError, "my_model.build_model_", "'Mine'",
     ),
     "a port of MLTK's is missing": (
-        sets("from mltk.core import AudioDatasetMixin"), "spec", SpecError, "import AudioDatasetM", "AudioDatasetMixin",
+        sets("from mltk.core import TfliteProfiler"), "spec", SpecError, "import TfliteP", "TfliteProfiler",
     ),
     "NaN": (
         loads(f"x = {X}\nx[5, 1] = np.nan\nreturn x, {Y}"), "data", DataError, "my_model.dataset", "in sample 5",

@@ -67,6 +67,7 @@ TABLE: dict[str, tuple[type, object, list[object], list[object]]] = {
     "keras_custom_objects": (MltkModel, {}, [{"A": object}], [None, []]),
     # New beside MLTK's.
     "seed": (MltkModel, 42, [0, 7], [-1, None, 1.5]),
+    "default": (MltkModel, True, [False], [None, 1]),
     # MLTK's default is a function that raises; here the spec stage says that it is missing.
     "build_model_function": (TrainMixin, None, [function, None], [3, "build"]),
     "on_training_complete": (TrainMixin, None, [function, None], [3]),

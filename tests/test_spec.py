@@ -61,6 +61,7 @@ class Everything(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
 
 
 OTHER = {
+    "default": "False",
     "version": "2",
     "description": "'new'",
     "classes": "['a', 'b']",
