@@ -21,7 +21,7 @@ def test_init_makes_a_workspace_that_doit_understands(tmp_path: Path) -> None:
     root = tmp_path / "demo"
     assert LAYOUT == {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     assert ["digits_v1"] == list(list_specs(configure(str(root))).specs)
-    assert 9 == len(command("doit", "list", cwd=root).out.splitlines())
+    assert 10 == len(command("doit", "list", cwd=root).out.splitlines())
     assert "digits_v1" in command("mltk", "status", cwd=root / "models").out
 
 
