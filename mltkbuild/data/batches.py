@@ -57,27 +57,24 @@ class Batches:
         import tensorflow as tf
 
         count, size = len(self._samples), self._batch_size
-        whole = count // size * size
         number, skipped = divmod(epoch * self.steps + first, self._batches_per_pass)
         key = key_of("order", self._seed)
         x = self._samples.x
-        draws = x.transform.draws if isinstance(x, LazyRows) else 0
+        # TensorFlow's batching crashes on rows without any element.
+        draws = max(x.transform.draws if isinstance(x, LazyRows) else 0, 1)
 
         def permutation(place: Any) -> Any:
             rows = tf.range(count, dtype=tf.int64)
             mixed = tf.random.experimental.stateless_shuffle(rows, (key, place)) if self._shuffle else rows
             return mixed, tf.gather(bits(count, draws, self._seed, place), mixed)
 
-        def split(*columns: Any) -> Any:
-            parts = tuple(tf.reshape(part[:whole], (whole // size, size, *part.shape[1:])) for part in columns)
-            full = tf.data.Dataset.from_tensor_slices(parts)
-            rest = tuple(part[whole:] for part in columns)
-            return full if whole == count else full.concatenate(tf.data.Dataset.from_tensors(rest))
-
         # Nothing of it is Python that TensorFlow would have to translate first, which takes longer than all the rest.
-        plain = tf.autograph.experimental.do_not_convert
-        passes = tf.data.Dataset.range(number, PASSES).map(plain(permutation)).prefetch(1)
-        return passes.flat_map(plain(split)).skip(skipped)
+        passes = tf.data.Dataset.range(number, PASSES).map(tf.autograph.experimental.do_not_convert(permutation))
+        # Each pass by itself in batches. Behind `flat_map` only one batch would be made at a time, where operations
+        # must be deterministic.
+        sizes = [min(size, count - place) for place in range(0, count, size)]
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        return passes.prefetch(1).rebatch(sizes).apply(endless).skip(skipped)
 
     def dataset(self, epoch: int, first: int = 0) -> Any:
         """An endless `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, weight)`; `steps` batches make an epoch.

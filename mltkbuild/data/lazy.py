@@ -168,7 +168,7 @@ def finish(lazy: LazyRows, places: Any, drawn: Any) -> Any:
     Args:
         lazy: The samples.
         places: An int64 tensor of shape (n,).
-        drawn: An int32 tensor of shape (n, draws): random bits.
+        drawn: An int32 tensor of shape (n, draws), or with a column that nothing reads: random bits.
     """
     rows, labels = lazy.gather(places)
     x = lazy.transform.batch(rows, labels, drawn)
