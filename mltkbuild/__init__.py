@@ -3,21 +3,6 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mltkbuild.audio_generator import ParallelAudioDataGenerator
-from mltkbuild.audio_mixin import AudioDatasetMixin
-from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
-from mltkbuild.image_generator import ParallelImageDataGenerator
-from mltkbuild.image_mixin import ImageDatasetMixin
-from mltkbuild.mixins import (
-    DatasetMixin,
-    EvaluateAutoEncoderMixin,
-    EvaluateClassifierMixin,
-    EvaluateMixin,
-    MltkDataset,
-    MltkModel,
-    TrainMixin,
-)
-
 if TYPE_CHECKING:
     from mltkbuild.api import (
         evaluate_model,
@@ -26,6 +11,20 @@ if TYPE_CHECKING:
         quantize_model,
         summarize_model,
         train_model,
+    )
+    from mltkbuild.audio_generator import ParallelAudioDataGenerator
+    from mltkbuild.audio_mixin import AudioDatasetMixin
+    from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
+    from mltkbuild.image_generator import ParallelImageDataGenerator
+    from mltkbuild.image_mixin import ImageDatasetMixin
+    from mltkbuild.mixins import (
+        DatasetMixin,
+        EvaluateAutoEncoderMixin,
+        EvaluateClassifierMixin,
+        EvaluateMixin,
+        MltkDataset,
+        MltkModel,
+        TrainMixin,
     )
     from mltkbuild.results import EvaluationResults, TrainingResults
 
@@ -56,12 +55,25 @@ __all__ = [
 ]
 
 
+_MODULES = {
+    "AudioDatasetMixin": "audio_mixin",
+    "AudioFeatureGeneratorSettings": "audio_settings",
+    "EvaluationResults": "results",
+    "ImageDatasetMixin": "image_mixin",
+    "ParallelAudioDataGenerator": "audio_generator",
+    "ParallelImageDataGenerator": "image_generator",
+    "TrainingResults": "results",
+}
+"""Where a public name is; else in `api` when it is a function, in `mixins` when it is a class."""
+
+
 def __getattr__(name: str) -> Any:
-    """The Python API, loaded with the first use of it: specs and workers do without."""
+    """A public name, loaded with the first use of it: what only decides what to run does without most of them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "mltkbuild.results" if name.endswith("Results") else "mltkbuild.api"
-    return getattr(importlib.import_module(module), name)
+    module = _MODULES.get(name, "api" if name.islower() else "mixins")
+    found = globals()[name] = getattr(importlib.import_module(f"mltkbuild.{module}"), name)
+    return found
 
 
 def __dir__() -> list[str]:

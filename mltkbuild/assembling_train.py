@@ -85,7 +85,7 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         return {name: digests.get(name, "default") or run.whole for name in sorted(names)}
 
     def noticed() -> keeper.Noticed:
-        known = request.known_files
+        known = request.known_digests
         files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
         asked = set(reading.properties)
         return keeper.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mltkbuild import checkpoints, store
+from mltkbuild import checkpoints, file_lists, store
 from mltkbuild.durable import disk_error
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.executor import Executor
@@ -126,6 +126,9 @@ class Builder:
             if recovered:
                 listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
             state.reload()
+            for finished in recovered:
+                if (record := state.record(finished)) is not None:
+                    file_lists.drop_others(state.folder, record)
             # From here on every judgement is about the text that the stages will run, not about later edits.
             self._share_sources(state)
             _ = state.sources
@@ -222,9 +225,11 @@ class Builder:
                 request = replace(request, course=course, start=start)
             outcome = self._execute(request, listener)
             self._check_unchanged(state, stage, inputs)
-            record = self._record(state, request, inputs, outcome, started)
+            record, listed = file_lists.fold(self._record(state, request, inputs, outcome, started))
+            file_lists.keep(state.folder, record, listed)
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
             record, changed = store.publish(state.folder, record, scratch, values)
+            file_lists.drop_others(state.folder, record)
             if stage == TRAIN.name:
                 checkpoints.Shelf(state.folder.checkpoints, request.course).finish()
         except OSError as error:
@@ -290,6 +295,7 @@ class Builder:
             artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
             options={name: options[name] for name in STAGES[stage].options if name in options},
             known_files=known,
+            file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
             provenance=provenance(state, earlier) if stage == "archive" else {},
             checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),

@@ -7,14 +7,39 @@ import hashlib
 import json
 import os
 import stat
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from mltkbuild.fingerprint.code import code_digest
 from mltkbuild.freshness import Stamp
 
 RACY_NS = 20_000_000
 """A file changed this short a time before its stamp was taken may change again within the clock's tick."""
+
+SMALL = 1 << 20
+"""A file of fewer bytes is read as a whole."""
+BATCH = 128
+"""So many files are one task of a thread."""
+MOST_THREADS = 8
+
+
+class _OwnReading(threading.local):
+    """Whether this thread reads files for their digests, which is no reading by the code that runs."""
+
+    now = False
+
+
+OWN_READING = _OwnReading()
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -61,20 +86,79 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
         kind: 'bytes', or 'code' for Python source without comments, docstrings and layout.
     """
     try:
-        mode = os.stat(path).st_mode
+        status = os.stat(path)
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             return bytes_digest("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape"))
         if not stat.S_ISREG(mode):
             # Reading a pipe would wait for its writer, and take what is meant for its reader.
             return None
+        is_history = path.endswith(os.sep + HISTORY)
+        if kind == "bytes" and not is_history:
+            return _read_digest(path, status.st_size)
         with open(path, "rb") as file:
-            if path.endswith(os.sep + HISTORY):
+            if is_history:
                 return bytes_digest(history_without_segments(file.read()))
-            if kind == "bytes":
-                return hashlib.file_digest(file, "sha256").hexdigest()
             return source_digest(file.read())
     except (OSError, ValueError):
         return None
+
+
+def _read_digest(path: str, size: int) -> str:
+    """SHA-256 of a file's bytes.
+
+    Args:
+        path: The file.
+        size: Its size as the system tells it: a small file is read at once.
+    """
+    with open(path, "rb", buffering=0) as file:
+        if size < SMALL:
+            data = file.read(size + 1)
+            if len(data) == size:
+                return bytes_digest(data)
+            file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(paths: Iterable[str], progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+    """Digests of many files and folders by path, read in parallel; what is missing or can't be read is left out.
+
+    Args:
+        paths: The files.
+        progress: Called now and then with how many are done and how many there are.
+    """
+    wanted = list(dict.fromkeys(paths))
+    parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+    if len(parts) < 2:
+        return _gathered(map(_digests, parts), len(wanted), progress)
+    pool = ThreadPoolExecutor(min(processors(), MOST_THREADS))
+    try:
+        return _gathered(pool.map(_digests, parts), len(wanted), progress)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _gathered(
+    parts: Iterable[dict[str, str | None]], count: int, progress: Callable[[int, int], None] | None
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    done = 0
+    for part in parts:
+        found.update((path, digest) for path, digest in part.items() if digest is not None)
+        done += len(part)
+        if progress is not None:
+            progress(done, count)
+    return found
+
+
+def _digests(paths: Iterable[str]) -> dict[str, str | None]:
+    """Digests of some files, taken by this thread."""
+    before = OWN_READING.now
+    OWN_READING.now = True
+    try:
+        return {path: digest_of(path) for path in paths}
+    finally:
+        OWN_READING.now = before
 
 
 def source_digest(data: bytes) -> str:
@@ -90,12 +174,17 @@ class DigestMemo:
 
     Args:
         path: Where the memo is kept between runs; a lost or damaged one only costs reading the files again.
+
+    Attributes:
+        progress: Takes how many of the files of a list have been read again, and how many there are.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._known: dict[str, tuple[Stamp, str]] | None = None
         self._dirty = False
+        self._lock = threading.Lock()
+        self.progress: Callable[[int, int], None] | None = None
 
     def digest(
         self, path: str, recorded: Mapping[str, Stamp], key: str, digest: str, kind: str = "bytes"
@@ -123,11 +212,32 @@ class DigestMemo:
         if entry is not None and entry[0] == stamp:
             return entry[1]
         found = digest_of(path, kind)
-        # Only a stamp that was the same before and after the reading belongs to what was read.
-        if found is not None and settled(stamp) and stamp_of(path) == stamp:
-            known[name] = (stamp, found)
-            self._dirty = True
+        if found is not None:
+            self._learn(name, path, stamp, found)
         return found
+
+    def digests(self, paths: Iterable[str]) -> dict[str, str]:
+        """The digests of many files as they are now, by path, without those that are missing or can't be read."""
+        found: dict[str, str] = {}
+        unread: dict[str, Stamp] = {}
+        for path in paths:
+            stamp, entry = stamp_of(path), self._load().get(f"bytes {path}")
+            if stamp is not None and entry is not None and entry[0] == stamp:
+                found[path] = entry[1]
+            elif stamp is not None:
+                unread[path] = stamp
+        with self._lock:
+            # One at a time: each uses all processors, and has one place to show how far it is.
+            for path, digest in digest_files(unread, self.progress).items():
+                self._learn(f"bytes {path}", path, unread[path], digest)
+                found[path] = digest
+        return found
+
+    def _learn(self, name: str, path: str, stamp: Stamp, digest: str) -> None:
+        # Only a stamp that was the same before and after the reading belongs to what was read.
+        if settled(stamp) and stamp_of(path) == stamp:
+            self._load()[name] = (stamp, digest)
+            self._dirty = True
 
     def _load(self) -> dict[str, tuple[Stamp, str]]:
         if self._known is None:

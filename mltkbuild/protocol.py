@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mltkbuild.errors import MltkError
+from mltkbuild.file_lists import known_files
 
 Event = Mapping[str, object]
 """Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text; or
@@ -58,6 +60,7 @@ class Request:
         artifacts: Absolute path of every artifact made so far, by name.
         options: Options of the command line that change the result.
         known_files: Digests of files that earlier stages of this model have as inputs.
+        file_lists: Absolute paths of lists of more such files.
         provenance: For the archive: inputs, artifacts and tools of every stage.
         deterministic: Whether TensorFlow may only use deterministic operations.
         distribute: How the training is distributed; empty for not.
@@ -80,6 +83,7 @@ class Request:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     options: Options = field(default_factory=dict)
     known_files: Mapping[str, str] = field(default_factory=dict)
+    file_lists: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
     deterministic: bool = True
     distribute: str = ""
@@ -91,6 +95,15 @@ class Request:
     def name(self) -> str:
         """The model's name."""
         return self.target.removesuffix("-test")
+
+    @cached_property
+    def known_digests(self) -> Mapping[str, str]:
+        """Digests by absolute path of all files that earlier stages have as inputs; a worker reads the lists once.
+
+        Raises:
+            RecordError: A list can't be read.
+        """
+        return known_files(self.known_files, self.file_lists, self.root)
 
     @property
     def alone(self) -> bool:

@@ -25,6 +25,8 @@ from mltkbuild.report import duration, first_of, plural, reason_text, size
 from mltkbuild.workspace import Workspace, find_workspace
 
 INTERRUPTED = 130
+READING, WORTH_SHOWING = "files", 2000
+"""What reading touched files again is called, and how many are worth it."""
 
 
 class Session:
@@ -47,6 +49,7 @@ class Session:
         self.called_from = self.workspace.root
         self.worst = 0
         self._running: list[str] = []
+        self._reading = False
         self._turns: dict[str, threading.Lock] = {}
         self._display: object | None = None
         self._lock = threading.Lock()
@@ -54,6 +57,7 @@ class Session:
         self._interrupted: tuple[str, ...] | None = None
         self._kept: list[str] = []
         self._started = time.monotonic()
+        self.builder.memo.progress = self._show_reading
 
     def reasons(self, target: str, stage: str, options: Options) -> tuple[Reason, ...]:
         """Why a stage must run; what can't be judged is left to the run, which reports it."""
@@ -117,6 +121,18 @@ class Session:
         for note in built.notes:
             display.note(f"  {note}")
         return built
+
+    def _show_reading(self, done: int, count: int) -> None:
+        """Show how far the files of a data set are read again whose stamps have moved, if it takes a while."""
+        if count < WORTH_SHOWING:
+            return
+        if not self._reading:
+            self._reading = True
+            self.display.begin(READING, f"{count:,} touched files")
+        self.display.event(READING, {"doing": "touched files", "done": done, "of": count})
+        if done == count:
+            self._reading = False
+            self.display.end(READING, None)
 
     def _hear(self, label: str, said: list[str], event: Event) -> None:
         """Show what a stage reports; a note about the stage itself waits for the stage's own line."""

@@ -86,7 +86,7 @@ class StageRun:
         with user_code(self.snapshot, what, kind), watched as seen, self.model.watch_reads() as properties:
             yield Reading(seen.files, properties)
         if count:
-            known = self.request.known_files
+            known = self.request.known_digests
             fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}
             self.outcome.files.update(fresh)
         if count and count_properties:

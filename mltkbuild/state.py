@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mltkbuild import store
+from mltkbuild import file_lists, store
 from mltkbuild.errors import RecordError, SpecError
 from mltkbuild.files import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
 from mltkbuild.fingerprint.code import workspace_closure
@@ -19,7 +19,7 @@ from mltkbuild.store import Folder
 from mltkbuild.toolchain import reduced_version, version
 from mltkbuild.workspace import Spec, Workspace, import_folders, module_file
 
-CODE, TEXT, FILE = "code ", "text ", "file "
+CODE, TEXT, FILE = "code ", "text ", file_lists.FILE
 PROPERTY, TOOL, LIBRARY, OPTION = "property ", "tool ", "library ", "option "
 IMPORTS = "imports"
 REVISION = "stage revision"
@@ -136,7 +136,13 @@ class TargetState:
             return (Reason("unfinished"),)
         if found is None:
             return reasons_to_run(None, {}, {})
-        return reasons_to_run(found, self.inputs(stage_name, found, options), self.artifacts(found))
+        try:
+            compared = file_lists.compare(found, self.folder, self.workspace.root, self._memo)
+        except RecordError as error:
+            return (Reason("bad record", error.where or "", error.found, None),)
+        record = compared.record
+        reasons = reasons_to_run(record, self.inputs(stage_name, record, options), self.artifacts(record))
+        return (*reasons, Reason("input changed", f"{compared.more:,} more files")) if compared.more else reasons
 
     def _is_pending(self, stage_name: str) -> bool:
         pending = self._pending
@@ -226,9 +232,14 @@ class TargetState:
                 found[TEXT + path] = self._memo.digest(self.workspace.path(path), record.stamps, path, old)
 
     def _add_noticed(self, found: dict[str, str | None], record: Record) -> None:
-        """What the last run noticed: files that user code read, properties, library versions."""
+        """What the last run noticed: files that user code read, properties, library versions.
+
+        Of a list of files, those that have changed stand beside it, as `file_lists.compare` has found them.
+        """
         for name, old in record.inputs.items():
-            if name.startswith(FILE):
+            if name == file_lists.FILES:
+                found[name] = old
+            elif name.startswith(FILE):
                 path = self.workspace.path(name[5:])
                 found[name] = self._memo.digest(path, record.stamps, name[5:], old)
             elif name.startswith(PROPERTY):

@@ -13,12 +13,11 @@ import os
 import site
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from mltkbuild.files import digest_of
+from mltkbuild.files import OWN_READING, digest_of
 
 _SYSTEM = ("/dev", "/proc", "/sys", "/etc", "/usr/lib", "/usr/share/zoneinfo", "/usr/share/fonts", "/usr/share/locale")
 _EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.rename"})
@@ -43,7 +42,6 @@ class _Hook:
         self.current: Watched | None = None
         self.ignored: tuple[str, ...] = ()
         self.installed = False
-        self._busy = threading.local()
 
     def __call__(self, event: str, args: tuple[object, ...]) -> None:
         watched = self.current
@@ -51,13 +49,13 @@ class _Hook:
             return
         # Python's own search for a module is no reading of a folder.
         searches = event != "open" and sys._getframe(1).f_code.co_filename.startswith("<frozen importlib")
-        if searches or getattr(self._busy, "now", False):
+        if searches or OWN_READING.now:
             return
-        self._busy.now = True
+        OWN_READING.now = True
         try:
             self._note(watched, event, args)
         finally:
-            self._busy.now = False
+            OWN_READING.now = False
 
     def _note(self, watched: Watched, event: str, args: tuple[object, ...]) -> None:
         path = _as_path(args[1 if event == "os.rename" else 0])

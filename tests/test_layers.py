@@ -40,7 +40,10 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
         *("generators", "data_mixin", "image_generator", "image_mixin"),
         *("audio_generator", "audio_mixin", "audio_settings"),
     ),
-    DISK: ("durable", "files", "records", "store", "checkpoints", "workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
+    DISK: (
+        *("durable", "files", "file_scan", "file_lists", "records", "store", "checkpoints"),
+        *("workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
+    ),
     BODIES: ("bodies", "data", "datasets"),
     ENGINE: (
         *(

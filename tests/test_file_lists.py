@@ -1,0 +1,355 @@
+"""Lists of many input files: what they hold, how they are read, and which files are no longer what a list says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mltkbuild import file_lists, file_scan
+from mltkbuild.errors import RecordError
+from mltkbuild.file_lists import FILE, FILES, compare, drop_others, fold, keep, known_files, list_digest, list_path
+from mltkbuild.files import RACY_NS, DigestMemo, bytes_digest, digest_of, stamp_of
+from mltkbuild.freshness import Record, Stamp
+from mltkbuild.protocol import Request
+from mltkbuild.store import Folder
+
+LATER = RACY_NS / 1e9 * 2
+
+SEGMENTS = st.text(st.characters(exclude_characters="/\0", codec="utf-8") | st.just("\udcff"), max_size=8)
+PATHS = st.builds(
+    lambda root, parts: root + "/".join(parts), st.sampled_from(["", "/"]), st.lists(SEGMENTS, min_size=1)
+)
+DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
+SIGNED = st.integers(-(2**63), 2**63 - 1)
+STAMPS = st.tuples(SIGNED, SIGNED, SIGNED, st.integers(1, 2**64 - 1))
+
+
+def folder_of(root: Path) -> Folder:
+    """The build folder of a target in a workspace."""
+    return Folder("kws", str(root / "build/kws"), str(root))
+
+
+def record_of(files: Mapping[str, str], stamps: Mapping[str, Stamp] | None = None) -> Record:
+    """The record of a data stage that has read some files, and a property."""
+    inputs = {"property classes": "p", **{FILE + path: digest for path, digest in files.items()}}
+    return Record("data", "kws", inputs, {"data/manifest.json": "m"}, stamps=dict(stamps or {}), facts={"n": 1})
+
+
+def kept(root: Path, record: Record) -> Record:
+    """The record as it is written, its list on the disk."""
+    folded, data = fold(record, 0)
+    keep(folder_of(root), folded, data)
+    return folded
+
+
+def listed(root: Path) -> Record:
+    """The record of a stage that has just read every file of a workspace's data, settled before."""
+    time.sleep(LATER)
+    names = [os.path.relpath(path, root) for path in sorted((root / "data").rglob("*")) if path.is_file()]
+    stamps = {name: stamp for name in names if (stamp := stamp_of(str(root / name))) is not None}
+    return kept(root, record_of({name: digest_of(str(root / name)) or "" for name in names}, stamps))
+
+
+def changed(root: Path, record: Record) -> dict[str, str]:
+    """The files that a comparison names, with their old digests."""
+    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "build/.memo.json"))).record
+    return {name.removeprefix(FILE): digest for name, digest in found.inputs.items() if name.startswith(FILE)}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace with data in two folders, twelve files each, one of them with an odd name and one with a long one."""
+    for label in ("yes", "no"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "data" / label / f"{number}.wav").write_text(f"{label} {number}")
+        for odd in (b"\xff\n.wav", "\u00fc".encode() * 127):
+            Path(os.fsdecode(os.fsencode(tmp_path / "data" / label) + b"/" + odd)).write_text("odd")
+    return tmp_path
+
+
+# -- what a record and its list hold ---------------------------------------------------------------------------------
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(files=st.dictionaries(PATHS, st.tuples(DIGESTS, st.none() | STAMPS), min_size=1))
+def test_folding_loses_nothing(files: dict[str, tuple[str, Stamp | None]], tmp_path: Path) -> None:
+    """A record that was folded, written, read and unfolded is the record."""
+    stamps = {path: stamp for path, (_, stamp) in files.items() if stamp is not None}
+    record = record_of({path: digest for path, (digest, _) in files.items()}, stamps)
+    folded = kept(tmp_path, record)
+    assert {"property classes", FILES} == set(folded.inputs)
+    path = list_path(folder_of(tmp_path), folded)
+    assert path is not None
+    assert record == file_lists.unfold(folded, file_lists.read(path))
+
+
+@given(st.dictionaries(PATHS, DIGESTS), st.randoms())
+def test_digest_of_a_list_is_of_its_content(files: dict[str, str], random: object) -> None:
+    """The digest of many files doesn't depend on their order, and moves with any of them."""
+    pairs = list(files.items())
+    random.shuffle(pairs)  # type: ignore[attr-defined]  # a `random.Random`
+    assert list_digest(files.items()) == list_digest(pairs)
+    assert list_digest(pairs) != list_digest([*pairs, ("one more", "0" * 64)])
+
+
+def test_digest_of_a_list_is_the_same_on_every_machine() -> None:
+    """The folder of a file outside the workspace doesn't count: the archive's origin holds this digest."""
+    assert list_digest([("/home/a/x.wav", "0" * 64)]) == list_digest([("/home/b/x.wav", "0" * 64)])
+
+
+def test_few_files_stay_in_the_record() -> None:
+    """A record lists as many files as LIMIT itself."""
+    record = record_of({f"{number}.wav": "0" * 64 for number in range(file_lists.LIMIT)})
+    assert (record, b"") == fold(record)
+    more = replace(record, inputs={**record.inputs, FILE + "one more": "0" * 64})
+    assert {"property classes", FILES} == set(fold(more)[0].inputs)
+
+
+@pytest.mark.parametrize("path", ["\ud800.wav", "a\0b", "\udcc3\udca9"])
+def test_name_that_a_list_can_not_hold_stays_in_the_record(path: str) -> None:
+    """Text that doesn't come back from bytes as it was is no name for a list."""
+    folded, _ = fold(record_of({path: "0" * 64, "a.wav": "0" * 64}), 0)
+    assert {"property classes", FILES, FILE + path} == set(folded.inputs)
+
+
+@pytest.mark.parametrize("digest", ["", "text:" + "0" * 64, "A" * 64, "0" * 62, "0 " * 32, "missing"])
+def test_digest_that_is_no_sha_256_stays_in_the_record(digest: str) -> None:
+    """A list holds the bytes of digests, so any other text stays where it is."""
+    folded, _ = fold(record_of({"odd.wav": digest, "a.wav": "0" * 64}), 0)
+    assert digest == folded.inputs[FILE + "odd.wav"]
+
+
+def test_time_beyond_the_format_is_no_stamp(tmp_path: Path) -> None:
+    """A file of the year 2300 is in the list without a stamp, so that it is read each time."""
+    stamp = (1, 2**63, 0, 1)
+    folded, data = fold(record_of({"a.wav": "0" * 64}, {"a.wav": stamp}), 0)
+    keep(folder_of(tmp_path), folded, data)
+    assert [(b"", b"a.wav", bytes(32), None)] == list(file_scan.rows_of(file_scan.unpack(data)))
+
+
+def test_list_of_version_1_is_read() -> None:
+    """Yesterday's file: three files in two folders, one of them without a stamp."""
+    data = (
+        b"mltkbuild file list 1\n"
+        + bytes.fromhex("0200000000000000 0300000000000000 0100000000000000 0200000000000000")
+        + bytes.fromhex("0500000000000000 feffffffffffffff 0200000000000000 ffffffffffffffff")
+        + bytes(32)
+        + bytes.fromhex("0700000000000000 0100000000000000 0200000000000000 0300000000000000")
+        + b"\x01" * 32 + b"\x02" * 32 + b"\x03" * 32
+        + b"\0data/\0labels.csv\0a.wav\0\xff.wav"
+    )  # fmt: skip
+    expected: list[file_scan.Row] = [
+        (b"", b"labels.csv", b"\x01" * 32, (5, -2, 2, 2**64 - 1)),
+        (b"data/", b"a.wav", b"\x02" * 32, None),
+        (b"data/", b"\xff.wav", b"\x03" * 32, (7, 1, 2, 3)),
+    ]
+    assert expected == list(file_scan.rows_of(file_scan.unpack(data)))
+    assert data == file_scan.pack(expected)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"mltkbuild file list 2\n" + bytes(80),
+        file_scan.MAGIC,
+        file_scan.MAGIC + b"\x01" + bytes(7) + b"\xff" * 8,
+        file_scan.MAGIC + b"\x01" + bytes(7) + b"\x01" + bytes(7) + b"\x02" + bytes(7) + bytes(64) + b"a\0b",
+        file_scan.pack([(b"", b"a", bytes(32), None)]) + b"\0",
+        file_scan.pack([(b"", b"a", bytes(32), None)])[:-4],
+    ],
+)
+def test_bytes_that_are_no_list_are_refused(data: bytes) -> None:
+    """Another version, a cut and foreign bytes are a ValueError that says what was found."""
+    with pytest.raises(ValueError, match=r"it (begins|has)|its folders"):
+        file_scan.unpack(data)
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "other", "foreign"])
+def test_list_that_is_not_the_record_s_is_an_error(harm: str, root: Path) -> None:
+    """A missing, cut or exchanged list is an error with its path, and says what to delete."""
+    record = listed(root)
+    path = list_path(folder_of(root), record)
+    assert path is not None
+    data = Path(path).read_bytes()
+    if harm == "missing":
+        os.unlink(path)
+    elif harm == "foreign":
+        record = replace(record, facts={"file list": bytes_digest(b"foreign")})
+        path = list_path(folder_of(root), record) or ""
+        Path(path).write_bytes(b"foreign")
+    else:
+        Path(path).write_bytes(data[:-1] if harm == "cut" else data.replace(b"0.wav", b"x.wav"))
+    with pytest.raises(RecordError) as caught:
+        changed(root, record)
+    assert (path, f"delete {path}, if it is there; its stage runs again") == (caught.value.where, caught.value.fix)
+
+
+def test_only_the_list_of_the_newest_record_is_kept(root: Path) -> None:
+    """The lists of earlier records of the stage go; those of other stages stay."""
+    first = listed(root)
+    other, data = fold(replace(first, stage="data2", inputs={FILE + "a": "0" * 64}), 0)
+    keep(folder_of(root), other, data)
+    second = kept(root, record_of({"a.wav": "0" * 64}))
+    drop_others(folder_of(root), second)
+    expected = {os.path.basename(list_path(folder_of(root), record) or "") for record in (second, other)}
+    assert expected == set(os.listdir(root / "build/kws/.records"))
+    drop_others(folder_of(root), replace(second, inputs={}))
+    assert 1 == len(os.listdir(root / "build/kws/.records"))
+
+
+def test_later_stages_know_the_files_of_a_list(root: Path) -> None:
+    """A request names a list; a worker finds the digests in it by absolute path, beside the few that it is told."""
+    record = listed(root)
+    path = list_path(folder_of(root), record) or ""
+    few = {"/elsewhere/a.wav": "1"}
+    request = Request(
+        "kws", "train", str(root), "models/kws.py", (), {}, "", "", "", known_files=few, file_lists=(path,)
+    )
+    known = request.known_digests
+    assert digest_of(str(root / "data/yes/1.wav")) == known[str(root / "data/yes/1.wav")]
+    assert (25, "1") == (len(known), known["/elsewhere/a.wav"])
+    assert known is request.known_digests
+    assert few == known_files(few, (), str(root))
+
+
+# -- what has changed ------------------------------------------------------------------------------------------------
+
+
+def touch_all(root: Path) -> None:
+    """Give every file a new time."""
+    for path in (root / "data").rglob("*"):
+        os.utime(path)
+
+
+def link(path: Path, target: Path) -> None:
+    """Move a file or folder and leave a link to it."""
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def loop(path: Path) -> None:
+    """Put a link to itself in the place of a file."""
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def pipe(path: Path) -> None:
+    """Put a pipe in the place of a file: reading it would wait for ever."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
+    "nothing": (lambda root: None, set()),
+    "touch": (touch_all, set()),
+    "content": (lambda root: (root / "data/yes/1.wav").write_text("YES 1"), {"data/yes/1.wav"}),
+    "longer": (lambda root: (root / "data/yes/1.wav").write_text("yes 1 and more"), {"data/yes/1.wav"}),
+    "removed": (lambda root: (root / "data/no/3.wav").unlink(), {"data/no/3.wav"}),
+    "renamed": (lambda root: (root / "data/no/3.wav").rename(root / "data/no/a.wav"), {"data/no/3.wav"}),
+    "added": (lambda root: (root / "data/no/new.wav").write_text("new"), set()),
+    "copied over itself": (lambda root: (root / "data/no/3.wav").write_text("no 3"), set()),
+    "link to the same": (lambda root: link(root / "data/no/3.wav", root / "moved"), set()),
+    "link to itself": (lambda root: loop(root / "data/no/3.wav"), {"data/no/3.wav"}),
+    "pipe": (lambda root: pipe(root / "data/no/3.wav"), {"data/no/3.wav"}),
+    "folder moved away": (
+        lambda root: (root / "data/no").rename(root / "away"),
+        {f"data/no/{number}.wav" for number in range(10)} | {"data/no/\udcff\n.wav", "data/no/" + "\u00fc" * 127},
+    ),
+    "folder is a link": (lambda root: link(root / "data/no", root / "away"), set()),
+    "folder is a pipe": (
+        lambda root: pipe((root / "data/yes").rename(root / "away").parent / "data/yes"),
+        {f"data/yes/{number}.wav" for number in range(10)} | {"data/yes/\udcff\n.wav", "data/yes/" + "\u00fc" * 127},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("edit", EDITS)
+def test_files_that_are_not_what_the_list_says_are_named(
+    edit: str, processes: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each edit of the data and the files that a comparison names, whether one process looks or several."""
+    monkeypatch.setattr(file_lists, "SHARE", 24 // processes)
+    monkeypatch.setattr(file_lists, "processors", lambda: processes)
+    record = listed(root)
+    change, expected = EDITS[edit]
+    change(root)
+    found = changed(root, record)
+    assert expected == set(found)
+    assert all(len(digest) == 64 for digest in found.values())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_that_can_not_be_read_is_named(root: Path) -> None:
+    """A file whose permissions were taken away is not what the list says."""
+    record = listed(root)
+    (root / "data/yes/1.wav").chmod(0)
+    assert {"data/yes/1.wav"} == set(changed(root, record))
+
+
+def test_folder_that_may_be_entered_and_not_listed_is_no_change(root: Path) -> None:
+    """Only the files that the stage has read must be there."""
+    record = listed(root)
+    (root / "data/yes").chmod(0o111)
+    try:
+        assert {} == changed(root, record)
+    finally:
+        (root / "data/yes").chmod(0o755)
+
+
+@pytest.mark.parametrize("python", ["", "/nowhere/python", "/bin/false", "/bin/echo"])
+def test_without_a_helper_one_process_does_it_all(python: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no other Python can be started, or it says nothing of use, the result is the same."""
+    monkeypatch.setattr(file_lists, "SHARE", 5)
+    monkeypatch.setattr(file_lists, "processors", lambda: 4)
+    record = listed(root)
+    (root / "data/yes/1.wav").write_text("YES 1")
+    (root / "data/no/8.wav").unlink()
+    monkeypatch.setattr(sys, "executable", python)
+    assert {"data/yes/1.wav", "data/no/8.wav"} == set(changed(root, record))
+
+
+def test_helper_needs_the_standard_library_alone(root: Path) -> None:
+    """The process that looks at a part of a list finds no package, and tells the rows by their numbers."""
+    path = list_path(folder_of(root), listed(root)) or ""
+    command = [sys.executable, "-I", "-S", file_scan.__file__, path, str(root)]
+    (root / "data/yes/0.wav").unlink()
+    told = [subprocess.run([*command, part, "2"], capture_output=True, check=True).stdout for part in "01"]
+    assert [bytes(8), b"\1" + bytes(7) + b"\x0c" + bytes(7)] == told if sys.byteorder == "little" else told
+
+
+def test_first_changed_files_are_named_and_the_others_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many changed files a record gets the first ones in the order of their names."""
+    monkeypatch.setattr(file_lists, "SHOWN", 2)
+    record = listed(root)
+    for number in range(10):
+        (root / f"data/yes/{number}.wav").unlink()
+    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "memo")))
+    named = {name for name in found.record.inputs if name.startswith(FILE)}
+    assert ({FILE + "data/yes/0.wav", FILE + "data/yes/1.wav"}, 8) == (named, found.more)
+
+
+def test_touched_files_are_read_once(root: Path) -> None:
+    """What one build has learned about touched files the next one takes from the memo, until they move again."""
+    record = listed(root)
+    touch_all(root)
+    time.sleep(LATER)
+    memo = DigestMemo(str(root / "build/.memo.json"))
+    assert record == compare(record, folder_of(root), str(root), memo).record
+    memo.save()
+    text = (root / "build/.memo.json").read_text(encoding="utf-8")
+    digest = digest_of(str(root / "data/yes/1.wav")) or ""
+    assert 24 == text.count('"bytes ')
+    (root / "build/.memo.json").write_text(text.replace(digest, "0" * 64), encoding="utf-8")
+    assert {"data/yes/1.wav"} == set(changed(root, record))
