@@ -94,6 +94,30 @@ def _default(default: Any = None, *args: object, **kwargs: object) -> Any:
     return default
 
 
+_SHARED = "mltkbuild.architectures"
+_TENET = {
+    "TENet": Later(f"{_SHARED}.tenet", "tenet"),
+    "TENet12": Later(f"{_SHARED}.tenet", "tenet12"),
+    "TENet6": Later(f"{_SHARED}.tenet", "tenet6"),
+    "TENet12Narrow": Later(f"{_SHARED}.tenet", "tenet12_narrow"),
+    "TENet6Narrow": Later(f"{_SHARED}.tenet", "tenet6_narrow"),
+    "HFTENet12": Later(f"{_SHARED}.tenet", "hf_tenet12"),
+    "InvertedBottleneckBlock": Later(f"{_SHARED}.tenet", "inverted_bottleneck"),
+    "MultiScaleTemporalConvolution": Later(f"{_SHARED}.tenet", "MultiScaleTemporalConvolution"),
+}
+_NETWORKS = {
+    "DepthwiseSeparableConv2D_ARM": ("dsconv_arm", Later(f"{_SHARED}.small", "depthwise_separable_arm")),
+    "FullyConnectedAutoEncoder": (
+        "fully_connected_autoencoder",
+        Later(f"{_SHARED}.small", "fully_connected_autoencoder"),
+    ),
+    "MobileNetV1": ("mobilenet_v1", Later(f"{_SHARED}.mobilenet", "mobilenet_v1")),
+    "MobileNetV2": ("mobilenet_v2", Later(f"{_SHARED}.mobilenet", "mobilenet_v2")),
+    "ResNet10V1": ("resnet_v1", Later(f"{_SHARED}.small", "resnet10_v1")),
+}
+"""MLTK's networks by name: the module of MLTK's, and ours."""
+
+
 MODULES: dict[str, dict[str, Any]] = {
     # MLTK's own command line is made with it, and so are the commands of its specs.
     "typer": {"Option": _default, "Argument": _default},
@@ -123,6 +147,10 @@ MODULES: dict[str, dict[str, Any]] = {
         name: Later(f"{_IMAGE}.{name}")
         for name in ("mnist", "fashion_mnist", "cifar10", "rock_paper_scissors_v1", "rock_paper_scissors_v2")
     },
+    "mltk.models": {},
+    "mltk.models.shared": {name: later for name, (_, later) in _NETWORKS.items()},
+    "mltk.models.shared.tenet": _TENET,
+    **{f"mltk.models.shared.{module}": {name: later} for name, (module, later) in _NETWORKS.items()},
 }
 
 

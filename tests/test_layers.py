@@ -44,7 +44,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
         *("durable", "files", "file_scan", "file_lists", "records", "store", "checkpoints"),
         *("workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
     ),
-    BODIES: ("bodies", "data", "datasets"),
+    BODIES: ("architectures", "bodies", "data", "datasets"),
     ENGINE: (
         *(
             "state",
