@@ -38,7 +38,7 @@ def mobilenet_v2(  # noqa: PLR0913, PLR0917  # arguments of MLTK's, which specs 
     classes: int = 1000,
     classifier_activation: Any = "softmax",
     last_block_filters: int | None = None,
-    weights: None = None,
+    weights: str | None = None,
 ) -> keras.Model:
     """MobileNetV2, with a last convolution of any width.
 

@@ -18,7 +18,7 @@ _SCALES, _MULTI = (9,), (9, 7, 5, 3)
 class MultiScaleTemporalConvolution(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """The sum of depthwise convolutions of several lengths along time.
 
-    A sum of convolutions is one convolution, so after a training `fuse` gives what costs the device no more than the
+    A sum of convolutions is one convolution, so after a training `fused` gives what costs the device no more than the
     longest of them.
 
     Args:
@@ -73,10 +73,6 @@ class MultiScaleTemporalConvolution(keras.layers.Layer):  # type: ignore[misc]  
         )
         one.kernel.assign(kernel)
         return one
-
-    def fuse(self) -> None:
-        """Replace the convolutions by one that gives the same."""
-        self.temporal_convolutions, self.scales = [self.fused()], [max(self.scales)]
 
 
 def tenet(  # noqa: PLR0913, PLR0917  # arguments of MLTK's, which specs give by place and by name
