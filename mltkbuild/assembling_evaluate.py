@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.bodies import autoencoder, calibration, evaluate, parity, predict
+from mltkbuild.bodies.tflite_model import TfliteModel
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, SpecError
+from mltkbuild.ported.helpers import EvaluationResults
 from mltkbuild.stage_runs import StageRun
 
 
@@ -102,7 +104,8 @@ def _write_detector(run: StageRun, kind: str, rebuilt: np.ndarray, part: data.Sa
 def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) -> None:
     """Let the spec's own function evaluate, once for each model."""
     logger = run.model.create_logger("evaluate")
-    for kind, built in (("keras", keras_model), ("tflite", run.artifact("{name}.converted.tflite"))):
+    converted = TfliteModel(run.artifact("{name}.converted.tflite"))
+    for kind, built in (("keras", keras_model), ("tflite", converted)):
         folder = run.own(f"eval/{kind}/results.json").parent
         with run.user_code("eval_custom_function"):
             results = custom(run.model, built_model=built, eval_dir=str(folder), show=False, logger=logger)
@@ -116,6 +119,8 @@ def _custom_results(results: object) -> dict[str, Any]:
     if not isinstance(results, Mapping):
         raise SpecError("eval_custom_function must return a dict", found=type(results).__name__, fix=fix)
     plain = {str(name): value.tolist() if isinstance(value, np.generic) else value for name, value in results.items()}
+    if isinstance(results, EvaluationResults):  # these two of its entries are text
+        del plain["name"], plain["model_type"]
     wrong = [name for name, value in plain.items() if isinstance(value, bool) or not isinstance(value, int | float)]
     if wrong or not np.isfinite(list(plain.values())).all():
         raise SpecError("eval_custom_function must return a dict of finite numbers", found=repr(plain)[:200], fix=fix)

@@ -27,7 +27,6 @@ _CORE = {name: getattr(mixins, name) for name in mixins.__all__}
 
 # The functions of the Python API, once this process has loaded them; a worker never does.
 _functions: dict[str, Callable[..., Any]] = {}
-_RESULTS = ("EvaluationResults", "TrainingResults")
 
 
 def provide(*functions: Callable[..., Any]) -> None:
@@ -118,6 +117,46 @@ _NETWORKS = {
 """MLTK's networks by name: the module of MLTK's, and ours."""
 
 
+_PORTED = "mltkbuild.ported"
+
+
+def _ported(module: str, *names: str) -> dict[str, Later]:
+    """Names of MLTK's that one of our modules has, too."""
+    return {name: Later(f"{_PORTED}.{module}", name) for name in names}
+
+
+_MODEL_FILES = {
+    "KerasModel": Later("keras", "Model"),
+    "TfliteModel": Later("mltkbuild.bodies.tflite_model", "TfliteModel"),
+}
+_CORE |= {
+    **_MODEL_FILES,
+    "TrainingResults": Later("mltkbuild.results", "TrainingResults"),
+    **_ported("helpers", "EvaluationResults", "load_tflite_or_keras_model"),
+}
+_LISTING = _ported(
+    "listing",
+    *("list_dataset_directory", "list_valid_filenames_in_directory"),
+    *("split_file_list", "shuffle_file_list_by_group"),
+)
+_NORMALIZE = _ported("files", "normalize")
+_TF_DATA = _ported(
+    "tf_data",
+    *("load_audio_directory", "load_image_directory"),
+    *("parallel_process", "enable_numpy_behavior"),
+)
+_RECORDINGS = _ported("files", "read_audio_file", "write_audio_file", "adjust_length", "resample", "apply_frontend")
+_PICTURES = _ported("files", "read_image_file", "write_image_file")
+_PATHS = _ported("downloads", "create_user_dir", "fullpath", "recursive_listdir")
+_DOWNLOADS = _ported("downloads", "download_verify_extract", "download_url")
+_PYTHON = _ported("helpers", "DictObject", "install_pip_package", "prepend_exception_msg", "append_exception_msg")
+_KERAS = {
+    "KerasModel": Later("keras", "Model"),
+    "load_keras_model": Later("keras.saving", "load_model"),
+    **{name: Later("keras.utils", name) for name in ("array_to_img", "img_to_array", "load_img")},
+}
+
+
 MODULES: dict[str, dict[str, Any]] = {
     # MLTK's own command line is made with it, and so are the commands of its specs.
     "typer": {"Option": _default, "Argument": _default},
@@ -125,7 +164,19 @@ MODULES: dict[str, dict[str, Any]] = {
     "mltk.cli": {"get_logger": _logger},
     "mltk.core": _CORE,
     "mltk.core.model": _CORE,
+    "mltk.core.keras": _KERAS,
+    "mltk.core.keras.callbacks": _ported("keras_parts", "SteppedLearnRateScheduler"),
+    "mltk.core.keras.losses": _ported("keras_parts", "ContrastiveLoss"),
+    "mltk.core.keras.models": _ported("keras_parts", "KnowledgeDistillationModel"),
+    "mltk.core.tflite_model": _MODEL_FILES,
+    "mltk.core.tflite_model.tflite_model": _MODEL_FILES,
     "mltk.core.preprocess": {},
+    "mltk.core.preprocess.utils": {**_LISTING, **_NORMALIZE},
+    "mltk.core.preprocess.utils.audio": _RECORDINGS,
+    "mltk.core.preprocess.utils.image": _PICTURES,
+    "mltk.core.preprocess.utils.list_directory": _LISTING,
+    "mltk.core.preprocess.utils.normalize": _NORMALIZE,
+    "mltk.core.preprocess.utils.tf_dataset": _TF_DATA,
     "mltk.core.preprocess.audio": {},
     "mltk.core.preprocess.audio.audio_feature_generator": _SETTINGS,
     "mltk.core.preprocess.audio.audio_feature_generator.audio_feature_generator_settings": _SETTINGS,
@@ -139,7 +190,7 @@ MODULES: dict[str, dict[str, Any]] = {
         **_PARAMS,
     },
     "mltk.datasets": {},
-    "mltk.datasets.audio": {},
+    "mltk.datasets.audio": {"speech_commands_v2": Later(f"{_AUDIO}.speech_commands.speech_commands_v2")},
     "mltk.datasets.audio.speech_commands": {
         "speech_commands_v2": Later(f"{_AUDIO}.speech_commands.speech_commands_v2")
     },
@@ -151,6 +202,11 @@ MODULES: dict[str, dict[str, Any]] = {
     "mltk.models.shared": {name: later for name, (_, later) in _NETWORKS.items()},
     "mltk.models.shared.tenet": _TENET,
     **{f"mltk.models.shared.{module}": {name: later} for name, (module, later) in _NETWORKS.items()},
+    "mltk.utils": {},
+    "mltk.utils.archive_downloader": _DOWNLOADS,
+    "mltk.utils.hasher": _ported("helpers", "generate_hash"),
+    "mltk.utils.path": _PATHS,
+    "mltk.utils.python": _PYTHON,
 }
 
 
@@ -183,8 +239,6 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             later = provided.get(name)
             if isinstance(later, Later):
                 return later.load()
-            if name in _RESULTS and "train_model" in provided:
-                return getattr(importlib.import_module("mltkbuild.results"), name)
             if name.startswith("__") or f"{module.__name__}.{name}" in MODULES:
                 raise AttributeError(name)
             raise SpecError(

@@ -65,7 +65,7 @@ MISSING = {
     "import mltk.datasets.accelerometer": "mltkbuild has no mltk.datasets.accelerometer",
     "from mltk.core.preprocess.audio.x import y": "mltkbuild has no mltk.core.preprocess.audio.x",
     "from mltk.core import SshMixin": "mltkbuild has no SshMixin of mltk.core",
-    "import mltk.core as mltk_core\nmltk_core.TfliteModel": "mltkbuild has no TfliteModel of mltk.core",
+    "import mltk.core as mltk_core\nmltk_core.TfliteSubgraph": "mltkbuild has no TfliteSubgraph of mltk.core",
     "import mltk.core\nmltk.core.train_model('x')": "train_model can't be called while a spec is loaded",
 }
 

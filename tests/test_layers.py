@@ -44,7 +44,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
         *("durable", "files", "file_scan", "file_lists", "records", "store", "checkpoints"),
         *("workspace", "toolchain", "lifeline", *ARCHIVE_FILES),
     ),
-    BODIES: ("architectures", "bodies", "data", "datasets"),
+    BODIES: ("architectures", "bodies", "data", "datasets", "ported"),
     ENGINE: (
         *(
             "state",
@@ -190,6 +190,7 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         "bodies",
         "data",
         "datasets",
+        "ported",
         "worker",
         "stage_runs",
         "preparing",

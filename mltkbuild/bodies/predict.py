@@ -60,7 +60,7 @@ def predict_tflite(tflite: Path, x: np.ndarray) -> np.ndarray:
     _require_one(tflite, len(model.inputs), len(model.outputs))
     entry, end = micro.port_of(model.inputs[0]), micro.port_of(model.outputs[0])
     if tuple(x.shape[1:]) != entry.shape[1:]:
-        raise _unfitting(tflite, x.shape[1:], entry.shape[1:])
+        raise unfitting(tflite, x.shape[1:], entry.shape[1:])
     given = quantized(x, asdict(entry))
     return dequantized(micro.run_all(tflite, [given])[0], asdict(end))
 
@@ -101,7 +101,8 @@ def _require_one(tflite: Path, inputs: int, outputs: int) -> None:
         )
 
 
-def _unfitting(tflite: Path, given: Sequence[int], expected: Sequence[int]) -> StageError:
+def unfitting(tflite: Path, given: Sequence[int], expected: Sequence[int]) -> StageError:
+    """The error for samples that have another shape than a model's input."""
     return StageError(
         "the evaluation data doesn't fit the model's input",
         where=tflite,
@@ -121,7 +122,7 @@ def _interpreter(tflite: Path, sample_shape: tuple[int, ...]) -> Interpreter:
     if len(expected) != len(sample_shape) or any(
         size not in (-1, given) for size, given in zip(expected, sample_shape, strict=True)
     ):
-        raise _unfitting(tflite, sample_shape, expected)
+        raise unfitting(tflite, sample_shape, expected)
     interpreter.resize_tensor_input(inputs[0]["index"], [1, *sample_shape])
     interpreter.allocate_tensors()
     return interpreter

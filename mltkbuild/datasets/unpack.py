@@ -35,30 +35,32 @@ def without_top(name: str) -> str | None:
     return name.partition("/")[2] or None
 
 
-def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top) -> Path:
-    """Unpack an archive into a folder of its own, unless that was done.
+def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top, *, merge: bool = False) -> Path:
+    """Unpack an archive, unless that was done.
 
     Args:
         archive: A `.zip`, `.7z`, or `.tar` in any packing that Python knows.
         folder: Where its files go; it appears as a whole or not at all.
         digest: Stands for the archive's content; another one unpacks it anew.
         place: Where each member goes.
+        merge: Whether the folder has other files, too. They stay, but for those of the same names; after a kill some of
+            the archive's may be missing, and the next call adds all again.
 
     Raises:
-        DataError: The archive is damaged, has a name that leads elsewhere, a link or a device, or is too large.
+        DataError: The archive is damaged, has a name that leads elsewhere, a link or a device, or is too large; or the
+            folder has files that are somebody else's.
     """
-    mark = folder / _MARK
+    mark = folder / (f".{archive.name}{_MARK}" if merge else _MARK)
     stamp = f"{digest or archive.stat().st_size} {place.__name__}"
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if mark.is_file() and mark.read_text(encoding="utf-8") == stamp:
                 return folder
             with _scratch(folder.parent) as scratch:
                 _fill(archive, scratch, place)
-                (scratch / _MARK).write_text(stamp, encoding="utf-8")
-                if folder.exists():
-                    shutil.rmtree(folder)
-                os.replace(scratch, folder)
+                (scratch / mark.name).write_text(stamp, encoding="utf-8")
+                (_merge if merge else _replace)(scratch, folder)
                 flush_folder(str(folder.parent))
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
         raise DataError("an archive is damaged", where=str(archive), found=str(error)[:200], fix=_FIX) from error
@@ -70,6 +72,30 @@ def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top)
             fix="free some space, or set MLTK_DATASETS to a folder that can be written",
         ) from error
     return folder
+
+
+def _replace(scratch: Path, folder: Path) -> None:
+    if folder.exists():
+        if not (folder / _MARK).exists() and any(folder.iterdir()):
+            raise DataError(
+                "an archive's folder has other files",
+                where=str(folder),
+                found=f"no {_MARK}, which each unpacking leaves there",
+                fix="move them away, or name another folder",
+            )
+        shutil.rmtree(folder)
+    os.replace(scratch, folder)
+
+
+def _merge(scratch: Path, folder: Path) -> None:
+    """Move all files, the mark last."""
+    for path in sorted(scratch.rglob("*"), key=lambda path: path.name.endswith(_MARK)):
+        target = folder / path.relative_to(scratch)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
 
 
 @contextmanager
