@@ -12,7 +12,7 @@ from mltkbuild.bodies import autoencoder, calibration, evaluate, parity, predict
 from mltkbuild.bodies.tflite_model import TfliteModel
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, SpecError
-from mltkbuild.ported.helpers import EvaluationResults
+from mltkbuild.ported.evaluation import ClassifierEvaluationResults, EvaluationResults
 from mltkbuild.stage_runs import StageRun
 
 
@@ -110,11 +110,16 @@ def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) ->
         with run.user_code("eval_custom_function"):
             results = custom(run.model, built_model=built, eval_dir=str(folder), show=False, logger=logger)
         with run.at("eval_custom_function"):
-            evaluate.write_results(folder, f"{run.request.target} ({kind})", _custom_results(results))
+            document = _custom_results(results)
+            evaluate.write_results(folder, f"{run.request.target} ({kind})", document)
+        if isinstance(results, ClassifierEvaluationResults):
+            run.outcome.facts[f"{kind}_accuracy"] = document["overall_accuracy"]
 
 
 def _custom_results(results: object) -> dict[str, Any]:
-    """What an eval_custom_function returned, as a document: its numbers are the metrics."""
+    """What an eval_custom_function returned, as a document: a classifier's report, or its numbers as metrics."""
+    if isinstance(results, ClassifierEvaluationResults):
+        return results.document
     fix = "return a dict such as {'accuracy': 0.93}"
     if not isinstance(results, Mapping):
         raise SpecError("eval_custom_function must return a dict", found=type(results).__name__, fix=fix)

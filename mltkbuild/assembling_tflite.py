@@ -50,13 +50,28 @@ def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
     source = converter["representative_dataset"]
     limit = converter["representative_dataset_max_samples"]
     if callable(source):
+        # As in MLTK, the function finds the samples in my_model.x; they are loaded only if it looks there.
+        run.model.ask_when_unset(lambda name: _let_read(run))
         with run.user_code("representative_dataset"):
             return [_without_batch(item) for _, item in zip(range(limit), source(), strict=False)]
+    part = _calibration_part(run)
+    with run.user_code("the data loader", DataError, count=False):
+        return data.calibration_samples(part, limit, run.classes)
+
+
+def _calibration_part(run: StageRun) -> data.Samples:
+    """The validation samples, else those for training."""
     training, validation = run.load("training")
     part = training if validation is None else validation
     run.same_data("calibration", part)
-    with run.user_code("the data loader", DataError, count=False):
-        return data.calibration_samples(part, limit, run.classes)
+    return part
+
+
+def _let_read(run: StageRun) -> None:
+    """Load the calibration samples for a function of the spec that reads my_model.x or y."""
+    run.model.ask_when_unset(None)
+    part = data.finished(_calibration_part(run))
+    run.model.x, run.model.y = part.x, part.y
 
 
 def _without_batch(item: Any) -> Any:

@@ -147,6 +147,7 @@ def _after_training(run: StageRun, keras_model: Any, trained: history.Training) 
                 epochs=list(range(trained.epochs)),
                 params={"epochs": trained.epochs},
                 history=trained.history,
+                monitor=trained.monitor,
                 best_epoch=trained.best_epoch,
             )
         )

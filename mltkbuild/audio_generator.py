@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.errors import SpecError
-from mltkbuild.generators import AUGMENT, CORES, NOTHING, PREPARE, Generator, Setting, workers_of
+from mltkbuild.generators import AUGMENT, CORES, NO_BATCH_FUNCTION, NOTHING, PREPARE, Generator, Setting, workers_of
 from mltkbuild.properties import (
     ANY,
     BOOL,
@@ -43,8 +43,13 @@ SPEEDS = Rule(
     lambda value: _is_pair(value) and 0.1 <= value[0] <= value[1] <= 10,
 )
 COLOUR_LIST = Rule(
-    "a list of " + ", ".join((*COLOURS, "none")),
-    lambda value: isinstance(value, list | tuple) and bool(value) and all(item in (*COLOURS, "none") for item in value),
+    "a list of " + ", ".join((*COLOURS, "none")) + ", or 'all'",
+    lambda value: (
+        value in ("all", "none")
+        if isinstance(value, str)
+        else isinstance(value, list | tuple) and bool(value) and all(item in (*COLOURS, "none") for item in value)
+    ),
+    lambda value: {"all": list(COLOURS), "none": ["none"]}[value] if isinstance(value, str) else value,
 )
 TYPES = one_of("float32", "int8", "uint16")
 
@@ -137,7 +142,7 @@ class ParallelAudioDataGenerator(Generator):
         "cores": CORES,
         "debug": Setting(False, BOOL, "MLTK's", NOTHING),
         "max_batches_pending": Setting(4, NOT_NEGATIVE, "MLTK's", NOTHING),
-        "get_batch_function": Setting(None, one_of(None), "Not provided: write a data loader instead", NOTHING),
+        "get_batch_function": NO_BATCH_FUNCTION,
         "disable_gpu_in_subprocesses": Setting(True, BOOL, "MLTK's", NOTHING),
         "save_to_dir": Setting(None, ANY, "MLTK's; `mltk view_data` shows recordings", NOTHING),
     }

@@ -20,6 +20,7 @@ from mltkbuild.data.user_functions import ParallelProcessParams
 from mltkbuild.errors import DataError, SpecError
 from mltkbuild.properties import short
 
+SUFFIXES = audio_files.SUFFIXES
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 QUIET, CLIPPED = 0.001, 0.99
 """A recording that is never louder than the first counts as silent, one often as loud as the second as clipped."""
@@ -36,7 +37,8 @@ def preparation(model: Any, subset: str, folder: str = "") -> AudioPreparation:
     """
     generator = generator_of(model, subset)
     settings = generator.frontend_settings
-    settings.check()
+    if generator.frontend_enabled:
+        settings.check()
     params = ParallelProcessParams(
         {
             "audio_data_generator": generator,
@@ -47,7 +49,7 @@ def preparation(model: Any, subset: str, folder: str = "") -> AudioPreparation:
             "sample_length_ms": settings.sample_length_ms,
             "sample_shape": generator.shape,
             "frontend_enabled": generator.frontend_enabled,
-            "dtype": generator.dtype,
+            "dtype": np.dtype(generator.dtype),
         }
     )
     finishing = AudioTransform(
@@ -122,7 +124,7 @@ def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
     """The recordings of each subset in a folder, with `_unknown_` and `_silence_` where the spec has these classes."""
     classes = list(model.classes)
     known = [label for label in classes if label not in (UNKNOWN, SILENCE)]
-    listed = list_classes(folder, known, audio_files.SUFFIXES, follow_links=model.follow_links)
+    listed = list_classes(folder, known, SUFFIXES, follow_links=model.follow_links)
     generator = generator_of(model, "training")
     how = {"group": model.split_group, "subset": model.split_subset}
     parts = split(as_items(folder, listed, classes), model.validation_fraction, **how)
@@ -147,7 +149,7 @@ def _others(model: Any, folder: str, known: Sequence[str], classes: Sequence[str
     found = {}
     for name in folders_of(folder):
         if name not in known and not name.startswith("_"):
-            files = list_files(folder, name, audio_files.SUFFIXES, follow_links=model.follow_links)
+            files = list_files(folder, name, SUFFIXES, follow_links=model.follow_links)
             found[name] = [Item(item.name, item.path, label) for item in as_items(folder, {name: files}, [name])]
     if not any(found.values()):
         raise DataError(

@@ -36,7 +36,7 @@ class _Value:
 _UNIT = _real(0, 1)
 _MILLISECONDS = _whole(1, 10_000_000)
 VALUES: Mapping[str, _Value] = {
-    "sample_rate_hz": _Value(16000, _whole(1000, 1_000_000), "Samples a second"),
+    "sample_rate_hz": _Value(16000, _whole(1, 1_000_000), "Samples a second"),
     "sample_length_ms": _Value(1000, _MILLISECONDS, "The length of a recording in milliseconds"),
     "window_size_ms": _Value(25, _MILLISECONDS, "The length of the piece that one row of the spectrogram shows"),
     "window_step_ms": _Value(10, _MILLISECONDS, "The time from one row to the next"),

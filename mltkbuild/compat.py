@@ -17,16 +17,24 @@ from mltkbuild.audio_mixin import AudioDatasetMixin
 from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
 from mltkbuild.errors import SpecError
+from mltkbuild.foreign_mixins import SshMixin, WeightsAndBiasesMixin
 from mltkbuild.image_generator import ParallelImageDataGenerator
 from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.model import MltkModel
-from mltkbuild.properties import place_of_caller
+from mltkbuild.properties import did_you_mean, place_of_caller
 
 _CORE = {name: getattr(mixins, name) for name in mixins.__all__}
 
 
 # The functions of the Python API, once this process has loaded them; a worker never does.
 _functions: dict[str, Callable[..., Any]] = {}
+
+
+# Why specs call these, they can do otherwise.
+_INSTEAD = {
+    "load_mltk_model": "copy the other model's `.keras` file beside the spec, and load it with keras.models.load_model",
+    "list_mltk_models": "call it behind `if __name__ == '__main__':`, or use `mltk list`",
+}
 
 
 def provide(*functions: Callable[..., Any]) -> None:
@@ -38,12 +46,15 @@ def refuse_in_spec(name: str) -> None:
     """Raise a SpecError when a spec is being loaded, or its functions run in a stage: a build can't wait for itself."""
     if MltkModel._home is None and not entry.is_worker() and name in _functions:
         return
-    command = name.partition("_")[0]
     raise SpecError(
         f"{name} can't be called while a spec is loaded",
         where=place_of_caller(),
-        fix=f"call it behind `if __name__ == '__main__':`, or use `mltk {command} NAME`",
+        fix=_INSTEAD.get(name) or f"call it behind `if __name__ == '__main__':`, or use `mltk {_command(name)} NAME`",
     )
+
+
+def _command(function: str) -> str:
+    return function.partition("_")[0]
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -83,7 +94,8 @@ class Later:
 _AUDIO, _IMAGE = "mltkbuild.datasets.audio", "mltkbuild.datasets.image"
 _PARAMS = {"ParallelProcessParams": Later("mltkbuild.data.user_functions", "ParallelProcessParams")}
 _SETTINGS = {"AudioFeatureGeneratorSettings": AudioFeatureGeneratorSettings}
-_CORE |= {kind.__name__: kind for kind in (DataGeneratorDatasetMixin, ImageDatasetMixin, AudioDatasetMixin)}
+_MIXINS = (DataGeneratorDatasetMixin, ImageDatasetMixin, AudioDatasetMixin, SshMixin, WeightsAndBiasesMixin)
+_CORE |= {kind.__name__: kind for kind in _MIXINS}
 _API = ("train_model", "quantize_model", "evaluate_model", "summarize_model", "load_mltk_model", "list_mltk_models")
 _CORE |= {name: _function(name) for name in _API} | {"get_mltk_logger": _logger}
 
@@ -132,7 +144,8 @@ _MODEL_FILES = {
 _CORE |= {
     **_MODEL_FILES,
     "TrainingResults": Later("mltkbuild.results", "TrainingResults"),
-    **_ported("helpers", "EvaluationResults", "load_tflite_or_keras_model"),
+    **_ported("helpers", "load_tflite_or_keras_model"),
+    **_ported("evaluation", "EvaluationResults", "ClassifierEvaluationResults"),
 }
 _LISTING = _ported(
     "listing",
@@ -226,7 +239,7 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 f"mltkbuild has no {fullname}",
                 where=place_of_caller(),
                 found=f"import {fullname}",
-                fix="mltkbuild provides " + ", ".join(sorted(MODULES)) + "; port the rest of the spec",
+                fix="docs/from_mltk.md lists what there is, and what a spec can do instead",
             )
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
@@ -244,7 +257,7 @@ class MltkAliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             raise SpecError(
                 f"mltkbuild has no {name} of {module.__name__}",
                 where=place_of_caller(),
-                fix="it provides " + ", ".join(sorted(provided)),
+                fix=f"{did_you_mean(name, provided, 'it has')} docs/from_mltk.md says what a spec can do instead",
             )
 
         vars(module)["__getattr__"] = missing

@@ -31,6 +31,12 @@ class Setting:
     when: str
 
 
+NO_BATCH_FUNCTION = Setting(
+    None,
+    Rule("None", lambda value: value is None),
+    "Not provided: change single samples in preprocessing_function, or write a data loader",
+    NOTHING,
+)
 CORES = Setting(
     None,
     Rule(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mltkbuild.generators import AUGMENT, CORES, NOTHING, PREPARE, Generator, Setting, workers_of
+from mltkbuild.generators import AUGMENT, CORES, NO_BATCH_FUNCTION, NOTHING, PREPARE, Generator, Setting, workers_of
 from mltkbuild.properties import (
     ANY,
     BOOL,
@@ -100,7 +100,7 @@ class ParallelImageDataGenerator(Generator):
         "cores": CORES,
         "debug": Setting(False, BOOL, "MLTK's", NOTHING),
         "max_batches_pending": Setting(4, NOT_NEGATIVE, "MLTK's", NOTHING),
-        "get_batch_function": Setting(None, one_of(None), "Not provided: write a data loader instead", NOTHING),
+        "get_batch_function": NO_BATCH_FUNCTION,
         "disable_gpu_in_subprocesses": Setting(True, BOOL, "MLTK's", NOTHING),
         "save_to_dir": Setting(None, ANY, "MLTK's; `mltk view_data` shows images", NOTHING),
         "save_prefix": Setting(None, ANY, "MLTK's", NOTHING),

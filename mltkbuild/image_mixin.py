@@ -14,6 +14,14 @@ SIZE = Rule(
 )
 
 
+RESIZING = one_of("none", "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+INTERPOLATION = Rule(
+    RESIZING.text,
+    lambda value: value is None or RESIZING.accepts(value),
+    lambda value: "none" if value is None else value,  # MLTK's word for it
+)
+
+
 class ImageDatasetMixin(DataGeneratorDatasetMixin):
     """A data set of images: a folder with a folder for each class, or arrays `((x, y), (x_test, y_test))`."""
 
@@ -28,7 +36,7 @@ class ImageDatasetMixin(DataGeneratorDatasetMixin):
     )
     interpolation = Property(
         "bilinear",
-        one_of("none", "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+        INTERPOLATION,
         "How images are resized; 'none' leaves them as they are",
         reads=("data",),
     )

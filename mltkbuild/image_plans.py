@@ -15,6 +15,8 @@ from mltkbuild.errors import SpecError
 from mltkbuild.image_generator import ParallelImageDataGenerator
 from mltkbuild.properties import short
 
+SUFFIXES = images.SUFFIXES
+
 _MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
 
 
@@ -120,7 +122,7 @@ def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
 
 def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
     """The images of each subset in a folder."""
-    listed = list_classes(folder, model.classes, images.SUFFIXES, follow_links=model.follow_links)
+    listed = list_classes(folder, model.classes, SUFFIXES, follow_links=model.follow_links)
     return split(
         as_items(folder, listed, model.classes),
         model.validation_fraction,

@@ -310,6 +310,8 @@ def _advice(snapshot: Snapshot, error: BaseException) -> str:
     hidden = f"{missing}.py"
     if missing in _KEPT and any(os.path.basename(path) == hidden for path in snapshot.files):
         return f"rename {hidden}: Python has a module {missing} of its own, and so that file is never imported"
+    if isinstance(error, ModuleNotFoundError) and missing and missing.partition(".")[0] not in sys.modules:
+        return f"install the package that has the module {missing}, as in `pip install {missing.partition('.')[0]}`"
     return "mend this line, or what it is given" if _user_frames(snapshot, error) else "mend what the spec asks for"
 
 

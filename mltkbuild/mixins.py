@@ -350,6 +350,13 @@ def loader_of(dataset: Any) -> Callable[..., Any] | None:
     return loader if callable(loader) and not isinstance(dataset, type) else None
 
 
+def takes_classes(model: Any) -> bool:
+    """Whether a model's data loader can be asked for the samples of some classes, by an argument of that name."""
+    overridden = type(model).load_dataset is not DatasetMixin.load_dataset
+    loader = model.load_dataset if overridden else loader_of(model.dataset)
+    return loader is not None and "classes" in inspect.signature(loader).parameters
+
+
 def is_train_and_test(value: object) -> bool:
     """Whether samples come as Keras' own data sets do, `((x, y), (x_test, y_test))`, or as the same four in a row."""
     if not isinstance(value, tuple | list):

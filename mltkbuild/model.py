@@ -39,8 +39,6 @@ NOT_HERE = {
     "weights_file_format": _CHECKPOINTS,
     "get_checkpoint_path": _CHECKPOINTS,
     "get_weights_path": _CHECKPOINTS,
-    "h5_archive_path": "models are saved as `.keras`: use my_model.h5_log_dir_path, which names that file",
-    "tflite_archive_path": "use my_model.tflite_log_dir_path, which is the same file before it is packed",
     "create_log_dir": "write into the folder that the stage gives, such as eval_dir of eval_custom_function",
     "enable_test_mode": "build the dry run by its name, as in `mltk train NAME-test`",
     "add_archive_dir": "name the files one by one with my_model.add_archive_file(path)",
@@ -51,7 +49,8 @@ NOT_HERE = {
     "populate_model_parameters": "set my_model.model_parameters[name] where the spec sets the others",
     "tflite_metadata_entries": "embed values with my_model.model_parameters[name] = value",
     "add_tflite_metadata_entry": "embed values with my_model.model_parameters[name] = value",
-    "add_event_handler": "use the functions that the spec may set, such as my_model.on_training_complete",
+    "add_event_handler": "on_save_keras_model may change the model before it is saved, on_training_complete is called "
+    "after a training, train_callbacks in it",
     "trigger_event": "call the function itself",
     "attributes": "use my_model.get_attribute(name)",
 }
@@ -179,6 +178,9 @@ class MltkModel:
     def unquantized_tflite_log_dir_path(self) -> str:
         """The float32 `.tflite` in the build folder."""
         return self._artifact(".float32.tflite")
+
+    # MLTK unpacks its archive for these. Here the same files lie in the build folder.
+    h5_archive_path, tflite_archive_path = h5_log_dir_path, tflite_log_dir_path
 
     @property
     def archive_path(self) -> str:

@@ -14,11 +14,11 @@ from mltkbuild import audio_plans, image_plans
 from mltkbuild.audio_mixin import AudioDatasetMixin
 from mltkbuild.data import prepared
 from mltkbuild.data import samples as data
-from mltkbuild.data.listing import Item, folders_of, take_per_class
+from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
 from mltkbuild.errors import DataError, SpecError
 from mltkbuild.image_mixin import ImageDatasetMixin
-from mltkbuild.mixins import call_loader, is_train_and_test, loader_of
+from mltkbuild.mixins import EvaluateAutoEncoderMixin, call_loader, is_train_and_test, loader_of
 from mltkbuild.properties import short
 
 PLANS = {ImageDatasetMixin: image_plans, AudioDatasetMixin: audio_plans}
@@ -75,17 +75,39 @@ def find(model: Any, root: str, *, test: bool) -> Source:
         SpecError: The spec's data set is none.
     """
     found = _resolve(model, test)
+    rated = rated_classes(model)
     if isinstance(found, str | os.PathLike):
         folder = os.path.join(root, os.path.expanduser(os.fspath(found)))
         if not model.is_set("classes"):
             model.classes = folders_of(folder)
         _require_classes(model, folder)
-        source = Source(plan_of(model).list_samples(model, folder), folder=folder)
+        parts = plan_of(model).list_samples(model, folder)
+        source = Source({**parts, "evaluation": _rated(model, folder, parts)} if rated else parts, folder=folder)
     else:
         source = _of_arrays(model, found)
     limit = data.TEST_SAMPLES_PER_CLASS if test else most_of_class(model)
     few = {name: take_per_class(items, limit, place_of) for name, items in source.items.items()}
     return replace(source, items=few)
+
+
+def rated_classes(model: Any) -> tuple[str, ...]:
+    """The classes that the evaluation samples of an auto-encoder have, which are not those it is trained on."""
+    is_rated = model.peek("class_mode") == "input" and isinstance(model, EvaluateAutoEncoderMixin)
+    return tuple(model.peek("eval_classes")) if is_rated else ()
+
+
+def _rated(model: Any, folder: str, parts: Mapping[str, Sequence[Item]]) -> list[Item]:
+    """The evaluation samples of an auto-encoder: of classes it is trained on those held out, of others all."""
+    held_out = parts["evaluation"] or parts["validation"] or parts["training"]
+    found = []
+    for number, label in enumerate(model.peek("eval_classes")):
+        if label in model.classes:
+            place = list(model.classes).index(label)
+            found += [replace(item, label=number) for item in held_out if item.label == place]
+        else:
+            listed = list_classes(folder, [label], plan_of(model).SUFFIXES, follow_links=model.follow_links)
+            found += [replace(item, label=number) for item in as_items(folder, listed, [label])]
+    return sorted(found)
 
 
 def _require_classes(model: Any, folder: str) -> None:
@@ -151,9 +173,10 @@ def _of_arrays(model: Any, found: Any) -> Source:
 
 
 def _labels(model: Any, samples: data.Samples, subset: str) -> np.ndarray:
-    if model.peek("class_mode") == "input":
+    rated = rated_classes(model) if subset == "evaluation" and samples.y is not None else ()
+    if model.peek("class_mode") == "input" and not rated:
         return np.zeros(len(samples), np.int64)
-    classes = model.peek("classes")
+    classes = rated or model.peek("classes")
     data.check(samples, subset, classes)
     labels: np.ndarray | None = data.labels(samples)
     if labels is None:
@@ -177,6 +200,8 @@ def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int)
     x = prepared.load(artifact, subset, preparation, random=random, settings=settings)
     ids = x.labels
     match model.peek("class_mode"):
+        case "input" if subset == "evaluation" and rated_classes(model):
+            return data.Samples(x, ids)
         case "input":
             return data.Samples(x, x)
         case "categorical":

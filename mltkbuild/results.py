@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild.bodies import keras_file
-from mltkbuild.epochs import TELLING, rises
+from mltkbuild.epochs import best_metric
 from mltkbuild.errors import StageError
 from mltkbuild.files import digest_of
 from mltkbuild.loader import Snapshot, loaded_spec, own_objects
@@ -112,20 +111,11 @@ class TrainingResults:
         Raises:
             StageError: No metric ever was a finite number.
         """
-        monitor, best_epoch = self._document.get("monitor"), self._document.get("best_epoch")
-        finite = {name: [value for value in row if _is_finite(value)] for name, row in self.history.items()}
-        finite = {name: row for name, row in finite.items() if row}
-        name = next((name for name in (monitor, *TELLING, *finite) if name in finite), None)
-        if name is None:
+        document = self._document
+        found = best_metric(self.history, len(self.epochs), document.get("monitor"), document.get("best_epoch"))
+        if found is None:
             raise StageError("the history has no finite value", where=self._state.folder.artifact("train/history.json"))
-        row = self.history[name]
-        # With validation_freq a metric has fewer values than there are epochs.
-        if name == monitor and best_epoch is not None and len(row) == len(self.epochs):
-            at_best = row[best_epoch - 1]
-            if at_best is not None:
-                return name, at_best
-        values = [value for value in finite[name] if value is not None]
-        return name, (max if rises(name) else min)(values)
+        return found
 
     def asdict(self) -> dict[str, Any]:
         """`epochs`, `params` and `history` as plain values."""
@@ -201,10 +191,6 @@ def _text(state: TargetState, name: str) -> str:
 def _document(state: TargetState, name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(_text(state, name))
     return document
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def tensors_of(path: str) -> Iterator[str]:

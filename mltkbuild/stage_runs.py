@@ -13,17 +13,24 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mltkbuild import preparing
 from mltkbuild.bodies import devices, keras_file
-from mltkbuild.data import files
+from mltkbuild.data import files, user_functions
 from mltkbuild.data import samples as data
 from mltkbuild.data.prepared import FOLDER
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.files import bytes_digest
 from mltkbuild.loader import Snapshot, loaded_spec, own_objects, user_code
-from mltkbuild.mixins import EvaluateAutoEncoderMixin, EvaluateClassifierMixin, call_loader, count_classes
+from mltkbuild.mixins import (
+    EvaluateAutoEncoderMixin,
+    EvaluateClassifierMixin,
+    call_loader,
+    count_classes,
+    takes_classes,
+)
 from mltkbuild.model import MltkModel
 from mltkbuild.protocol import Listener, Outcome, Request
 from mltkbuild.watch import watch
@@ -83,7 +90,12 @@ class StageRun:
             What it has read so far.
         """
         watched = watch(self.request.ignored, self.request.root)
-        with user_code(self.snapshot, what, kind), watched as seen, self.model.watch_reads() as properties:
+        with (
+            user_code(self.snapshot, what, kind),
+            _as_raised(),
+            watched as seen,
+            self.model.watch_reads() as properties,
+        ):
             yield Reading(seen.files, properties)
         if count:
             known = self.request.known_digests
@@ -177,11 +189,16 @@ class StageRun:
         path = self.request.artifacts.get(name)
         return self.scratch / name if path is None else Path(path)
 
-    def load(self, subset: str) -> tuple[data.Samples, data.Samples | None]:
-        """Load a subset: the samples, and the validation samples that come with it."""
+    def load(self, subset: str, **wanted: Any) -> tuple[data.Samples, data.Samples | None]:
+        """Load a subset: the samples, and the validation samples that come with it.
+
+        Args:
+            subset: 'training', 'validation' or 'evaluation'.
+            wanted: Further arguments of the spec's loader.
+        """
         if self.is_prepared:
             return self._load_prepared(subset)
-        self._call_loader(subset)
+        self._call_loader(subset, wanted)
         model = self.model
         with self.at("dataset", "x"):
             whole = data.as_samples(model.x, model.y, model.sample_weight)
@@ -210,7 +227,7 @@ class StageRun:
             return data.Samples(np.empty((0,))), None
         return part, self.prepared("validation") if subset == "training" else None
 
-    def _call_loader(self, subset: str) -> None:
+    def _call_loader(self, subset: str, wanted: Mapping[str, Any]) -> None:
         """Run the spec's loader; what an earlier call left is forgotten."""
         model = self.model
         for name in ("dataset", "load_dataset", "x"):
@@ -229,7 +246,7 @@ class StageRun:
             if isinstance(model.dataset, str | os.PathLike):
                 self._load_folder(subset)
             else:
-                call_loader(model.load_dataset, subset, {"test": self.request.test})
+                call_loader(model.load_dataset, subset, {"test": self.request.test, **wanted})
         if model.x is None:
             unset = model.dataset is None
             raise SpecError(
@@ -269,8 +286,21 @@ class StageRun:
 
     def load_evaluation(self) -> data.Samples:
         """The evaluation samples: what the loader gives for 'evaluation', which may be its validation data."""
+        if self.is_autoencoder and not self.is_prepared and takes_classes(self.model):
+            return self._load_by_class()
         part, held_out = self.load("evaluation")
         return part if held_out is None else held_out
+
+    def _load_by_class(self) -> data.Samples:
+        """The evaluation samples of an auto-encoder whose loader gives those of one class at a time, as MLTK asks."""
+        xs, ys = [], []
+        for number, label in enumerate(self.model.peek("eval_classes")):
+            part, _ = self.load("evaluation", classes=[label])
+            with self.at("dataset", "x"):
+                part = data.in_memory(part, self.model.peek("eval_steps_per_epoch"))
+            xs.append(part.x)
+            ys.append(np.full(len(part), number, np.int64))
+        return data.Samples(np.concatenate(xs), np.concatenate(ys))
 
     @contextmanager
     def afresh(self) -> Iterator[StageRun]:
@@ -354,6 +384,19 @@ class StageRun:
         clear_names()
         with self.user_code("loading the saved model", count=False):
             return keras_file.load(self.artifact("{name}.keras"), self.custom_objects(), compiled=compiled)
+
+
+@contextmanager
+def _as_raised() -> Iterator[None]:
+    """Raise what a function of the spec raised, where TensorFlow called it and only tells of it."""
+    user_functions.raised_in_graph()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        original = user_functions.raised_in_graph()
+        if original is None:
+            raise
+        raise original from error
 
 
 def clear_names() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -82,8 +83,10 @@ def _keras_as_before() -> Iterator[None]:
         config.set_epsilon(epsilon)
         config.set_image_data_format(layout)
         tf.config.run_functions_eagerly(eagerly)
+        # What a library registered when it was first imported it won't register again: its module stays loaded.
+        lasting = {name: item for name, item in objects.items() if getattr(item, "__module__", None) in sys.modules}
         objects.clear()
-        objects.update(known)
+        objects.update(lasting | known)
 
 
 def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError:

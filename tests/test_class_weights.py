@@ -27,7 +27,7 @@ def test_balanced_is_that_of_scikit_learn(y: np.ndarray, one_hot: bool) -> None:
     present = np.unique(y)
     expected = compute_class_weight("balanced", classes=present, y=y)
 
-    weights = class_weight("balanced", WORDS, Samples(y, np.eye(3)[y] if one_hot else y))
+    weights = class_weight("balanced", WORDS, Samples(y, np.eye(3)[y] if one_hot else y), {})
 
     assert dict(zip(present.tolist(), expected.tolist(), strict=True)) == weights
 
@@ -35,7 +35,7 @@ def test_balanced_is_that_of_scikit_learn(y: np.ndarray, one_hot: bool) -> None:
 @pytest.mark.parametrize("weights", [None, "none"])
 def test_no_class_weights(weights: str | None) -> None:
     """None and 'none' weigh nothing, even for a stream."""
-    assert class_weight(weights, WORDS, Samples(object())) is None
+    assert class_weight(weights, WORDS, Samples(object()), {}) is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_no_class_weights(weights: str | None) -> None:
 )
 def test_class_weights_become_ids(weights: Any, classes: Any, expected: dict[int, float]) -> None:
     """Weights by label, by id or as a list become weights by id; a class that isn't named weighs 1."""
-    assert expected == class_weight(weights, classes, Samples(np.zeros(2), np.zeros(2)))
+    assert expected == class_weight(weights, classes, Samples(np.zeros(2), np.zeros(2)), {})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_class_weights_become_ids(weights: Any, classes: Any, expected: dict[int
 def test_a_weight_for_no_class_is_refused(weights: Any, found: str) -> None:
     """A weight for a class that the model has not is an error that names it."""
     with pytest.raises(SpecError, match="has not") as caught:
-        class_weight(weights, WORDS, Samples(np.zeros(2), np.zeros(2)))
+        class_weight(weights, WORDS, Samples(np.zeros(2), np.zeros(2)), {})
 
     assert found == caught.value.found
 
@@ -73,4 +73,12 @@ def test_a_weight_for_no_class_is_refused(weights: Any, found: str) -> None:
 def test_balanced_needs_labels(samples: Samples) -> None:
     """A stream, fractions or missing labels can't be balanced."""
     with pytest.raises(SpecError, match="needs the class of each"):
-        class_weight("balanced", None, samples)
+        class_weight("balanced", None, samples, {})
+
+
+def test_balanced_weights_of_a_stream_come_from_the_counts_that_its_loader_gives() -> None:
+    """A loader of a stream fills class_counts as MLTK's do; a class without samples has no weight."""
+    counts = {"training": {"yes": 30, "no": 10}, "validation": {"yes": 1}}
+    assert {0: 40 / 60, 1: 2.0} == pytest.approx(class_weight("balanced", WORDS, Samples(object()), counts))
+    with pytest.raises(SpecError, match="needs the class of each training sample"):
+        class_weight("balanced", WORDS, Samples(object()), {"training": {}})

@@ -64,7 +64,8 @@ def test_mltk_s_example_style_works_unedited(tmp_path: Path) -> None:
 MISSING = {
     "import mltk.datasets.accelerometer": "mltkbuild has no mltk.datasets.accelerometer",
     "from mltk.core.preprocess.audio.x import y": "mltkbuild has no mltk.core.preprocess.audio.x",
-    "from mltk.core import SshMixin": "mltkbuild has no SshMixin of mltk.core",
+    "from mltk.core import profile_model": "mltkbuild has no profile_model of mltk.core",
+    "from mltk import MLTK_DIR": "mltkbuild has no MLTK_DIR of mltk",
     "import mltk.core as mltk_core\nmltk_core.TfliteSubgraph": "mltkbuild has no TfliteSubgraph of mltk.core",
     "import mltk.core\nmltk.core.train_model('x')": "train_model can't be called while a spec is loaded",
 }

@@ -37,7 +37,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
             "scoring",
             "epochs",
         ),
-        *("generators", "data_mixin", "image_generator", "image_mixin"),
+        *("generators", "data_mixin", "image_generator", "image_mixin", "foreign_mixins"),
         *("audio_generator", "audio_mixin", "audio_settings"),
     ),
     DISK: (

@@ -12,7 +12,9 @@ from mltkbuild.errors import SpecError
 from mltkbuild.properties import did_you_mean
 
 
-def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples) -> dict[int, float] | None:
+def class_weight(
+    weights: Any, classes: Sequence[str] | None, training: Samples, counts: Mapping[str, Any]
+) -> dict[int, float] | None:
     """The class weights as Keras wants them, `{class id: weight}`.
 
     'balanced' gives each class n / (classes * n_of_class), as scikit-learn's `compute_class_weight` defines it.
@@ -21,6 +23,7 @@ def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples)
         weights: 'balanced', 'none', None, weights by class label or id, or one weight a class.
         classes: The class labels of a classifier.
         training: The training samples.
+        counts: How many samples each class has, by subset, as a loader of streams may tell.
     """
     if weights is None or weights == "none":
         return None
@@ -31,7 +34,11 @@ def class_weight(weights: Any, classes: Sequence[str] | None, training: Samples)
             fix="multiply the class's weight into my_model.sample_weight",
         )
     if isinstance(weights, str):
-        return _balanced(labels(training))
+        ids = labels(training)
+        told = counts.get("training") or {}
+        if ids is None and classes and any(told.values()):
+            ids = np.repeat(np.arange(len(classes)), [int(told.get(label, 0)) for label in classes])
+        return _balanced(ids)
     given = weights if isinstance(weights, Mapping) else dict(enumerate(weights))
     return _weights_by_id(given, list(classes or ()))
 
@@ -41,7 +48,7 @@ def _balanced(ids: Any) -> dict[int, float]:
         raise SpecError(
             "class_weights = 'balanced' needs the class of each training sample",
             found="a stream, or targets that are no classes",
-            fix="give the weights as a dict",
+            fix="give the weights as a dict, or let the data loader fill my_model.class_counts['training']",
         )
     present, counts = np.unique(ids, return_counts=True)
     weights = len(ids) / (len(present) * counts)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.bodies.plots import history_png
+from mltkbuild.epochs import best_metric
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Results(dict[str, Any]):
             return self[name]
         except KeyError as error:
             raise AttributeError(name) from error
+
+    def get_best_metric(self) -> tuple[str, float]:
+        """The metric that tells most, and its best value; NaN where it never was a finite number."""
+        found = best_metric(self.history, len(self.epochs), self.monitor, self.best_epoch)
+        return found or (self.monitor, math.nan)
 
     def asdict(self) -> dict[str, Any]:
         """The plain values, without the models."""

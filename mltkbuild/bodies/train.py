@@ -46,6 +46,7 @@ class TrainSettings:
     seed: int
     shuffle: bool = True
     class_weights: Any = None
+    class_counts: Mapping[str, Any] = field(default_factory=dict)
     classes: Sequence[str] | None = None
     steps_per_epoch: int | None = None
     validation_steps: int | None = None
@@ -153,7 +154,7 @@ class _Run:
 
     def _data(self, epoch: int, step: int) -> dict[str, Any]:
         settings, training = self.settings, self.training
-        weights = class_weight(settings.class_weights, settings.classes, training)
+        weights = class_weight(settings.class_weights, settings.classes, training, settings.class_counts)
         if self.batches is not None:
             return {
                 "x": self.batches.dataset(epoch, step),

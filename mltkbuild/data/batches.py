@@ -92,14 +92,15 @@ class Batches:
 
         def gather(rows: Any, data: Any) -> Any:
             picked, drawn = rows
-            batch = tuple(tf.gather(tensor, picked, axis=0) for tensor in data)
+            batch = tuple(tf.gather(tensor, picked, axis=0) for tensor in data[: len(tensors)])
             if lazy is not None:
                 x = finish(lazy, picked, drawn)
                 # An auto-encoder is to give back what it is given, augmented as it is.
                 batch = (x, x, *batch) if samples.y is lazy else (x, *batch)
             return batch if len(batch) > 1 else batch[0]
 
-        data = tf.data.Dataset.from_tensors(tensors).repeat()
+        # A data set of no tensors at all is none: an auto-encoder's samples are all finished on the fly.
+        data = tf.data.Dataset.from_tensors(tensors or (0,)).repeat()
         workers = None if lazy is None else lazy.transform.workers
         chosen = tf.data.Dataset.zip((self._rows(epoch, first), data))
         # TensorFlow's own choice is one at a time when operations must be deterministic.

@@ -43,9 +43,26 @@ class Samples:
         return int(self.x.shape[0])
 
 
-def as_samples(x: object, y: object = None, weight: object = None) -> Samples:
-    """Turn what a loader gave into Samples: lists, tensors and tables become arrays; arrays and streams stay."""
+def as_samples(x: Any, y: Any = None, weight: Any = None) -> Samples:
+    """Turn what a loader gave into Samples: lists, tensors and tables become arrays; arrays and streams stay.
+
+    Raises:
+        DataError: The samples differ in shape, or are an array for each of several inputs.
+    """
+    if _are_several_inputs(x, y):
+        raise DataError(
+            "the samples of a model with several inputs come as a stream",
+            found=f"x is a list of {len(x)} arrays",
+            fix="return tf.data.Dataset.from_tensor_slices(((x1, x2), y)).batch(my_model.batch_size) in place of x",
+        )
     return Samples(_array(x), _array(y), _array(weight))
+
+
+def _are_several_inputs(x: Any, y: Any) -> bool:
+    """Whether x is no list of samples, but of arrays that each have as many rows as y."""
+    if not isinstance(x, list | tuple) or not isinstance(y, np.ndarray) or len(x) == len(y):
+        return False
+    return all(isinstance(part, np.ndarray) and len(part) == len(y) for part in x)
 
 
 def _array(value: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from mltkbuild.errors import DataError, SpecError
 Function = Callable[..., Any]
 # The generators of Python and NumPy belong to the whole process: one function at a time has them.
 _turn = threading.RLock()
+# What functions raised that TensorFlow called, which tells of it in an error of its own, as text.
+_raised: list[BaseException] = []
 _NAMES = ("filename", "batch_filenames", "batch_class_ids", "batch_index")
 
 
@@ -34,6 +37,23 @@ class ParallelProcessParams:
         if name in self.settings:
             return self.settings[name]
         raise AttributeError(f"params has no {name}; it has {', '.join(self.settings)}")
+
+
+@contextmanager
+def called_by_graph() -> Iterator[None]:
+    """Keep what is raised inside the block for `raised_in_graph`."""
+    try:
+        yield
+    except BaseException as error:  # it may be anything, and goes on
+        _raised.append(error)
+        raise
+
+
+def raised_in_graph() -> BaseException | None:
+    """The first exception of a function that TensorFlow has called since this was asked last; None without one."""
+    first = _raised[0] if _raised else None
+    _raised.clear()
+    return first
 
 
 def call(function: Function, params: ParallelProcessParams, x: np.ndarray, **offered: Any) -> np.ndarray:
@@ -56,6 +76,7 @@ def call(function: Function, params: ParallelProcessParams, x: np.ndarray, **off
             found=f"{lacking[0]} of {getattr(function, '__name__', function)}",
             fix="use class_id, or do this in noaug_preprocessing_function, which takes filename",
         )
+    x = np.array(x)  # a copy that the function may change
     given = {name: value for name, value in offered.items() if name in taken}
     others = [name for name in taken if name not in given]
     return np.asarray(function(x, **given) if len(others) == 1 else function(params, x, **given))
@@ -94,6 +115,7 @@ def in_graph(  # noqa: PLR0913, PLR0917  # a batch, what belongs to it, and the 
     """
     import tensorflow as tf
 
+    @called_by_graph()
     def each(batch: np.ndarray, ids: np.ndarray, bits: np.ndarray) -> np.ndarray:
         made = [
             call_seeded(function, params, row, int(seed) & 0xFFFFFFFF, class_id=int(label))

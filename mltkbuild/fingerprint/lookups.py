@@ -118,10 +118,11 @@ class Lookups(Rows, ABC):
 
     def whole(self, module: types.ModuleType) -> None:
         """Describe a module that is used in ways that no chain of attributes shows: its code and all its globals."""
-        tree = self.locator.tree(str(module.__file__)) if module.__file__ else None
+        file = getattr(module, "__file__", None)  # the modules that stand for MLTK's have none
+        tree = self.locator.tree(str(file)) if file else None
         label = self.namespace(vars(module), module.__name__)
         if tree is not None:
-            self.rows[f"module {label}"] = short(self.locator.digest(str(module.__file__), tree))
+            self.rows[f"module {label}"] = short(self.locator.digest(str(file), tree))
         for name in sorted(vars(module)):
             if not is_dunder(name):
                 self.global_(name, names.WHOLE, vars(module), label)

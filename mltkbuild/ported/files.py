@@ -18,6 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from mltkbuild.data import audio_files, frontend
+from mltkbuild.data.user_functions import called_by_graph
 from mltkbuild.errors import DataError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -66,6 +67,7 @@ def read_audio_file(path: Any, return_sample_rate: bool = False, return_numpy: b
     return (samples, rate) if return_sample_rate else samples
 
 
+@called_by_graph()
 def _read_audio(path: Any) -> tuple[np.ndarray, np.int32]:
     name = path_of(path)
     try:
@@ -91,6 +93,7 @@ def write_audio_file(path: Any, sample: Any, sample_rate: int) -> Any:
     return _write_audio(path, sample, sample_rate).decode()
 
 
+@called_by_graph()
 def _write_audio(path: Any, sample: Any, rate: Any) -> bytes:
     values = np.asarray(sample)
     values = values if values.dtype == np.int16 else audio_files.as_int16(values)
@@ -182,6 +185,7 @@ def read_image_file(path: Any, target_channels: int | None = 0, return_numpy: bo
     return found if return_numpy else tf.convert_to_tensor(found)
 
 
+@called_by_graph()
 def _read_image(path: Any, channels: int) -> np.ndarray:
     name = path_of(path)
     try:
@@ -210,6 +214,7 @@ def write_image_file(path: Any, sample: Any, auto_scale: bool = True) -> Any:
     return _write_image(path, sample, auto_scale).decode()
 
 
+@called_by_graph()
 def _write_image(path: Any, sample: Any, auto_scale: bool) -> bytes:
     values = np.asarray(sample)
     values = values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values

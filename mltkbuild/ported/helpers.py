@@ -24,19 +24,6 @@ class DictObject(dict[str, Any]):
         self[name] = value
 
 
-class EvaluationResults(DictObject):
-    """What a spec's own evaluation found.
-
-    Args:
-        name: The model's name.
-        model_type: What kind it is.
-        figures: Further entries.
-    """
-
-    def __init__(self, name: str, model_type: str = "generic", **figures: Any) -> None:
-        super().__init__(name=name, model_type=model_type, **figures)
-
-
 def load_tflite_or_keras_model(*args: Any, **options: Any) -> None:
     """Say how a model is loaded here.
 

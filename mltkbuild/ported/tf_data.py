@@ -11,6 +11,8 @@ import numpy as np
 import soundfile
 import tensorflow as tf
 
+from mltkbuild.data.user_functions import called_by_graph
+from mltkbuild.errors import DataError
 from mltkbuild.ported.files import read_audio_file, read_image_file
 from mltkbuild.ported.listing import list_dataset_directory
 
@@ -159,13 +161,17 @@ def parallel_process(
     several = isinstance(dtype, list | tuple)
     kinds = [tf.as_dtype(kind) for kind in (dtype if several else [dtype])]
 
+    @called_by_graph()
     def call(*values: Any) -> list[np.ndarray]:
         found = callback(*values)
         arrays = found if several else [found]
         return [np.asarray(array, kind.as_numpy_dtype) for array, kind in zip(arrays, kinds, strict=True)]
 
+    first = next(iter(dataset.take(1).as_numpy_iterator()), None)
+    if first is None:
+        fix = "give more samples, or batch them without drop_remainder"
+        raise DataError("parallel_process got a data set without elements", found=str(dataset.element_spec), fix=fix)
     state = np.random.get_state()  # the function may draw from it
-    first = next(iter(dataset.take(1).as_numpy_iterator()))
     shapes = [array.shape for array in call(*(first if isinstance(first, tuple) else (first,)))]
     np.random.set_state(state)
 
