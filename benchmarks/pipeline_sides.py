@@ -2,7 +2,7 @@
 
     python pipeline_sides.py SIDE KIND FOLDER SECONDS
 
-SIDE is `mltk` (in MLTK's own environment), `mltkbuild` or `plain`; KIND is `images` or `audio`. It prints one line of
+SIDE is `mltk` (in MLTK's own environment), `mltkbuild` or `plain`; KIND is one of `KINDS`. It prints one line of
 JSON: seconds to the first batch, once TensorFlow is loaded, and samples a second of those that follow.
 """
 
@@ -36,6 +36,22 @@ AUDIO = {
     "bg_noise_range": (0.0, 0.3),
     "bg_noise_dir": "_background_noise_",
 }
+# What MLTK's spec keyword_spotting_on_off has: speed and pitch are changed, too.
+VOICES = {
+    "offset_range": (0.0, 1.0),
+    "trim_threshold_db": 30,
+    "loudness_range": (0.2, 1.0),
+    "speed_range": (0.9, 1.1),
+    "pitch_range": (0.9, 1.1),
+    "bg_noise_range": (0.1, 0.4),
+    "bg_noise_dir": "_background_noise_",
+}
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "images": ("images", IMAGES),
+    "audio": ("audio", AUDIO),
+    "voices": ("audio", VOICES),
+}
+"""By name the folder of the samples and the settings of the generator."""
 FRONT = {"window_size_ms": 30, "window_step_ms": 20, "filterbank_n_channels": 40, "noise_reduction_enable": True}
 SIZE = (96, 96)
 
@@ -55,10 +71,11 @@ def of_mltk(kind: str, folder: Path) -> Batches:
         settings = AudioFeatureGeneratorSettings()
         for name, value in FRONT.items():
             setattr(settings, name, value)
-        generator = ParallelAudioDataGenerator(cores=1.0, max_batches_pending=16, frontend_settings=settings, **AUDIO)
+        random = KINDS[kind][1]
+        generator = ParallelAudioDataGenerator(cores=1.0, max_batches_pending=16, frontend_settings=settings, **random)
         flow = {}
     flowing = generator.flow_from_directory(
-        str(folder / kind), classes=CLASSES, class_mode="categorical", batch_size=BATCH, shuffle=True, **flow
+        str(folder / KINDS[kind][0]), classes=CLASSES, class_mode="categorical", batch_size=BATCH, shuffle=True, **flow
     )
 
     def batches() -> Iterator[Any]:
@@ -111,7 +128,7 @@ def prepared(kind: str, folder: Path) -> tuple[Any, Any]:
     model = spec_model(kind)
     plan = preparing.plan_of(model)
     scratch = folder / f"{kind}-prepared"
-    preparation = plan.preparation(model, "training", str(folder / kind))
+    preparation = plan.preparation(model, "training", str(folder / KINDS[kind][0]))
     if not scratch.is_dir():
         source = preparing.find(model, str(folder), test=False)
         arguments = ("training", source.of("training"), preparation, source.read)
@@ -131,13 +148,13 @@ def spec_model(kind: str) -> Any:
         pass
 
     model = Model()
-    model.classes, model.dataset = CLASSES, kind
+    model.classes, model.dataset = CLASSES, KINDS[kind][0]
     if kind == "images":
         model.input_shape = (*SIZE, 1)
         model.datagen = mltkbuild.ParallelImageDataGenerator(**IMAGES)
     else:
         settings = mltkbuild.AudioFeatureGeneratorSettings(**FRONT)
-        model.datagen = mltkbuild.ParallelAudioDataGenerator(frontend_settings=settings, **AUDIO)
+        model.datagen = mltkbuild.ParallelAudioDataGenerator(frontend_settings=settings, **KINDS[kind][1])
     return model
 
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from mltkbuild import preparing
 from mltkbuild.bodies import devices, keras_file
-from mltkbuild.data import files, user_functions
+from mltkbuild.data import files, streams, user_functions
 from mltkbuild.data import samples as data
 from mltkbuild.data.prepared import FOLDER
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
@@ -33,7 +33,7 @@ from mltkbuild.mixins import (
 )
 from mltkbuild.model import MltkModel
 from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.watch import watch
+from mltkbuild.watch import notice, watch
 
 # The loader of a data set draws from random generators seeded with this, so that a random split is the same one
 # whenever and for whichever stage it is drawn; the spec's own `seed` does not move samples from test to training.
@@ -247,6 +247,7 @@ class StageRun:
                 self._load_folder(subset)
             else:
                 call_loader(model.load_dataset, subset, {"test": self.request.test, **wanted})
+            self._notice_files()
         if model.x is None:
             unset = model.dataset is None
             raise SpecError(
@@ -262,6 +263,16 @@ class StageRun:
                 found=f"{len(model.validation_data)} parts",
                 fix="give one of these",
             )
+
+    def _notice_files(self) -> None:
+        """Let the files count that TensorFlow opens by itself; say it where it can't be known which these are."""
+        given = self.model.validation_data
+        for stream in (self.model.x, given[0] if isinstance(given, tuple | list) and given else given):
+            paths = streams.files_of(stream)
+            notice(paths)
+            if not paths and self.request.stage == "data" and streams.opens_files(stream):
+                told = "TensorFlow opens files in this stream that can't be watched: after a change, doit forget data:"
+                self.outcome.notes = tuple(dict.fromkeys((*self.outcome.notes, told + self.request.target)))
 
     def _load_folder(self, subset: str) -> None:
         """Load a data set that is just a folder of arrays or images by class."""

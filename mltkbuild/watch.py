@@ -13,7 +13,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -97,6 +97,13 @@ def watch(ignore: tuple[str, ...], root: str = "") -> Iterator[Watched]:
     finally:
         _HOOK.current, _HOOK.ignored = outer, outer_ignored
         _settle(watched)
+
+
+def notice(paths: Iterable[str]) -> None:
+    """Let files, and the folders that they lie in, count as read by what is watched: native code opens them."""
+    for path in paths:
+        _HOOK("open", (path, "r"))
+        _HOOK("os.scandir", (os.path.dirname(os.path.abspath(path)),))
 
 
 def _settle(watched: Watched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from types import GeneratorType
@@ -13,6 +14,8 @@ from mltkbuild.errors import DataError
 
 _ENDLESS = -1
 _UNKNOWN = -2
+# What opens files: operations, and the classes of data sets.
+_READERS = ("ReadFile", "TFRecordDataset", "TextLineDataset", "FixedLengthRecordDataset", "CsvDataset", "SqlDataset")
 
 
 def is_dataset(value: object) -> bool:
@@ -69,6 +72,42 @@ def _cardinality(stream: Any) -> int:
         # Keras raises it for a PyDataset that has neither `num_batches` nor `__len__`.
         return _UNKNOWN
     return _ENDLESS if count is None else int(count)
+
+
+def files_of(stream: Any) -> list[str]:
+    """The files that a `tf.data.Dataset` names, which TensorFlow opens by itself: its texts that are paths of files.
+
+    `image_dataset_from_directory`, `list_files`, `TFRecordDataset` and their like keep the paths in such texts.
+
+    Args:
+        stream: A `tf.data.Dataset`; other streams have none.
+    """
+    found: dict[str, None] = {}
+    for node in _nodes(stream) if is_dataset(stream) else ():
+        for tensor in getattr(node, "_tensors", None) or ():
+            if tensor.dtype.name == "string" and hasattr(tensor, "numpy"):
+                found.update(dict.fromkeys(os.fsdecode(text) for text in np.ravel(tensor.numpy())))
+    return [path for path in found if os.path.isfile(path)]
+
+
+def opens_files(stream: Any) -> bool:
+    """Whether TensorFlow opens files by itself where a `tf.data.Dataset` reads them."""
+    for node in _nodes(stream) if is_dataset(stream) else ():
+        called = (part.function.graph.get_operations() for part in node._functions())
+        kinds = [type(node).__name__, *(operation.type for operations in called for operation in operations)]
+        if any(kind.startswith(_READERS) for kind in kinds):
+            return True
+    return False
+
+
+def _nodes(stream: Any) -> Iterator[Any]:
+    """A `tf.data.Dataset` and all that it is made of."""
+    waiting = [stream]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += node._inputs()
+        waiting += [part for part in [getattr(node, "_filenames", None)] if is_dataset(part)]
 
 
 def first(stream: Any, count: int) -> Any:
