@@ -79,7 +79,7 @@ my_model.build_model_function = build
 
 @pytest.mark.real
 def test_a_changed_picture_is_noticed_though_tensorflow_reads_it(tmp_path: Path, executor: Executor) -> None:
-    """Another content under the same name, and a further file, each run the data stage and what follows; a touch none."""
+    """Another content under a name, and a further file, each run the data stage and what follows; a touch none."""
     files = Files(tmp_path / "ws")
     files.write("dodo.py", "")
     files.spec(text=SPEC)
