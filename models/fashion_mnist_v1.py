@@ -25,19 +25,18 @@ class FashionMnist(MltkModel, TrainMixin, ImageDatasetMixin, EvaluateClassifierM
 
 
 def build_model(model):
-    """Two convolutions with batch normalization and two dense layers: 57,000 parameters."""
+    """Two convolutions with strides and batch normalization, and two dense layers: 106,000 parameters."""
     layers = [keras.Input(model.input_shape)]
-    for filters in (16, 32):
+    for filters, size in ((16, 5), (32, 3)):
         layers += [
-            keras.layers.Conv2D(filters, 3, padding="same", use_bias=False),
+            keras.layers.Conv2D(filters, size, strides=2, padding="same", use_bias=False),
             keras.layers.BatchNormalization(),
             keras.layers.Activation("relu"),
-            keras.layers.MaxPooling2D(),
         ]
     layers += [
         keras.layers.Flatten(),
         keras.layers.Dropout(0.25),
-        keras.layers.Dense(32, activation="relu"),
+        keras.layers.Dense(64, activation="relu"),
         keras.layers.Dense(model.n_classes, activation="softmax"),
     ]
     keras_model = keras.Sequential(layers)
@@ -45,9 +44,9 @@ def build_model(model):
     return keras_model
 
 
-def halve(epoch):
-    """The learning rate: half as high after every fourth epoch."""
-    return 0.002 * 0.5 ** (epoch // 4)
+def falling(epoch):
+    """The learning rate: from 0.003 down to almost nothing, in a line."""
+    return 0.003 * (1 - epoch / my_model.epochs) + 5e-5
 
 
 my_model = FashionMnist()
@@ -60,18 +59,16 @@ my_model.classes = fashion_mnist.CLASSES
 my_model.input_shape = (28, 28, 1)
 my_model.datagen = ParallelImageDataGenerator(
     rescale=1 / 255,
-    width_shift_range=0.04,
-    height_shift_range=0.04,
     horizontal_flip=True,
     validation_split=0.05,
     validation_augmentation_enabled=False,
 )
 
-my_model.epochs = 12
+my_model.epochs = 10
 my_model.batch_size = 128
 my_model.optimizer = "adam"
 my_model.loss = "categorical_crossentropy"
-my_model.lr_schedule = halve
+my_model.lr_schedule = falling
 my_model.build_model_function = build_model
 
 my_model.tflite_converter["inference_input_type"] = "int8"

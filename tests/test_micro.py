@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +17,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from mltkbuild.bodies import calibration, flatbuffer, graph, lint, micro, proof
-from mltkbuild.errors import SpecError, StageError
+from mltkbuild.bodies import calibration, flatbuffer, graph, lint, micro, predict, proof
+from mltkbuild.bodies.tflite_model import TfliteModel
+from mltkbuild.errors import DataError, SpecError, StageError
 
 MAKE = """
 import sys, numpy as np, keras
@@ -229,6 +232,36 @@ def test_two_inputs_and_two_outputs_work(models: Path) -> None:
     assert 5 < scales["alpha"] / scales["zed"] < 20
     outputs = micro.Micro((models / "two.tflite").read_bytes()).invoke(random_inputs(model, 1)[0])
     assert {(1, 3), (1, 2)} == {output.shape for output in outputs}
+
+
+@pytest.mark.real
+def test_a_file_predicts_for_a_spec_s_own_evaluation(models: Path) -> None:
+    """`TfliteModel.predict` quantizes and dequantizes as wanted, takes one sample or many, and several inputs."""
+    path = models / "ds_cnn.tflite"
+    model = TfliteModel(path)
+    x = np.random.default_rng(1).random((3, 49, 10, 1), np.float32)
+    floats = model.predict(x, y_dtype=np.float32)
+    assert np.array_equal(predict.predict_tflite(path, x), floats)
+    raw = model.predict(x)
+    assert (np.int8, (3, 12)) == (raw.dtype, raw.shape)
+    assert np.array_equal(floats[1], model.predict(x[1], y_dtype=np.float32))
+    given = predict.quantized(x, asdict(micro.port_of(graph.read(path.read_bytes()).inputs[0])))
+    assert np.array_equal(raw, model.predict(given))
+    assert (str(path), path.read_bytes()) == (os.fspath(model), Path(model).read_bytes())
+    two = TfliteModel(models / "two.tflite")
+    sizes = [port.shape[1:] for port in map(micro.port_of, graph.read(Path(two).read_bytes()).inputs)]
+    found = two.predict([np.zeros((2, *size), np.float32) for size in sizes], y_dtype=np.float32)
+    assert [(2, 2), (2, 3)] == sorted(y.shape for y in found)
+
+
+@pytest.mark.real
+def test_samples_that_a_file_can_t_take_are_errors(models: Path) -> None:
+    """None at all, and of another shape."""
+    model = TfliteModel(models / "ds_cnn.tflite")
+    with pytest.raises(DataError, match="no samples"):
+        model.predict(np.zeros((0, 49, 10, 1), np.float32))
+    with pytest.raises(StageError, match="doesn't fit the model's input"):
+        model.predict(np.zeros((2, 49, 9, 1), np.float32))
 
 
 @pytest.mark.real
