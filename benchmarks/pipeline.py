@@ -1,6 +1,6 @@
 """How fast a training is fed: samples a second beside MLTK's two generators and beside plain tf.data.
 
-    python benchmarks/pipeline.py [--rounds 3] [--seconds 5] [--mltk-venv FOLDER]
+    python benchmarks/pipeline.py [--rounds 3] [--seconds 5] [--mltk-venv FOLDER] [--kinds KIND ...]
 
 Pictures of 96x96 grey pixels are rotated, shifted, flipped, changed in brightness and contrast, and normalized;
 recordings of a second at 16 kHz (audio) are placed at random, made louder or softer, mixed with background noise, and
@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each run is timed (5)")
     parser.add_argument("--mltk-venv", type=Path, help="MLTK's virtual environment; made if it isn't there")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS], help="what is timed (all)")
     chosen = parser.parse_args(arguments)
     print(f"{os.cpu_count()} cores, {platform.machine()}, tensorflow {version('tensorflow')}", flush=True)
     pythons = {"mltkbuild": sys.executable, "plain": sys.executable}
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mltkbuild-pipeline-") as name:
         folder = Path(name)
         write_data(folder)
-        for kind in KINDS:
+        for kind in chosen.kinds:
             found: dict[str, list[dict[str, float]]] = {side: [] for side in pythons}
             for _ in range(chosen.rounds):
                 for side, python in pythons.items():

@@ -153,10 +153,10 @@ def augmented(wave: Any, bits: Any, how: Augmentation, length: int, rate: int) -
     def between(place: int, limits: tuple[float, float]) -> Any:
         return limits[0] + drawn[place] * (limits[1] - limits[0])
 
-    if how.speed is not None:
-        wave = vocoder.stretched(wave, between(SPEED, how.speed))
     if how.pitch is not None:
-        wave = vocoder.shifted(wave, between(PITCH, how.pitch))
+        wave = vocoder.shifted(wave, between(PITCH, how.pitch), 1.0 if how.speed is None else between(SPEED, how.speed))
+    elif how.speed is not None:
+        wave = vocoder.stretched(wave, between(SPEED, how.speed))
     if how.voice is not None:
         wave = vocoder.with_vocal_tract(wave, between(VOICE, how.voice), rate)
     wave = fitted(wave, length, between(OFFSET, how.offset))

@@ -8,13 +8,17 @@ from typing import Any
 _FRAME, _HOP = 1024, 256
 _BINS = _FRAME // 2
 _VOICE_HZ = 4800.0
+_TINY = 1e-30
+"""The squared size of a number that counts as 0, whose direction is that of 1."""
 
 
 def stretched(samples: Any, speed: Any) -> Any:
     """Play a recording faster or slower at the same pitch, by a phase vocoder.
 
     Frames are read at `speed` times the pace; magnitudes are mixed between neighbours, and each frequency's phase goes
-    on by the step that it made there (Flanagan and Golden, Phase Vocoder, 1966).
+    on by the step that it made there (Flanagan and Golden, Phase Vocoder, 1966). The frames that are written lie as far
+    apart as those that are read, so a step may be any of the angles that differ by whole turns, and phases are kept as
+    numbers of size 1: products in place of sums, and no angle is ever computed.
 
     Args:
         samples: A float32 tensor of shape (n,).
@@ -32,21 +36,25 @@ def stretched(samples: Any, speed: Any) -> Any:
     part = (places - tf.floor(places))[:, None]
     here, there = tf.gather(frames, first), tf.gather(frames, first + 1)
     size = (1.0 - part) * tf.abs(here) + part * tf.abs(there)
-    return _rebuilt(size, tf.math.angle(frames[:1]), _steps(here, there), wanted)
+    return _rebuilt(size, _direction(frames[:1]), _direction(there * tf.math.conj(here)), wanted)
 
 
-def shifted(samples: Any, semitones: Any) -> Any:
-    """Raise a recording by semitones at the same length: stretch it, then read it faster.
+def shifted(samples: Any, semitones: Any, speed: Any = 1.0) -> Any:
+    """Raise a recording by semitones: stretch it, then read it faster.
 
     Args:
         samples: A float32 tensor of shape (n,).
         semitones: A float32 scalar.
+        speed: A float32 scalar; 1 keeps the length, 2 gives half of it.
+
+    Returns:
+        A float32 tensor of shape (round(n / speed),).
     """
     import tensorflow as tf
 
     factor = tf.pow(2.0, semitones / 12.0)
-    length = tf.shape(samples)[0]
-    longer = stretched(samples, 1.0 / factor)
+    length = tf.cast(tf.round(tf.cast(tf.shape(samples)[0], tf.float32) / speed), tf.int32)
+    longer = stretched(samples, speed / factor)
     places = tf.range(tf.cast(length, tf.float32)) * factor
     last = tf.maximum(tf.shape(longer)[0] - 1, 0)
     first = tf.minimum(tf.cast(places, tf.int32), last)
@@ -81,8 +89,8 @@ def with_vocal_tract(samples: Any, factor: Any, rate: int) -> Any:
     # A frequency that is moved goes on by as much more in each step.
     moved = tf.math.divide_no_nan(heard * (_BINS / half), places)
     steps = tf.gather(_steps(frames[:-1], frames[1:]), nearest, axis=1) * moved
-    begin = tf.gather(tf.math.angle(frames[:1]), nearest, axis=1)
-    return _rebuilt(size[:-1], begin, steps, tf.shape(samples)[0])
+    begin = tf.gather(_direction(frames[:1]), nearest, axis=1)
+    return _rebuilt(size[:-1], begin, tf.complex(tf.cos(steps), tf.sin(steps)), tf.shape(samples)[0])
 
 
 def _analyzed(samples: Any) -> Any:
@@ -104,15 +112,32 @@ def _steps(here: Any, there: Any) -> Any:
     return expected + step - 2 * math.pi * tf.round(step / (2 * math.pi))
 
 
-def _rebuilt(size: Any, begin: Any, steps: Any, wanted: Any) -> Any:
-    """The recording of so many samples that has these magnitudes, and phases that go on by these steps."""
+def _direction(numbers: Any) -> Any:
+    """Complex numbers of size 1 in the direction of those that are given."""
     import tensorflow as tf
 
-    phase = tf.cumsum(tf.concat([begin, steps[:-1]], axis=0))
-    spectra = _locked(tf.complex(size * tf.cos(phase), size * tf.sin(phase)), size)
+    real, imaginary = tf.math.real(numbers), tf.math.imag(numbers)
+    square = real * real + imaginary * imaginary
+    is_any = square > _TINY
+    scale = tf.math.rsqrt(tf.where(is_any, square, 1.0))
+    return tf.complex(tf.where(is_any, real * scale, 1.0), tf.where(is_any, imaginary * scale, 0.0))
+
+
+def _rebuilt(size: Any, begin: Any, turns: Any, wanted: Any) -> Any:
+    """The recording of so many samples that has these magnitudes, and phases that go on by these turns."""
+    import tensorflow as tf
+
+    phase = tf.math.cumprod(tf.concat([begin, turns[:-1]], axis=0), axis=0)
+    spectra = _locked(_sized(phase, size), size)
     window = tf.signal.inverse_stft_window_fn(_HOP)
     samples = tf.signal.inverse_stft(spectra, _FRAME, _HOP, window_fn=window)
     return tf.pad(samples[_BINS:], [[0, wanted]])[:wanted]
+
+
+def _sized(directions: Any, size: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.complex(tf.math.real(directions) * size, tf.math.imag(directions) * size)
 
 
 def _locked(spectra: Any, size: Any) -> Any:
@@ -125,5 +150,4 @@ def _locked(spectra: Any, size: Any) -> Any:
 
     zero = tf.zeros_like(spectra[:, :1])
     below, above = tf.concat([zero, spectra[:, :-1]], axis=1), tf.concat([spectra[:, 1:], zero], axis=1)
-    phase = tf.math.angle(spectra - below - above)
-    return tf.complex(size * tf.cos(phase), size * tf.sin(phase))
+    return _sized(_direction(spectra - below - above), size)
