@@ -143,6 +143,24 @@ def test_pitch_changes_the_frequency_alone(semitones: float, hertz: float) -> No
     assert pytest.approx(hertz, abs=8) == peak(found[4000:-4000])
 
 
+def test_speed_and_pitch_change_together() -> None:
+    """Faster by a quarter and higher by an octave, in one pass."""
+    found = vocoder.shifted(tf.constant(tone(440.0, 1.0, RATE)), tf.constant(12.0), tf.constant(1.25)).numpy()
+    assert pytest.approx(RATE / 1.25, abs=1) == len(found)
+    assert pytest.approx(880.0, abs=8) == peak(found[3000:-3000])
+
+
+def test_sound_is_heard_behind_digital_silence() -> None:
+    """Where there is nothing there is no direction to keep: silence stays silence, and what follows it stays."""
+    gap = np.zeros(RATE, np.float32)
+    sound = np.concatenate([gap, tone(440.0, 1.0, RATE), gap])
+    found = vocoder.stretched(tf.constant(sound), tf.constant(1.0)).numpy()
+    assert not found[2000:-2000][: RATE - 6000].any()
+    assert pytest.approx(440.0, abs=5) == peak(found[RATE + 2000 : 2 * RATE - 2000])
+    assert pytest.approx(float(sound.std()), rel=0.05) == float(found.std())
+    assert not vocoder.stretched(tf.constant(gap), tf.constant(1.3)).numpy().any()
+
+
 @pytest.mark.parametrize(("factor", "hertz"), [(1.1, 1100.0), (0.9, 900.0), (1.0, 1000.0)])
 def test_voice_moves_frequencies(factor: float, hertz: float) -> None:
     """Another vocal tract moves a low frequency by its factor, and keeps the length."""
