@@ -30,7 +30,7 @@ _CORE = {name: getattr(mixins, name) for name in mixins.__all__}
 _functions: dict[str, Callable[..., Any]] = {}
 
 
-# Why specs call these, they can do otherwise.
+# What a spec can do that calls one of these while it is loaded.
 _INSTEAD = {
     "load_mltk_model": "copy the other model's `.keras` file beside the spec, and load it with keras.models.load_model",
     "list_mltk_models": "call it behind `if __name__ == '__main__':`, or use `mltk list`",
@@ -46,15 +46,12 @@ def refuse_in_spec(name: str) -> None:
     """Raise a SpecError when a spec is being loaded, or its functions run in a stage: a build can't wait for itself."""
     if MltkModel._home is None and not entry.is_worker() and name in _functions:
         return
+    command = name.partition("_")[0]
     raise SpecError(
         f"{name} can't be called while a spec is loaded",
         where=place_of_caller(),
-        fix=_INSTEAD.get(name) or f"call it behind `if __name__ == '__main__':`, or use `mltk {_command(name)} NAME`",
+        fix=_INSTEAD.get(name) or f"call it behind `if __name__ == '__main__':`, or use `mltk {command} NAME`",
     )
-
-
-def _command(function: str) -> str:
-    return function.partition("_")[0]
 
 
 def _function(name: str) -> Callable[..., Any]:
