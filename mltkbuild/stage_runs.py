@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
@@ -13,10 +12,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mltkbuild import preparing
 from mltkbuild.bodies import devices, keras_file
+from mltkbuild.bodies.building import check_model, clear_names, takes_argument
 from mltkbuild.data import files, streams, user_functions
 from mltkbuild.data import samples as data
 from mltkbuild.data.prepared import FOLDER
@@ -92,7 +91,7 @@ class StageRun:
         watched = watch(self.request.ignored, self.request.root)
         with (
             user_code(self.snapshot, what, kind),
-            _as_raised(),
+            user_functions.as_raised(),
             watched as seen,
             self.model.watch_reads() as properties,
         ):
@@ -395,54 +394,3 @@ class StageRun:
         clear_names()
         with self.user_code("loading the saved model", count=False):
             return keras_file.load(self.artifact("{name}.keras"), self.custom_objects(), compiled=compiled)
-
-
-@contextmanager
-def _as_raised() -> Iterator[None]:
-    """Raise what a function of the spec raised, where TensorFlow called it and only tells of it."""
-    user_functions.raised_in_graph()
-    try:
-        yield
-    except tf.errors.OpError as error:
-        original = user_functions.raised_in_graph()
-        if original is None:
-            raise
-        raise original from error
-
-
-def clear_names() -> None:
-    """Let layer names be counted from 1, and keep the number type that the spec may have chosen."""
-    policy = keras.config.dtype_policy()
-    keras.backend.clear_session(free_memory=False)
-    keras.config.set_dtype_policy(policy)
-
-
-def takes_argument(builder: Any) -> bool:
-    """Say whether a builder takes the model; one without parameters is called without it."""
-    try:
-        return bool(inspect.signature(builder).parameters)
-    except (TypeError, ValueError):
-        return True
-
-
-def check_model(keras_model: Any) -> None:
-    """Raise a SpecError unless a builder's result is a Keras model that can be trained."""
-    if not isinstance(keras_model, keras.Model):
-        raise SpecError(
-            "build_model_function must return a compiled Keras model",
-            found=type(keras_model).__name__,
-            fix="return the model at the end of the builder",
-        )
-    found = f"{type(keras_model).__name__} {keras_model.name}"
-    if not keras_model.compiled:
-        raise SpecError(
-            "the model that build_model_function returns is not compiled",
-            found=found,
-            fix="call keras_model.compile(loss=..., optimizer=..., metrics=...) before you return it",
-        )
-    if not keras_model.built:
-        raise SpecError(
-            "the model that build_model_function returns has no input shape",
-            found=found,
-            fix="begin it with keras.Input(my_model.input_shape), or call keras_model.build",
-        )

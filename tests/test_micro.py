@@ -26,7 +26,7 @@ import sys, numpy as np, keras
 from pathlib import Path
 from mltkbuild.bodies import quantize, params
 from mltkbuild.mixins import TrainMixin
-from mltkbuild.stage_runs import clear_names
+from mltkbuild.bodies.building import clear_names
 L = keras.layers
 
 def ds_cnn():

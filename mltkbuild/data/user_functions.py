@@ -56,6 +56,21 @@ def raised_in_graph() -> BaseException | None:
     return first
 
 
+@contextmanager
+def as_raised() -> Iterator[None]:
+    """Raise what a function raised, where TensorFlow called it and only tells of it."""
+    import tensorflow as tf
+
+    raised_in_graph()
+    try:
+        yield
+    except tf.errors.OpError as error:
+        original = raised_in_graph()
+        if original is None:
+            raise
+        raise original from error
+
+
 def call(function: Function, params: ParallelProcessParams, x: np.ndarray, **offered: Any) -> np.ndarray:
     """Call a function with one sample.
 
