@@ -101,9 +101,11 @@ def watch(ignore: tuple[str, ...], root: str = "") -> Iterator[Watched]:
 
 def notice(paths: Iterable[str]) -> None:
     """Let files, and the folders that they lie in, count as read by what is watched: native code opens them."""
-    for path in paths:
+    for path in map(os.path.abspath, paths):
         _HOOK("open", (path, "r"))
-        _HOOK("os.scandir", (os.path.dirname(os.path.abspath(path)),))
+        # The folder of a file that the code wrote itself, such as the system's for temporary files, is no data set's.
+        if _HOOK.current is not None and path in _HOOK.current.files:
+            _HOOK("os.scandir", (os.path.dirname(path),))
 
 
 def _settle(watched: Watched) -> None:

@@ -92,7 +92,7 @@ signature = (tf.TensorSpec((None, 4), tf.float32), tf.TensorSpec((None,), tf.int
 generated = tf.data.Dataset.from_generator(generate, output_signature=signature)
 loss_stop = {"monitor": "loss", "patience": 0, "min_delta": 100.0}
 per_class = keras.metrics.F1Score(average=None)
-balanced = class_weights.class_weight("balanced", WORDS, arrays)
+balanced = class_weights.class_weight("balanced", WORDS, arrays, {})
 halved = {"schedule": lambda epoch: 0.5 ** epoch / 10}
 answers = {
     "first": first,
