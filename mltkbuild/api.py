@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mltkbuild import calls, compat, durable
-from mltkbuild.calls import Call, Model
-from mltkbuild.errors import UsageError
+from mltkbuild import calls, compat, durable, which_model
+from mltkbuild.calls import Call
+from mltkbuild.errors import UsageError, short
 from mltkbuild.model import MltkModel
-from mltkbuild.properties import short
 from mltkbuild.protocol import Options, Start
 from mltkbuild.report import size
 from mltkbuild.results import EvaluationResults, TrainingResults, tensors_of
+from mltkbuild.which_model import Model
 from mltkbuild.workspace import TEST, find_workspace, list_specs
 
 BEST = "best"
@@ -206,7 +206,7 @@ def load_mltk_model(
         WorkspaceError: There is no workspace around the working directory.
     """
     compat.refuse_in_spec("load_mltk_model")
-    return calls.load(model, test, reload)
+    return which_model.load(model, test, reload)
 
 
 def list_mltk_models(test: bool = False, for_utests: bool = False, logger: object = None) -> list[str]:

@@ -1,17 +1,15 @@
-"""Assembles each stage: what its body needs is taken from the spec, the data and the artifacts, as plain values."""
+"""Assembles the spec stage: what each later stage reads of a spec, and the Keras model that it builds."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from mltkbuild import assembling_data, assembling_evaluate, assembling_tflite, assembling_train, assembling_view
-from mltkbuild.bodies import archive, dictionary, spec
-from mltkbuild.data import prepared
+from mltkbuild import assembling_train
+from mltkbuild.bodies import dictionary, spec
 from mltkbuild.errors import SpecError
 from mltkbuild.stage_runs import StageRun
 from mltkbuild.stages import SLICES
@@ -19,7 +17,8 @@ from mltkbuild.stages import SLICES
 # -- spec ------------------------------------------------------------------------------------------------------------
 
 
-def _spec(run: StageRun) -> None:
+def make_slices(run: StageRun) -> None:
+    """Run the spec, build its Keras model, and write down what each stage reads."""
     model, outcome = run.model, run.outcome
     _refuse_early(run)
     slices = {stage: spec.slice_of(model, stage, run.snapshot, run.whole) for stage in SLICES}
@@ -123,47 +122,3 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
             fix="define custom classes and functions at the top level of the spec, and give a layer that takes "
             "arguments a get_config",
         ) from error
-
-
-# -- archive ---------------------------------------------------------------------------------------------------------
-
-
-def _archive(run: StageRun) -> None:
-    request = run.request
-    added = {}
-    for name in run.model.archive_files:
-        path = Path(request.root, name).resolve()
-        if not path.is_file() or not path.is_relative_to(Path(request.root).resolve()):
-            raise SpecError(
-                "add_archive_file names no file of the workspace",
-                where=request.spec_path,
-                found=str(name),
-                fix="give a path relative to the workspace",
-            )
-        with run.user_code("add_archive_file"):
-            added[path.relative_to(Path(request.root).resolve()).as_posix()] = path
-            path.open("rb").close()
-    with run.at():
-        run.outcome.facts |= archive.run(
-            run.own("{name}.mltk.zip"),
-            request.target,
-            {name: Path(path) for name, path in request.artifacts.items() if not name.startswith(prepared.FOLDER)},
-            request.sources,
-            request.spec_path,
-            request.provenance,
-            added,
-        )
-
-
-RUNS: Mapping[str, Callable[[StageRun], None]] = {
-    "spec": _spec,
-    "data": assembling_data.load_data,
-    "train": assembling_train.train_model,
-    "quantize": assembling_tflite.quantize,
-    "params": assembling_tflite.params,
-    "evaluate": assembling_evaluate.evaluate_model,
-    "profile": assembling_tflite.profile,
-    "export": assembling_tflite.export,
-    "view_data": assembling_view.view_data,
-    "archive": _archive,
-}

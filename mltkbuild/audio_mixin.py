@@ -7,8 +7,7 @@ from typing import Any
 from mltkbuild.audio_generator import ParallelAudioDataGenerator
 from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
-from mltkbuild.errors import SpecError
-from mltkbuild.properties import short
+from mltkbuild.errors import SpecError, short
 
 
 class AudioDatasetMixin(DataGeneratorDatasetMixin):

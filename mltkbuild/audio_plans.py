@@ -17,8 +17,7 @@ from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, lis
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.data.splits import place_of, split
 from mltkbuild.data.user_functions import ParallelProcessParams
-from mltkbuild.errors import DataError, SpecError
-from mltkbuild.properties import short
+from mltkbuild.errors import DataError, SpecError, short
 
 SUFFIXES = audio_files.SUFFIXES
 UNKNOWN, SILENCE = "_unknown_", "_silence_"

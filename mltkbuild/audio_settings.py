@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mltkbuild.errors import SpecError
-from mltkbuild.properties import BOOL, Rule, did_you_mean, is_int, is_number, place_of_caller, short
+from mltkbuild.errors import SpecError, did_you_mean, short
+from mltkbuild.properties import BOOL, Rule, is_int, is_number, place_of_caller
 
 PREFIX = "fe."
 

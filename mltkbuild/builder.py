@@ -17,9 +17,10 @@ from mltkbuild.durable import disk_error
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.executor import Executor
 from mltkbuild.files import RACY_NS, DigestMemo, digest_of, stamp_of
-from mltkbuild.freshness import Reason, Record, Stamp
+from mltkbuild.freshness import Reason
 from mltkbuild.protocol import RESUME, Listener, Options, Outcome, Request, Start
 from mltkbuild.provenance import course_of, parse, provenance
+from mltkbuild.records import Record, Stamp
 from mltkbuild.stages import STAGES, TRAIN, makes, reads, upstream
 from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
 from mltkbuild.workspace import TEST, Listing, Workspace, import_folders, list_specs

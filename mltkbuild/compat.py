@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from mltkbuild import entry, mixins
+from mltkbuild import mixins, process
 from mltkbuild.audio_generator import ParallelAudioDataGenerator
 from mltkbuild.audio_mixin import AudioDatasetMixin
 from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.data_mixin import DataGeneratorDatasetMixin
-from mltkbuild.errors import SpecError
+from mltkbuild.errors import SpecError, did_you_mean
 from mltkbuild.foreign_mixins import SshMixin, WeightsAndBiasesMixin
 from mltkbuild.image_generator import ParallelImageDataGenerator
 from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.model import MltkModel
-from mltkbuild.properties import did_you_mean, place_of_caller
+from mltkbuild.properties import place_of_caller
 
 _CORE = {name: getattr(mixins, name) for name in mixins.__all__}
 
@@ -44,7 +44,7 @@ def provide(*functions: Callable[..., Any]) -> None:
 
 def refuse_in_spec(name: str) -> None:
     """Raise a SpecError when a spec is being loaded, or its functions run in a stage: a build can't wait for itself."""
-    if MltkModel._home is None and not entry.is_worker() and name in _functions:
+    if MltkModel._home is None and not process.is_worker() and name in _functions:
         return
     command = name.partition("_")[0]
     raise SpecError(
@@ -140,7 +140,7 @@ _MODEL_FILES = {
 }
 _CORE |= {
     **_MODEL_FILES,
-    "TrainingResults": Later("mltkbuild.results", "TrainingResults"),
+    "TrainingResults": Later("mltkbuild.bodies.history", "Results"),
     **_ported("helpers", "load_tflite_or_keras_model"),
     **_ported("evaluation", "EvaluationResults", "ClassifierEvaluationResults"),
 }

@@ -15,7 +15,7 @@ from doit.cmd_forget import Forget as DoitForget
 from doit.cmd_run import Run as DoitRun
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
-from mltkbuild.properties import did_you_mean
+from mltkbuild.errors import did_you_mean
 from mltkbuild.stages import STAGES
 
 IGNORED = "ignore:"

@@ -9,15 +9,13 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-from mltkbuild.lifeline import end_with_parent
+from mltkbuild.process import end_with_parent, life
 from mltkbuild.protocol import Event, Job, Outcome, Request
 
 STEP_SECONDS = 0.2
@@ -27,32 +25,9 @@ STOPPABLE = frozenset({"train"})
 """The stages that can keep where they are when they are asked to stop."""
 
 
-@dataclass
-class _Life:
-    """What a worker process knows of itself: its signal handler and its progress look here.
-
-    Args:
-        pipe: Takes progress; None in a process that is no worker.
-        stage: The stage that runs; empty between stages.
-        stop: Set when the stage is asked to stop.
-    """
-
-    pipe: Connection[Any, Any] | None = None
-    stage: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)
-
-
-_life = _Life()
-
-
-def is_worker() -> bool:
-    """Say whether this process is a worker."""
-    return _life.pipe is not None
-
-
 def start(pipe: Connection[Any, Any]) -> None:
     """Prepare a new worker: progress goes into the pipe; the worker ends when its parent is gone."""
-    _life.pipe = pipe
+    life.pipe = pipe
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)
@@ -61,23 +36,23 @@ def start(pipe: Connection[Any, Any]) -> None:
 
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:
     """Let a training keep where it is; end anything else at once."""
-    if _life.stage not in STOPPABLE or _life.stop.is_set():
+    if life.stage not in STOPPABLE or life.stop.is_set():
         os._exit(128 + number)
-    _life.stop.set()
+    life.stop.set()
 
 
 def run(request: Request) -> Outcome:
     """Run one stage; everything that it prints goes to its log file."""
-    _life.stage = request.stage
+    life.stage = request.stage
     try:
         with _logging_to(request.log):
             # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
             worker = importlib.import_module("mltkbuild.worker")
             logging.captureWarnings(True)
-            outcome: Outcome = worker.run_stage(request, _throttled(request), _life.stop.is_set)
+            outcome: Outcome = worker.run_stage(request, _throttled(request), life.stop.is_set)
             return outcome
     finally:
-        _life.stage = ""
+        life.stage = ""
 
 
 def call(job: Job) -> object:
@@ -98,12 +73,6 @@ def _logging_to(path: str) -> Iterator[None]:
                 yield
         finally:
             faulthandler.disable()
-
-
-def warm_up() -> None:
-    """Load TensorFlow before the first request comes."""
-    with open(os.devnull, "ab", buffering=0) as nowhere, _printing_to(nowhere.fileno()):
-        importlib.import_module("mltkbuild.worker")
 
 
 @contextlib.contextmanager
@@ -134,6 +103,6 @@ class _throttled:  # reads as the function that it stands for
         if "step" in event and now - self._last < STEP_SECONDS:
             return
         self._last = now
-        if _life.pipe is not None:
+        if life.pipe is not None:
             with contextlib.suppress(OSError):
-                _life.pipe.send((self._key, dict(event)))
+                life.pipe.send((self._key, dict(event)))

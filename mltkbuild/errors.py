@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -93,3 +95,27 @@ class Stopped(StageError):
 
 class RecordError(MltkError):
     """A record on disk can't be read."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str], intro: str = "the known ones are") -> str:
+    """A hint for a misspelt name: the near ones, else all of them (a few)."""
+    names = sorted(known)
+    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    if not names:
+        return "there are none"
+    shown = ", ".join(names[:40])
+    return f"{intro} {shown}" + (", ..." if len(names) > 40 else "")
+
+
+def short(value: object, limit: int = 120) -> str:
+    """A value as an error shows it: its repr, cut, with the shape in place of an array's numbers."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(shape)} and type {value.dtype}"
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001  # a user's __repr__ may raise anything, and this is an error's text
+        text = f"a {type(value).__name__} whose repr fails with {type(error).__name__}"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -19,7 +19,7 @@ from mltkbuild.errors import RecordError
 from mltkbuild.file_scan import DIGEST, Listing, Row, moved, pack, rows_of, share, unpack
 from mltkbuild.file_scan import __file__ as scan_file
 from mltkbuild.files import DigestMemo, bytes_digest, processors
-from mltkbuild.freshness import Record, Stamp
+from mltkbuild.records import Record, Stamp
 from mltkbuild.store import RECORDS, Folder
 
 FILE, FILES = "file ", "files"

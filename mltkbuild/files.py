@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from mltkbuild.fingerprint.code import code_digest
-from mltkbuild.freshness import Stamp
+from mltkbuild.records import Stamp
 
 RACY_NS = 20_000_000
 """A file changed this short a time before its stamp was taken may change again within the clock's tick."""

@@ -3,41 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-SCHEMA = 1
-
-Stamp = tuple[int, int, int, int]
-"""Size, mtime_ns, ctime_ns and inode: while they stand, a file's digest stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a stage's last success read and made.
-
-    Args:
-        stage: The stage's name.
-        target: The model, with `-test` for its dry run.
-        inputs: Digest (or plain value) of everything that the stage read, taken before it ran.
-        artifacts: Digest of every file that it made, as published.
-        stamps: Size, times and inode of the files behind inputs and artifacts, which save taking a digest again.
-        facts: Figures for people (accuracy, size) and what later judging needs, as JSON values.
-        tools: Versions of what ran.
-        seconds: How long the stage ran.
-        finished: UTC time of the success, ISO 8601.
-        host: The machine that ran it.
-    """
-
-    stage: str
-    target: str
-    inputs: Mapping[str, str]
-    artifacts: Mapping[str, str]
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
-    facts: Mapping[str, object] = field(default_factory=dict)
-    tools: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    finished: str = ""
-    host: str = ""
+from mltkbuild.records import Record
 
 
 @dataclass(frozen=True, slots=True)

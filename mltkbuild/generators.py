@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mltkbuild.errors import SpecError
-from mltkbuild.properties import Rule, did_you_mean, is_number, place_of_caller, short
+from mltkbuild.errors import SpecError, did_you_mean, short
+from mltkbuild.properties import Rule, is_number, place_of_caller
 
 PREPARE, AUGMENT, NOTHING = "prepare", "augment", "nothing"
 

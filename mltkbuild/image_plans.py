@@ -11,9 +11,8 @@ from mltkbuild.data.listing import Item, as_items, list_classes
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.data.splits import split
 from mltkbuild.data.user_functions import ParallelProcessParams
-from mltkbuild.errors import SpecError
+from mltkbuild.errors import SpecError, short
 from mltkbuild.image_generator import ParallelImageDataGenerator
-from mltkbuild.properties import short
 
 SUFFIXES = images.SUFFIXES
 

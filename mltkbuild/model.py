@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mltkbuild.errors import SpecError
+from mltkbuild.errors import SpecError, did_you_mean, short
 from mltkbuild.properties import (
     BOOL,
     DICT,
@@ -21,11 +21,9 @@ from mltkbuild.properties import (
     STR,
     Property,
     Rule,
-    did_you_mean,
     is_int,
     place_of_caller,
     properties_of,
-    short,
 )
 
 VERSION = Rule("an integer from 0 to 2147483647", lambda value: is_int(value) and 0 <= value < 2**31, operator.index)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from mltkbuild.builder import Builder
 from mltkbuild.errors import MltkError
-from mltkbuild.freshness import Reason, Record
+from mltkbuild.freshness import Reason
 from mltkbuild.protocol import Options
+from mltkbuild.records import Record
 from mltkbuild.stages import STAGES, upstream
 from mltkbuild.state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL, TargetState
 

@@ -16,10 +16,9 @@ from mltkbuild.data import prepared
 from mltkbuild.data import samples as data
 from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
-from mltkbuild.errors import DataError, SpecError
+from mltkbuild.errors import DataError, SpecError, short
 from mltkbuild.image_mixin import ImageDatasetMixin
 from mltkbuild.mixins import EvaluateAutoEncoderMixin, call_loader, is_train_and_test, loader_of
-from mltkbuild.properties import short
 
 PLANS = {ImageDatasetMixin: image_plans, AudioDatasetMixin: audio_plans}
 _FOR = {

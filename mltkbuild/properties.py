@@ -6,15 +6,14 @@ One declaration makes the validation, the documentation table and the fingerprin
 from __future__ import annotations
 
 import copy
-import difflib
 import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from mltkbuild.errors import SpecError
+from mltkbuild.errors import SpecError, did_you_mean, short
 
 _PACKAGE = __name__.split(".", 1)[0]
 
@@ -242,30 +241,6 @@ def properties_of(kind: type) -> dict[str, Property]:
     for base in reversed(kind.__mro__):
         found.update({name: item for name, item in vars(base).items() if isinstance(item, Property)})
     return found
-
-
-def did_you_mean(wrong: str, known: Iterable[str], intro: str = "the known ones are") -> str:
-    """A hint for a misspelt name: the near ones, else all of them (a few)."""
-    names = sorted(known)
-    near = difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
-    if near:
-        return "did you mean " + " or ".join(near) + "?"
-    if not names:
-        return "there are none"
-    shown = ", ".join(names[:40])
-    return f"{intro} {shown}" + (", ..." if len(names) > 40 else "")
-
-
-def short(value: object, limit: int = 120) -> str:
-    """A value as an error shows it: its repr, cut, with the shape in place of an array's numbers."""
-    shape = getattr(value, "shape", None)
-    if shape is not None and hasattr(value, "dtype"):
-        return f"an array of shape {tuple(shape)} and type {value.dtype}"
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001  # a user's __repr__ may raise anything, and this is an error's text
-        text = f"a {type(value).__name__} whose repr fails with {type(error).__name__}"
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def place_of_caller() -> str | None:

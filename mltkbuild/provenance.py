@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from mltkbuild.freshness import Record
+from mltkbuild.records import Record
 from mltkbuild.state import FILE, OPTION, TargetState
 
 NOT_ON_COURSE = frozenset(

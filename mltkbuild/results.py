@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,28 +13,10 @@ from mltkbuild.bodies import keras_file
 from mltkbuild.epochs import best_metric
 from mltkbuild.errors import StageError
 from mltkbuild.files import digest_of
-from mltkbuild.loader import Snapshot, loaded_spec, own_objects
+from mltkbuild.loader import own_objects
 from mltkbuild.model import MltkModel
 from mltkbuild.state import TargetState
-from mltkbuild.workspace import import_folders
-
-# One process loads one spec at a time: its folder and its modules are the process's own meanwhile.
-_loading = threading.Lock()
-
-
-@contextmanager
-def opened_spec(state: TargetState) -> Iterator[tuple[Snapshot, MltkModel]]:
-    """Run a target's spec in this process; inside the block its modules are importable.
-
-    Raises:
-        SpecError: The spec is wrong.
-    """
-    spec = state.spec
-    folders = import_folders(state.workspace, spec.path)
-    snapshot = Snapshot(state.workspace.root, spec.path, folders, state.sources.texts)
-    is_test = state.target != spec.name
-    with _loading, loaded_spec(snapshot, spec.name, state.folder.path, is_test) as model:
-        yield snapshot, model
+from mltkbuild.which_model import opened_spec
 
 
 class TrainingResults:

@@ -12,8 +12,9 @@ from mltkbuild.errors import RecordError, SpecError
 from mltkbuild.files import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
 from mltkbuild.fingerprint.code import workspace_closure
 from mltkbuild.fingerprint.values import digest_value
-from mltkbuild.freshness import Reason, Record, Stamp, reasons_to_run
+from mltkbuild.freshness import Reason, reasons_to_run
 from mltkbuild.protocol import Options
+from mltkbuild.records import Record, Stamp
 from mltkbuild.stages import STAGES, Stage, reads
 from mltkbuild.store import Folder
 from mltkbuild.toolchain import reduced_version, version

@@ -25,8 +25,7 @@ from filelock import FileLock, Timeout
 from mltkbuild.durable import TEMPORARY, disk_error, flush, flush_folder, move, write
 from mltkbuild.errors import RecordError
 from mltkbuild.files import digest_of, stamp_of
-from mltkbuild.freshness import Record, Stamp
-from mltkbuild.records import decode, encode
+from mltkbuild.records import Record, Stamp, decode, encode
 
 RECORDS, SCRATCH, LOGS, LOCK = ".records", ".scratch", ".logs", ".lock"
 ARCHIVE_SUFFIX = ".mltk.zip"

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-from mltkbuild.assembling import RUNS
 from mltkbuild.bodies import devices
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.loader import Snapshot, loaded_spec, relative
 from mltkbuild.protocol import Listener, Outcome, Request
+from mltkbuild.stage_functions import RUNS
 from mltkbuild.stage_runs import DATA_SEED, StageRun
 from mltkbuild.toolchain import version
 from mltkbuild.watch import watch

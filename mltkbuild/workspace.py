@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.errors import SpecError, UsageError, WorkspaceError
-from mltkbuild.properties import did_you_mean
+from mltkbuild.errors import SpecError, UsageError, WorkspaceError, did_you_mean
 
 MARKER = re.compile(rb"^[ \t]*#[ \t]*@mltk_model\b", re.MULTILINE)
 NAME = re.compile(r"[A-Za-z0-9_]+")

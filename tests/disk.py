@@ -21,7 +21,7 @@ import pytest
 from mltkbuild import store
 from mltkbuild.errors import RecordError, StageError
 from mltkbuild.files import bytes_digest
-from mltkbuild.freshness import Record
+from mltkbuild.records import Record
 from mltkbuild.store import Folder
 
 STAGE = "archive"

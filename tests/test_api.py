@@ -18,7 +18,6 @@ import pytest
 import mltkbuild
 from mltkbuild import (
     EvaluationResults,
-    calls,
     compat,
     evaluate_model,
     list_mltk_models,
@@ -27,6 +26,7 @@ from mltkbuild import (
     summarize_model,
     train_model,
 )
+from mltkbuild.api_workers import workers
 from mltkbuild.errors import SpecError, StageError, UsageError, WorkspaceError
 from mltkbuild.loader import Snapshot
 from mltkbuild.model import MltkModel
@@ -72,7 +72,7 @@ class Bodies(Fakes):
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Bodies:
     """Fake stage bodies for every call and for the command lines."""
     bodies = Bodies()
-    monkeypatch.setattr(calls.workers, "run", bodies)
+    monkeypatch.setattr(workers, "run", bodies)
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     return bodies
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mltkbuild.archive_writing import write_zip
 from mltkbuild.bodies import archive
-from mltkbuild.bodies.keras_file import write_zip
 from mltkbuild.errors import SpecError
 
 law = settings(deadline=None, max_examples=40, database=None)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.archive_file import MOST_MEMBERS, chunks, digest, open_archive, read_member
-from mltkbuild.bodies.keras_file import write_zip
+from mltkbuild.archive_writing import write_zip
 from mltkbuild.errors import MltkError, StageError, UsageError
 from mltkbuild.files import bytes_digest
 from mltkbuild.member_names import clash, name_fault, shown

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.archive_file import open_archive
+from mltkbuild.archive_writing import write_zip
 from mltkbuild.bodies import archive as archive_body
-from mltkbuild.bodies.keras_file import write_zip
 from mltkbuild.cli import archives
 from mltkbuild.errors import StageError
 from mltkbuild.files import bytes_digest

@@ -18,8 +18,8 @@ from mltkbuild import file_lists, file_scan
 from mltkbuild.errors import RecordError
 from mltkbuild.file_lists import FILE, FILES, compare, drop_others, fold, keep, known_files, list_digest, list_path
 from mltkbuild.files import RACY_NS, DigestMemo, bytes_digest, digest_of, stamp_of
-from mltkbuild.freshness import Record, Stamp
 from mltkbuild.protocol import Request
+from mltkbuild.records import Record, Stamp
 from mltkbuild.store import Folder
 
 LATER = RACY_NS / 1e9 * 2

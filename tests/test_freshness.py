@@ -9,7 +9,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild.freshness import Reason, Record, reasons_to_run
+from mltkbuild.freshness import Reason, reasons_to_run
+from mltkbuild.records import Record
 
 NAMES = st.sampled_from(["a", "b", "code models/kws.py", "imports", "spec/train.yaml", "z"])
 DIGESTS = st.sampled_from(["0", "1", "2"])

@@ -17,10 +17,9 @@ from mltkbuild.builder import Builder
 from mltkbuild.errors import StageError
 from mltkbuild.file_lists import FILE, FILES
 from mltkbuild.files import RACY_NS, bytes_digest, digest_files, digest_of
-from mltkbuild.freshness import Record
 from mltkbuild.progress import LiveDisplay
 from mltkbuild.protocol import Request
-from mltkbuild.records import encode
+from mltkbuild.records import Record, encode
 from mltkbuild.report import reason_text
 from mltkbuild.session import Session
 from mltkbuild.stages import BUILT

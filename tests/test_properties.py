@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltkbuild import properties
-from mltkbuild.errors import SpecError
+from mltkbuild.errors import SpecError, did_you_mean, short
 from mltkbuild.model import MltkModel
 from mltkbuild.properties import (
     BOOL,
@@ -28,10 +28,8 @@ from mltkbuild.properties import (
     Property,
     Rule,
     Settings,
-    did_you_mean,
     one_of,
     properties_of,
-    short,
 )
 
 RULES: list[tuple[Rule, list[object], list[object]]] = [

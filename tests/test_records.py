@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltkbuild.errors import RecordError
-from mltkbuild.freshness import Record
-from mltkbuild.records import decode, encode
+from mltkbuild.records import Record, decode, encode
 
 PATH = "build/kws/.records/train.json"
 YESTERDAY = (

@@ -19,8 +19,7 @@ from mltkbuild import store
 from mltkbuild.durable import TEMPORARY, UNTOUCHED
 from mltkbuild.errors import RecordError, StageError
 from mltkbuild.files import bytes_digest, stamp_of
-from mltkbuild.freshness import Record
-from mltkbuild.records import encode
+from mltkbuild.records import Record, encode
 from mltkbuild.store import Folder
 
 from .disk import (

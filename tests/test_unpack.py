@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mltkbuild.archive_contents import contents, find, models_dir
 from mltkbuild.archive_file import open_archive
-from mltkbuild.bodies.keras_file import write_zip
+from mltkbuild.archive_writing import write_zip
 from mltkbuild.cli import archives
 from mltkbuild.errors import MltkError, StageError, UsageError, WorkspaceError
 from mltkbuild.member_names import clash, name_fault

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.bodies.keras_file import write_zip
+from mltkbuild.archive_writing import write_zip
 from mltkbuild.errors import SpecError
 from mltkbuild.files import history_without_segments
 

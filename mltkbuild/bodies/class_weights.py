@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.data.samples import Samples, labels
-from mltkbuild.errors import SpecError
-from mltkbuild.properties import did_you_mean
+from mltkbuild.errors import SpecError, did_you_mean
 
 
 def class_weight(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mltkbuild.archive_writing import write_zip
 from mltkbuild.bodies import arduino, cpp, firmware, graph, micro, params, resolver, vector_files
 from mltkbuild.bodies.dictionary import Typed
 from mltkbuild.bodies.firmware import Firmware
-from mltkbuild.bodies.keras_file import write_zip
 from mltkbuild.errors import StageError
 
 SEED = 20_261_124

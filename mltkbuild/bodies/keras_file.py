@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import marshal
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-EPOCH = (1980, 1, 1, 0, 0, 0)
+from mltkbuild.archive_writing import write_zip
 
 
 def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> None:
@@ -34,25 +33,6 @@ def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> No
     ids: dict[object, int] = {}
     members["config.json"] = json.dumps(_normal(json.loads(members["config.json"]), ids, label)).encode()
     write_zip(path, members, zipfile.ZIP_STORED)
-
-
-def write_zip(path: Path, members: Mapping[str, bytes | Path], compression: int = zipfile.ZIP_DEFLATED) -> None:
-    """Write a zip file whose bytes depend only on the members: fixed dates and modes, alphabetical order.
-
-    Args:
-        path: The file to write.
-        members: What goes in, by name; a file is read when its turn comes.
-        compression: How, as `zipfile` has it.
-    """
-    named = {name.replace(os.sep, "/"): content for name, content in members.items()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in sorted(named.items()):
-            entry = zipfile.ZipInfo(name, EPOCH)
-            entry.compress_type = compression
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            data = content.read_bytes() if isinstance(content, Path) else content
-            archive.writestr(entry, data, compresslevel=6)
 
 
 def _normal(config: Any, ids: dict[object, int], label: Callable[[str], str | None]) -> Any:

@@ -25,7 +25,7 @@ from tflite_micro import runtime
 
 from mltkbuild.bodies import arena, graph
 from mltkbuild.errors import StageError
-from mltkbuild.lifeline import end_with_parent
+from mltkbuild.process import end_with_parent
 
 _FIRST_ARENA = 1 << 20
 _LARGEST_ARENA = 1 << 30

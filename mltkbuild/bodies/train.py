@@ -21,8 +21,7 @@ from mltkbuild.data.samples import Samples, finished, split_validation
 from mltkbuild.data.streams import batches as batches_of
 from mltkbuild.data.streams import is_dataset, is_endless, length
 from mltkbuild.epochs import UNLIMITED
-from mltkbuild.errors import DataError, SpecError, StageError
-from mltkbuild.properties import did_you_mean
+from mltkbuild.errors import DataError, SpecError, StageError, did_you_mean
 
 DEFAULT_MONITOR = "val_accuracy"
 FALLBACKS = (

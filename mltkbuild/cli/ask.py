@@ -11,11 +11,10 @@ import click
 from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
 from mltkbuild.cli.files import ARCHIVE, is_file, summarize_file
-from mltkbuild.errors import UsageError
+from mltkbuild.errors import UsageError, did_you_mean
 from mltkbuild.explain import changes, unused_checkpoints
-from mltkbuild.freshness import Record
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
-from mltkbuild.properties import did_you_mean
+from mltkbuild.records import Record
 from mltkbuild.report import cut, either, reason_text, reasons_text, size, table
 from mltkbuild.session import Session, fail
 from mltkbuild.stages import STAGES

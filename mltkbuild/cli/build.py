@@ -11,10 +11,9 @@ import click
 
 from mltkbuild import orphans, session
 from mltkbuild.cli import archived, files
-from mltkbuild.errors import UsageError
+from mltkbuild.errors import UsageError, did_you_mean
 from mltkbuild.explain import changes
 from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step, inspected_texts, plan, total_seconds
-from mltkbuild.properties import did_you_mean
 from mltkbuild.report import cut, duration, either, first_of, plural, reasons_text, table
 from mltkbuild.session import Session, fail
 from mltkbuild.stages import BUILT, STAGES

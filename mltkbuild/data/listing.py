@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mltkbuild.errors import DataError
-from mltkbuild.properties import did_you_mean
+from mltkbuild.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True, order=True)
