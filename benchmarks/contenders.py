@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mltk_side import mltk_command, prepare, spec_text
-from mltkbuild.report import table
+from mltkbuild.front.report import table
 from turns import DODO, ENVIRONMENT, TURNS, Run
 
 

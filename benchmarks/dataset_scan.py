@@ -25,19 +25,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gestures import fake, write_workspace
-from mltkbuild.builder import Builder
-from mltkbuild.files import digest_files, processors
-from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.report import size, table
-from mltkbuild.workspace import find_workspace
+from mltkbuild.disk.digests import digest_files, processors
+from mltkbuild.disk.workspace import find_workspace
+from mltkbuild.engine.builder import Builder
+from mltkbuild.front.report import size, table
+from mltkbuild.stages.protocol import Listener, Outcome, Request
 
 FILE_SIZE, CLASSES = 32_000, 35
 MODEL, DATA = "model_0000", "dataset"
 JUDGE = f"""
 import sys, time
 start = time.perf_counter()
-from mltkbuild.builder import Builder
-from mltkbuild.workspace import find_workspace
+from mltkbuild.engine.builder import Builder
+from mltkbuild.disk.workspace import find_workspace
 builder = Builder(find_workspace("."))
 loaded = time.perf_counter()
 reasons = builder.reasons({MODEL!r}, "data")

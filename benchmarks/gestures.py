@@ -9,13 +9,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from mltkbuild.builder import Builder
-from mltkbuild.files import digest_of
-from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.stages import BUILT, STAGES, makes
-from mltkbuild.state import CODE, FILE, TEXT
-from mltkbuild.toolchain import version
-from mltkbuild.workspace import find_workspace
+from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.workspace import find_workspace
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.target_state import CODE, FILE, TEXT
+from mltkbuild.fingerprint.toolchain import version
+from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.table import BUILT, STAGES, makes
 
 SAMPLES = "data/samples.csv"
 MODEL = "model_0000"

@@ -23,7 +23,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from gestures import build_workspace, write_workspace
-from mltkbuild.report import table
+from mltkbuild.front.report import table
 from noop_tools import Tool, tools, write_plain
 
 SMALL = 50

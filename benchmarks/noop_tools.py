@@ -14,8 +14,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from gestures import Graph
-from mltkbuild.stages import BUILT
-from mltkbuild.workspace import TEST
+from mltkbuild.disk.workspace import TEST
+from mltkbuild.stages.table import BUILT
 
 # Compiled modules are kept, as they are for everybody.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

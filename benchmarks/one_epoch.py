@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mltkbuild.report import table
+from mltkbuild.front.report import table
 from turns import DODO, ENVIRONMENT, TURNS, Run
 
 PARTS = f'''\

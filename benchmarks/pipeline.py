@@ -32,7 +32,7 @@ import soundfile
 from PIL import Image
 
 from mltk_side import mltk_command
-from mltkbuild.report import table
+from mltkbuild.front.report import table
 from pipeline_sides import CLASSES, KINDS
 
 SIDES = Path(__file__).with_name("pipeline_sides.py")

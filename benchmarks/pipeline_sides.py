@@ -122,15 +122,15 @@ def prepared(kind: str, folder: Path) -> tuple[Any, Any]:
     """The rows that the data stage keeps, made before the clock runs, and their labels."""
     import numpy as np
 
-    from mltkbuild import preparing
     from mltkbuild.data import prepared as store
+    from mltkbuild.stages import prepare
 
     model = spec_model(kind)
-    plan = preparing.plan_of(model)
+    plan = prepare.plan_of(model)
     scratch = folder / f"{kind}-prepared"
     preparation = plan.preparation(model, "training", str(folder / KINDS[kind][0]))
     if not scratch.is_dir():
-        source = preparing.find(model, str(folder), test=False)
+        source = prepare.find(model, str(folder), test=False)
         arguments = ("training", source.of("training"), preparation, source.read)
         store.write(scratch, *arguments, random=True, skip_bad=False, progress=lambda done, count: None)
         store.fit(scratch, preparation)

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mltkbuild.api import (
+    from mltkbuild.api.functions import (
         evaluate_model,
         list_mltk_models,
         load_mltk_model,
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
         summarize_model,
         train_model,
     )
-    from mltkbuild.audio_generator import ParallelAudioDataGenerator
-    from mltkbuild.audio_mixin import AudioDatasetMixin
-    from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
-    from mltkbuild.image_generator import ParallelImageDataGenerator
-    from mltkbuild.image_mixin import ImageDatasetMixin
-    from mltkbuild.mixins import (
+    from mltkbuild.api.results import EvaluationResults, TrainingResults
+    from mltkbuild.spec.audio_generator import ParallelAudioDataGenerator
+    from mltkbuild.spec.audio_mixin import AudioDatasetMixin
+    from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
+    from mltkbuild.spec.image_generator import ParallelImageDataGenerator
+    from mltkbuild.spec.image_mixin import ImageDatasetMixin
+    from mltkbuild.spec.mixins import (
         DatasetMixin,
         EvaluateAutoEncoderMixin,
         EvaluateClassifierMixin,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         MltkModel,
         TrainMixin,
     )
-    from mltkbuild.results import EvaluationResults, TrainingResults
 
 __version__ = "0.1.0"
 
@@ -56,22 +56,22 @@ __all__ = [
 
 
 _MODULES = {
-    "AudioDatasetMixin": "audio_mixin",
-    "AudioFeatureGeneratorSettings": "audio_settings",
-    "EvaluationResults": "results",
-    "ImageDatasetMixin": "image_mixin",
-    "ParallelAudioDataGenerator": "audio_generator",
-    "ParallelImageDataGenerator": "image_generator",
-    "TrainingResults": "results",
+    "AudioDatasetMixin": "spec.audio_mixin",
+    "AudioFeatureGeneratorSettings": "spec.audio_settings",
+    "EvaluationResults": "api.results",
+    "ImageDatasetMixin": "spec.image_mixin",
+    "ParallelAudioDataGenerator": "spec.audio_generator",
+    "ParallelImageDataGenerator": "spec.image_generator",
+    "TrainingResults": "api.results",
 }
-"""Where a public name is; else in `api` when it is a function, in `mixins` when it is a class."""
+"""Where a public name is; else in `api.functions` when it is a function, in `spec.mixins` when it is a class."""
 
 
 def __getattr__(name: str) -> Any:
     """A public name, loaded with the first use of it: what only decides what to run does without most of them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = _MODULES.get(name, "api" if name.islower() else "mixins")
+    module = _MODULES.get(name, "api.functions" if name.islower() else "spec.mixins")
     found = globals()[name] = getattr(importlib.import_module(f"mltkbuild.{module}"), name)
     return found
 

@@ -14,12 +14,12 @@ from doit.exceptions import BaseFail, InvalidDodoFile, TaskError, TaskFailed, Un
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 
-from mltkbuild import checkpoints, store
+from mltkbuild.disk import checkpoints, store
+from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
-from mltkbuild.protocol import RESUME, Start
-from mltkbuild.session import Session, current, fail
-from mltkbuild.stages import STAGES, TRAIN, Stage, makes
-from mltkbuild.workspace import TEST
+from mltkbuild.front.session import Session, current, fail
+from mltkbuild.stages.protocol import RESUME, Start
+from mltkbuild.stages.table import STAGES, TRAIN, Stage, makes
 
 
 def positive(text: str) -> int:

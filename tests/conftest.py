@@ -22,19 +22,21 @@ from doit import cmd_run
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 
-from mltkbuild import session, state, tasks
-from mltkbuild.bodies import spec
-from mltkbuild.builder import Builder
+from mltkbuild import tasks
 from mltkbuild.cli import main
+from mltkbuild.disk.workspace import Workspace, configure
+from mltkbuild.engine import target_state
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, StageError
-from mltkbuild.executor import Executor
-from mltkbuild.loader import Snapshot, loaded_spec, user_code
-from mltkbuild.model import MltkModel
-from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.stages import BUILT, SLICES, STAGES, makes, reads
-from mltkbuild.toolchain import version
-from mltkbuild.watch import watch
-from mltkbuild.workspace import Workspace, configure
+from mltkbuild.fingerprint.toolchain import version
+from mltkbuild.front import session
+from mltkbuild.spec.model import MltkModel
+from mltkbuild.stages import slices
+from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.table import BUILT, SLICES, STAGES, makes, reads
+from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
+from mltkbuild.user_code.watch import watch
+from mltkbuild.workers.executor import Executor
 
 # A suite that a script started in the background is deaf to Ctrl+C, and all that it starts would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -225,14 +227,14 @@ class Fakes:
 
     def _spec(self, request: Request, snapshot: Snapshot, model: MltkModel, outcome: Outcome) -> dict[str, str]:
         whole = hashlib.sha256(repr(sorted(request.sources.items())).encode()).hexdigest()
-        slices = {stage: spec.slice_of(model, stage, snapshot, whole) for stage in SLICES}
-        outcome.facts |= {"properties": spec.property_digests(model), "deterministic": True}
+        sliced = {stage: slices.slice_of(model, stage, snapshot, whole) for stage in SLICES}
+        outcome.facts |= {"properties": slices.property_digests(model), "deterministic": True}
         builder = model.peek("build_model_function")
         with user_code(snapshot, "build_model_function", StageError), watch(request.ignored) as watched:
             description = {"model": builder(model), "seed": model.peek("seed"), "batch": model.peek("batch_size")}
         outcome.files.update(watched.files)
         outcome.libraries = {"click": version("click")}
-        spec.write(Path(request.scratch), slices, description, "summary\n")
+        slices.write(Path(request.scratch), sliced, description, "summary\n")
         return {"": json.dumps(description)}
 
 
@@ -345,7 +347,7 @@ class Front:
         return list(self.fakes.calls)
 
     def _call(self, function: Callable[[], int | None], folder: str = "") -> Result:
-        state.forget_folders()
+        target_state.forget_folders()
         workspace = self.files.workspace
         session.use(session.Session(workspace, Builder(workspace, run=self.fakes)))
         out, err, before, argv = io.StringIO(), io.StringIO(), os.getcwd(), list(sys.argv)

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from mltkbuild import store
+from mltkbuild.disk import store
+from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.records import Record
+from mltkbuild.disk.store import Folder
 from mltkbuild.errors import RecordError, StageError
-from mltkbuild.files import bytes_digest
-from mltkbuild.records import Record
-from mltkbuild.store import Folder
 
 STAGE = "archive"
 SHARED_MEMORY = Path("/dev/shm")

@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mltkbuild import checkpoints
-from mltkbuild.checkpoints import Position
-from mltkbuild.durable import TEMPORARY
+from mltkbuild.disk import checkpoints
+from mltkbuild.disk.checkpoints import Position
+from mltkbuild.disk.durable import TEMPORARY
 
 NAME = "shaky"
 MLTK = ("-m", "mltkbuild.cli.main")

@@ -18,7 +18,6 @@ import pytest
 import mltkbuild
 from mltkbuild import (
     EvaluationResults,
-    compat,
     evaluate_model,
     list_mltk_models,
     load_mltk_model,
@@ -26,12 +25,13 @@ from mltkbuild import (
     summarize_model,
     train_model,
 )
-from mltkbuild.api_workers import workers
+from mltkbuild.api.workers import workers
 from mltkbuild.errors import SpecError, StageError, UsageError, WorkspaceError
-from mltkbuild.loader import Snapshot
-from mltkbuild.model import MltkModel
-from mltkbuild.protocol import Outcome, Request
-from mltkbuild.stages import upstream
+from mltkbuild.from_mltk import aliases
+from mltkbuild.spec.model import MltkModel
+from mltkbuild.stages.protocol import Outcome, Request
+from mltkbuild.stages.table import upstream
+from mltkbuild.user_code.loader import Snapshot
 
 from .conftest import ENVIRONMENT, REPOSITORY, SLEEP, Fakes, Files, Front, pid_of
 
@@ -422,7 +422,7 @@ def test_names_of_mltk_work_once_a_spec_is_loaded(here: Files, fakes: Bodies) ->
     here.edit("models/kws.py", "my_model = Model()", "my_model = Model()\nModel.go = staticmethod(train_model)")
     model: Any = load_mltk_model("kws")
     assert isinstance(model.go("kws"), mltkbuild.TrainingResults)
-    assert set(compat._API) <= set(mltkbuild.__all__)
+    assert set(aliases._API) <= set(mltkbuild.__all__)
 
 
 # -- results ---------------------------------------------------------------------------------------------------------
@@ -544,17 +544,17 @@ def test_package_stays_light() -> None:
     """The API is loaded with its first use, and listed before."""
     code = "import sys, mltkbuild; assert 'train_model' in dir(mltkbuild) and 'mltkbuild.api' not in sys.modules\n"
     code += "mltkbuild.train_model; assert not {'tensorflow', 'keras', 'numpy', 'rich', 'doit'} & set(sys.modules)\n"
-    code += "from mltkbuild import *; assert train_model is mltkbuild.api.train_model"
+    code += "from mltkbuild import *; assert train_model is mltkbuild.api.functions.train_model"
     subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
     with pytest.raises(AttributeError, match="no attribute 'trian_model'"):
         _ = mltkbuild.trian_model
-    assert set(compat._functions) == set(compat._API)
+    assert set(aliases._functions) == set(aliases._API)
 
 
 # -- real workers ----------------------------------------------------------------------------------------------------
 
 START = """
-from mltkbuild.executor import Worker
+from mltkbuild.workers.executor import Worker
 worker = Worker(True)
 worker._start("spec:kws")
 print("started" if worker._pid else "not started")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mltkbuild.architectures import mobilenet, small, tenet
-from mltkbuild.bodies import micro, quantize
-from mltkbuild.mixins import TrainMixin
+from mltkbuild.spec.mixins import TrainMixin
+from mltkbuild.tflite import micro, quantize
 
 pytestmark = [
     pytest.mark.real,

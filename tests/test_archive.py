@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.archive_writing import write_zip
-from mltkbuild.bodies import archive
+from mltkbuild.archives import packing
+from mltkbuild.archives.writing import write_zip
 from mltkbuild.errors import SpecError
 
 law = settings(deadline=None, max_examples=40, database=None)
@@ -35,7 +35,7 @@ def artifacts(tmp_path: Path) -> dict[str, Path]:
 
 
 def packed(path: Path, files: dict[str, Path], added: dict[str, Path] | None = None, target: str = "kws") -> Path:
-    archive.run(path, target, files, SOURCES, "models/kws.py", {"b": 1, "a": {"d": 2, "c": 3}}, added)
+    packing.run(path, target, files, SOURCES, "models/kws.py", {"b": 1, "a": {"d": 2, "c": 3}}, added)
     return path
 
 
@@ -58,7 +58,7 @@ def test_an_archive_has_the_layout_of_mltk(artifacts: dict[str, Path], tmp_path:
 
 def test_the_spec_of_a_dry_run_keeps_its_name(artifacts: dict[str, Path], tmp_path: Path) -> None:
     """The archive of `kws-test` holds `kws.py`, and the number of members is the one reported."""
-    facts = archive.run(tmp_path / "a.zip", "kws-test", artifacts, SOURCES, "models/kws.py", {})
+    facts = packing.run(tmp_path / "a.zip", "kws-test", artifacts, SOURCES, "models/kws.py", {})
 
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         assert "kws.py" in opened.namelist()

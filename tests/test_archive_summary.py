@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.archive_file import open_archive
-from mltkbuild.archive_writing import write_zip
-from mltkbuild.bodies import archive as archive_body
+from mltkbuild.archives import packing as archive_body
+from mltkbuild.archives.reading import open_archive
+from mltkbuild.archives.writing import write_zip
 from mltkbuild.cli import archives
+from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.errors import StageError
-from mltkbuild.files import bytes_digest
 
 from .zips import DEEP, SPEC, packed, told
 

@@ -15,17 +15,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.audio_generator import ParallelAudioDataGenerator
-from mltkbuild.audio_mixin import AudioDatasetMixin
-from mltkbuild.audio_plans import SILENCE, UNKNOWN, list_samples, oddities, preparation
-from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.data import audio_files, audio_transform, vocoder
 from mltkbuild.data.audio_transform import AudioTransform, Augmentation, augmented, fitted
 from mltkbuild.data.listing import Item
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.errors import DataError, SpecError
-from mltkbuild.mixins import EvaluateClassifierMixin, TrainMixin
-from mltkbuild.model import MltkModel
+from mltkbuild.spec.audio_generator import ParallelAudioDataGenerator
+from mltkbuild.spec.audio_mixin import AudioDatasetMixin
+from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
+from mltkbuild.spec.mixins import EvaluateClassifierMixin, TrainMixin
+from mltkbuild.spec.model import MltkModel
+from mltkbuild.stages.prepare_audio import SILENCE, UNKNOWN, list_samples, oddities, preparation
 
 from .recordings import tone, write_tone
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from mltkbuild.bodies import autoencoder
 from mltkbuild.errors import DataError, StageError
-from mltkbuild.scoring import mean_absolute_error, mean_squared_error
+from mltkbuild.evaluation import autoencoder
+from mltkbuild.spec.scoring import mean_absolute_error, mean_squared_error
 
 CLASSES = ("normal", "hum", "_knock")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.builder import Builder
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
-from mltkbuild.executor import Executor
-from mltkbuild.stages import BUILT
+from mltkbuild.stages.table import BUILT
+from mltkbuild.workers.executor import Executor
 
 from .conftest import Files
 

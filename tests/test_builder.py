@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild import store
-from mltkbuild.builder import Builder
+from mltkbuild.disk import store
+from mltkbuild.disk.records import encode
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.freshness import Reason
 from mltkbuild.errors import MltkError, StageError, UsageError
-from mltkbuild.freshness import Reason
-from mltkbuild.protocol import Event, Listener, Outcome, Request, Start
-from mltkbuild.records import encode
-from mltkbuild.stages import BUILT, upstream
+from mltkbuild.stages.protocol import Event, Listener, Outcome, Request, Start
+from mltkbuild.stages.table import BUILT, upstream
 
 from .conftest import Fakes, Files, bring
 from .disk import Steps, disk_full, watching

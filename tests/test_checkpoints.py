@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild import checkpoints
-from mltkbuild.checkpoints import Position, Shelf
-from mltkbuild.durable import TEMPORARY
+from mltkbuild.disk import checkpoints
+from mltkbuild.disk.checkpoints import Position, Shelf
+from mltkbuild.disk.durable import TEMPORARY
 
 from .disk import Steps, die, disk_full, fill, in_memory, killed, mounted, watching
 

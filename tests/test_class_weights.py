@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
-from mltkbuild.bodies.class_weights import class_weight
 from mltkbuild.data.samples import Samples
 from mltkbuild.errors import SpecError
+from mltkbuild.training.class_weights import class_weight
 
 WORDS = ("yes", "no", "_unknown_")
 

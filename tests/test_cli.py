@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.cli.build import plan_summary
+from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step
 from mltkbuild.errors import StageError
-from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step
-from mltkbuild.stages import BUILT, STAGES, makes
+from mltkbuild.stages.table import BUILT, STAGES, makes
 
 from .conftest import SPEC, Fakes, Files, Front, Result, command
 
@@ -400,7 +400,9 @@ def test_explain_of_a_damaged_artifact_and_record(built: Front) -> None:
 
 def test_explain_of_another_toolchain(built: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another TensorFlow is a reason with both versions for each stage that depends on it."""
-    monkeypatch.setattr("mltkbuild.state.version", lambda name: "2.99.1" if name == "tensorflow" else "3.15.1")
+    monkeypatch.setattr(
+        "mltkbuild.engine.target_state.version", lambda name: "2.99.1" if name == "tensorflow" else "3.15.1"
+    )
     lines = built.mltk("explain", "kws:train").out.splitlines()
     assert "  tensorflow: 2.21 -> 2.99" in lines
 

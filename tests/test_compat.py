@@ -9,8 +9,8 @@ import pytest
 
 import mltkbuild
 from mltkbuild.errors import SpecError
-from mltkbuild.loader import Snapshot, loaded_spec
-from mltkbuild.model import MltkModel
+from mltkbuild.spec.model import MltkModel
+from mltkbuild.user_code.loader import Snapshot, loaded_spec
 
 MLTK_SPEC = '''\
 """A spec in the style of MLTK's examples."""

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.bodies import training_state
-from mltkbuild.bodies.course import _Params, keras_default
-from mltkbuild.bodies.keeper import NEEDED, Best, Keeper, Noticed
-from mltkbuild.checkpoints import Position, Shelf
+from mltkbuild.disk.checkpoints import Position, Shelf
 from mltkbuild.errors import StageError
+from mltkbuild.training import training_state
+from mltkbuild.training.course import _Params, keras_default
+from mltkbuild.training.keeper import NEEDED, Best, Keeper, Noticed
 
 from .disk import fill, mounted
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild.bodies import cpp
+from mltkbuild.firmware import cpp
 
 
 @given(st.text(max_size=20))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild import store
-from mltkbuild.builder import Builder
+from mltkbuild.disk import store
+from mltkbuild.disk.store import Folder
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError
-from mltkbuild.protocol import Listener, Outcome, Request
-from mltkbuild.stages import BUILT
-from mltkbuild.store import Folder
+from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.table import BUILT
 
 from .conftest import PARTS, Fakes, Files, bring
 from .disk import (

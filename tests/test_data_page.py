@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mltkbuild.bodies.data_page import Finding, Page, Picture, Shown, Sound, picture, write
+from mltkbuild.pictures.data_page import Finding, Page, Picture, Shown, Sound, picture, write
 
 
 class Reader(HTMLParser):

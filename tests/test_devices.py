@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.bodies import devices
 from mltkbuild.errors import StageError
+from mltkbuild.training import devices
 
 from .conftest import REPOSITORY, Files, command
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.errors import StageError
-from mltkbuild.stages import BUILT, STAGES, makes
+from mltkbuild.stages.table import BUILT, STAGES, makes
 
 from .conftest import REPOSITORY, SPEC, Fakes, Files, Front, Result, command
 

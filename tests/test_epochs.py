@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mltkbuild.epochs import RISING, TELLING, rises
+from mltkbuild.training.epochs import RISING, TELLING, rises
 
 
 @pytest.mark.parametrize("part", RISING)

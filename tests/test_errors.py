@@ -18,7 +18,7 @@ from mltkbuild.errors import (
     WorkerDied,
     WorkspaceError,
 )
-from mltkbuild.model import MissingProperty
+from mltkbuild.spec.model import MissingProperty
 
 texts = st.none() | st.text(max_size=20)
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from mltkbuild.bodies import evaluate
 from mltkbuild.errors import DataError, StageError
+from mltkbuild.evaluation import evaluate
 
 YES_NO = ("yes", "no")
 WORDS = ("yes", "no", "_unknown_")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.builder import Builder
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError, WorkerDied
-from mltkbuild.executor import ENVIRONMENT as WORKERS
-from mltkbuild.executor import Executor
+from mltkbuild.workers.executor import ENVIRONMENT as WORKERS
+from mltkbuild.workers.executor import Executor
 
 from .conftest import ENVIRONMENT, SECONDS, SLEEP, Files, pid_of, wait_for
 
@@ -84,7 +84,7 @@ def test_crash_of_native_code_is_told_apart_from_a_kill(files: Files, own: Execu
 def test_worker_ends_with_its_parent(files: Files) -> None:
     """When the deciding process is killed, its worker ends too, whatever it is at."""
     files.tiny(SLEEP)
-    code = "import sys; from mltkbuild.builder import Builder; from mltkbuild.workspace import configure\n"
+    code = "import sys; from mltkbuild.engine.builder import Builder; from mltkbuild.disk.workspace import configure\n"
     code += "if __name__ == '__main__': Builder(configure(sys.argv[1])).build('kws', 'data')\n"
     script = files.write("main.py", code)
     parent = subprocess.Popen([sys.executable, str(script), str(files.root)], env=ENVIRONMENT)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mltkbuild.builder import Builder
-from mltkbuild.checkpoints import Position, Shelf
-from mltkbuild.executor import Executor
-from mltkbuild.explain import changes, difference, unused_checkpoints
-from mltkbuild.freshness import Reason
-from mltkbuild.provenance import course_of
+from mltkbuild.disk.checkpoints import Position, Shelf
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.explain import changes, difference, unused_checkpoints
+from mltkbuild.engine.freshness import Reason
+from mltkbuild.engine.provenance import course_of
+from mltkbuild.workers.executor import Executor
 
 from .conftest import REPOSITORY, Fakes, Files, Front, bring
 

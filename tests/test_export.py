@@ -15,10 +15,11 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild import stages
-from mltkbuild.bodies import cpp, export, micro, params
-from mltkbuild.bodies.dictionary import Typed
 from mltkbuild.errors import StageError
+from mltkbuild.firmware import cpp, export
+from mltkbuild.stages import table
+from mltkbuild.tflite import micro, params
+from mltkbuild.tflite.dictionary import Typed
 
 from .firmware import compiled, custom, gelu, stubs
 from .test_micro import changed, dense_model, open_batch
@@ -109,7 +110,7 @@ def test_the_array_is_the_file(tmp_path: Path) -> None:
 def test_files_are_those_that_the_stage_says(tmp_path: Path, name: str) -> None:
     """A target's name begins its files as it is, and the namespace is made a valid one."""
     folder = exported(tmp_path, name=name)
-    assert {Path(file).name for file in stages.makes(stages.EXPORT, name)} <= {file.name for file in folder.iterdir()}
+    assert {Path(file).name for file in table.makes(table.EXPORT, name)} <= {file.name for file in folder.iterdir()}
     assert (0, "data: ok\n") == run_data_part(folder, cpp.identifier(f"{name}_model"))
 
 

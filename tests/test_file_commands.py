@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from mltkbuild.bodies import graph, micro, params
-from mltkbuild.bodies.dictionary import Typed
+from mltkbuild.tflite import graph, micro, params
+from mltkbuild.tflite.dictionary import Typed
 
 from .conftest import Front
 from .test_micro import dense_model

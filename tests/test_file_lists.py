@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mltkbuild import file_lists, file_scan
+from mltkbuild.disk import file_lists, file_scan
+from mltkbuild.disk.digests import RACY_NS, DigestMemo, bytes_digest, digest_of, stamp_of
+from mltkbuild.disk.file_lists import FILE, FILES, compare, drop_others, fold, keep, known_files, list_digest, list_path
+from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.store import Folder
 from mltkbuild.errors import RecordError
-from mltkbuild.file_lists import FILE, FILES, compare, drop_others, fold, keep, known_files, list_digest, list_path
-from mltkbuild.files import RACY_NS, DigestMemo, bytes_digest, digest_of, stamp_of
-from mltkbuild.protocol import Request
-from mltkbuild.records import Record, Stamp
-from mltkbuild.store import Folder
+from mltkbuild.stages.protocol import Request
 
 LATER = RACY_NS / 1e9 * 2
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild.files import RACY_NS, DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
+from mltkbuild.disk.digests import RACY_NS, DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
 
 RECORDED = "the digest in the record"
 LATER = RACY_NS / 1e9 * 2

@@ -9,8 +9,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild.freshness import Reason, reasons_to_run
-from mltkbuild.records import Record
+from mltkbuild.disk.records import Record
+from mltkbuild.engine.freshness import Reason, reasons_to_run
 
 NAMES = st.sampled_from(["a", "b", "code models/kws.py", "imports", "spec/train.yaml", "z"])
 DIGESTS = st.sampled_from(["0", "1", "2"])

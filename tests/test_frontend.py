@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymicro_features import MicroFrontend
 
-from mltkbuild.audio_settings import VALUES, AudioFeatureGeneratorSettings
 from mltkbuild.data import audio_files, frontend
 from mltkbuild.errors import SpecError
+from mltkbuild.spec.audio_settings import VALUES, AudioFeatureGeneratorSettings
 
 from .conftest import REPOSITORY
 from .recordings import tone

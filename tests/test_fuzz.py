@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.errors import MltkError
-from mltkbuild.executor import do
-from mltkbuild.protocol import Job
+from mltkbuild.stages.protocol import Job
+from mltkbuild.workers.executor import do
 
 from .test_micro import dense_model
 
@@ -20,7 +20,7 @@ CASES = 10_000
 WORKER = """
 import resource, signal, sys
 import numpy as np
-from mltkbuild.bodies import graph, lint, micro, params
+from mltkbuild.tflite import graph, lint, micro, params
 from mltkbuild.errors import MltkError
 
 def damaged(content, number):

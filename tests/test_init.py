@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.workspace import configure, list_specs
+from mltkbuild.disk.workspace import configure, list_specs
 
 from .conftest import REPOSITORY, Files, command
 

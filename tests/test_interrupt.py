@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.builder import Builder
-from mltkbuild.stages import BUILT
+from mltkbuild.engine.builder import Builder
+from mltkbuild.stages.table import BUILT
 
 from .conftest import REPOSITORY, Files
 

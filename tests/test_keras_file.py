@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mltkbuild.bodies import keras_file
+from mltkbuild.training import keras_file
 
 SPEC = """
 import keras
@@ -50,7 +50,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mltkbuild.bodies import keras_file
+from mltkbuild.training import keras_file
 
 folder = Path(sys.argv[1])
 sys.path.insert(0, str(folder))

@@ -1,4 +1,4 @@
-"""The import table: layers point down, doit and click each have one door, nobody imports the package root."""
+"""The order of the package's folders: imports go down only, doit and click each have one door, nothing goes round."""
 
 from __future__ import annotations
 
@@ -11,72 +11,44 @@ import pytest
 from .conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "mltkbuild"
-PURE, DISK, BODIES, ENGINE, FRONTS = range(5)
-
-ARCHIVE_FILES = ("archive_file", "archive_writing", "member_names")
-ASSEMBLING = (
-    "assembling",
-    "assembling_data",
-    "assembling_train",
-    "assembling_tflite",
-    "assembling_evaluate",
-    "assembling_view",
-    "assembling_archive",
-    "stage_functions",
-)
-# DESIGN.md, section 7, as the modules are. `bodies` and `data` run in workers, below the engine that starts them.
-LAYERS: Mapping[int, tuple[str, ...]] = {
-    PURE: (
-        *(
-            "errors",
-            "extras",
-            "properties",
-            "model",
-            "mixins",
-            "fingerprint",
-            "freshness",
-            "stages",
-            "scoring",
-            "epochs",
-            "records",
-            "process",
-        ),
-        *("generators", "data_mixin", "image_generator", "image_mixin", "foreign_mixins"),
-        *("audio_generator", "audio_mixin", "audio_settings"),
-    ),
-    DISK: (
-        *("durable", "files", "file_scan", "file_lists", "store", "checkpoints"),
-        *("workspace", "toolchain", *ARCHIVE_FILES),
-    ),
-    BODIES: ("architectures", "bodies", "data", "datasets", "ported"),
-    ENGINE: (
-        *(
-            "state",
-            "protocol",
-            "loader",
-            "watch",
-            "compat",
-            "stage_runs",
-            "preparing",
-            "image_plans",
-            "audio_plans",
-            "worker",
-            "entry",
-            "executor",
-        ),
-        *ASSEMBLING,
-        "builder",
-        "file_jobs",
-        *("provenance", "archive_contents", "unpacking"),
-        *("plan", "explain", "orphans"),
-    ),
-    FRONTS: (
-        *("api", "api_workers", "which_model"),
-        *("report", "progress", "session", "tasks", "doit_plugins", "cli", "reference", "calls", "results"),
-    ),
-}
-LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
 ROOT = "mltkbuild"
+
+# From top to bottom, the way of a build. Each imports from those below it alone. `python -m tests.test_layers` writes
+# this table into CONTRIBUTING.md.
+ROOMS: Mapping[str, str] = {
+    "cli": "the `mltk` command",
+    "api": "the Python API",
+    "tasks": "the doit front: what a `dodo.py` imports",
+    "front": "a build as people see it: session, progress, text",
+    "engine": "judges and orders: freshness, what a target is, builder, plan, explain",
+    "workers": "where a stage runs: processes, and what they run",
+    "stages": "the table of stages, and one file each: what its body needs, taken from spec, data, artifacts",
+    "user_code": "a spec's code at work: loader, watch",
+    "from_mltk": "MLTK's names",
+    "training": "the trained model: fit, checkpoints of everything, `.keras` files",
+    "evaluation": "figures and pictures of what a model answers",
+    "firmware": "C++ sources, test vectors, an Arduino library",
+    "tflite": "the `.tflite`: conversion, proof, cost",
+    "architectures": "networks that a spec can use",
+    "datasets": "public data sets that a spec can use",
+    "archives": "the `.mltk.zip` format: reading, writing, unpacking",
+    "pictures": "drawing, and the page of a data set",
+    "spec": "what a spec is written with: model, mixins, properties",
+    "data": "samples: loaded, prepared, drawn in batches",
+    "disk": "digests, records, the workspace's folders, publishing",
+    "fingerprint": "values and code to digests; tool versions",
+    "extras": "optional packages",
+    "errors": "what a front turns into text",
+    "process": "what this process is: one that decides, or a worker",
+}
+FLOOR = {name: number for number, name in enumerate(ROOMS)}
+BEGIN, END = "<!-- made by python -m tests.test_layers -->", "<!-- end -->"
+
+
+def table() -> str:
+    """The rooms as a table for CONTRIBUTING.md."""
+    rows = "\n".join(f"| `{name}` | {text} |" for name, text in ROOMS.items())
+    return f"{BEGIN}\n| room | what it holds |\n|---|---|\n{rows}\n{END}"
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -86,10 +58,14 @@ def modules() -> Iterator[tuple[str, Path]]:
         yield ".".join((ROOT, *(part for part in parts if part != "__init__"))), path
 
 
+MODULES = dict(modules())
+
+
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
     """What a file imports, wherever in it, and whether that happens as it is loaded itself.
 
-    `importlib.import_module` with a literal counts; what stands under `if TYPE_CHECKING:` is never imported.
+    A text that is the name of one of our modules counts as a later import: it is there for `import_module`. What
+    stands under `if TYPE_CHECKING:` is never imported.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     hidden = {
@@ -101,7 +77,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
     later = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Constant)
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -119,33 +95,38 @@ def _imported(node: ast.AST) -> Iterator[str]:
         for alias in node.names:
             inner = f"{node.module}.{alias.name}"
             yield inner if inner in MODULES else node.module
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in MODULES:
+        if node.value != ROOT:
+            yield node.value
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
         yield from (str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant))
 
 
-MODULES = dict(modules())
-
-
-def part_of(module: str) -> str:
+def room_of(module: str) -> str:
     """The module or package right below the root that a module belongs to."""
     return module.removeprefix(ROOT).lstrip(".").partition(".")[0]
 
 
-def test_every_module_has_a_layer() -> None:
-    """A new module is put into the table before it is imported by anything."""
-    assert set(LAYER) >= {part_of(module) for module in MODULES if module != ROOT}
+def test_every_module_has_a_room() -> None:
+    """A new folder gets its place in the order before anything imports it, and no place stands empty."""
+    assert set(ROOMS) == {room_of(module) for module in MODULES if module != ROOT}
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module != ROOT])
-def test_imports_point_down(module: str) -> None:
-    """A module imports from its own layer and those below it, and never the package's root."""
+def test_imports_go_down(module: str) -> None:
+    """A module imports from its own room and those below it, and never the package's root."""
     found = {name for name, _ in imports(MODULES[module]) if name.partition(".")[0] == ROOT}
     assert ROOT not in found - ALLOWED_ROOT.get(module, set())
-    assert [] == sorted(name for name in found - {ROOT} if LAYER[part_of(name)] > LAYER[part_of(module)])
+    assert [] == sorted(name for name in found - {ROOT} if FLOOR[room_of(name)] < FLOOR[room_of(module)])
 
 
 # The version is a fact of the package itself.
 ALLOWED_ROOT = {"mltkbuild.cli.main": {ROOT}}
+
+
+def test_contributing_shows_the_order() -> None:
+    """CONTRIBUTING.md has the table that this file holds."""
+    assert table() in (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_one_door_to_doit_and_one_to_click() -> None:
@@ -154,21 +135,22 @@ def test_one_door_to_doit_and_one_to_click() -> None:
     for module, path in MODULES.items():
         for name, _ in imports(path):
             if name.partition(".")[0] in users:
-                users[name.partition(".")[0]].add(part_of(module))
-    assert {"doit": {"tasks", "doit_plugins"}, "click": {"cli"}} == users
+                users[name.partition(".")[0]].add(module if room_of(module) == "front" else room_of(module))
+    assert {"doit": {"tasks", "mltkbuild.front.doit_plugins"}, "click": {"cli"}} == users
 
 
 def test_plugins_don_t_load_the_package() -> None:
     """What doit loads for every project in the environment needs the stage table and a spelling hint, no engine."""
-    found = {name for name, _ in imports(MODULES["mltkbuild.doit_plugins"]) if name.startswith(ROOT)}
-    assert {"mltkbuild.errors", "mltkbuild.stages"} == found
+    found = {name for name, _ in imports(MODULES["mltkbuild.front.doit_plugins"]) if name.startswith(ROOT)}
+    assert {"mltkbuild.errors", "mltkbuild.stages.table"} == found
 
 
-def test_no_import_cycles() -> None:
-    """No module comes back to itself by what is imported while it is loaded."""
+def test_no_import_circles() -> None:
+    """No module comes back to itself by what it imports, at once or later."""
     graph = {
-        module: {name for name, at_load in imports(path) if at_load and name in MODULES and name != module}
+        module: {name for name, _ in imports(path) if name in MODULES and name not in {module, ROOT}}
         for module, path in MODULES.items()
+        if module != ROOT
     }
     while True:
         leaves = {module for module, needed in graph.items() if not needed}
@@ -178,25 +160,35 @@ def test_no_import_cycles() -> None:
     assert {} == graph
 
 
+HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib", "ai_edge_litert", "h5py", "flatbuffers"}
+COMPUTING = {
+    "architectures",
+    "data",
+    "datasets",
+    "evaluation",
+    "firmware",
+    "from_mltk",
+    "pictures",
+    "tflite",
+    "training",
+}
+LIGHT_STAGES = {"mltkbuild.stages.table", "mltkbuild.stages.protocol"}
+"""What the deciding process loads of the stages."""
+
+
 def test_heavy_libraries_are_imported_where_they_run() -> None:
     """TensorFlow and its company are imported by what runs in workers alone."""
-    heavy = {"tensorflow", "keras", "numpy", "sklearn", "matplotlib", "ai_edge_litert", "h5py", "flatbuffers"}
     users = {
-        part_of(module)
+        module
         for module, path in MODULES.items()
         for name, at_load in imports(path)
-        if at_load and name.partition(".")[0] in heavy
+        if at_load and name.partition(".")[0] in HEAVY and room_of(module) not in COMPUTING
     }
-    assert users <= {
-        "architectures",
-        "bodies",
-        "data",
-        "datasets",
-        "ported",
-        "worker",
-        "stage_runs",
-        "preparing",
-        "image_plans",
-        "audio_plans",
-        *ASSEMBLING,
-    }
+    in_stages = {module for module in MODULES if room_of(module) == "stages"} - LIGHT_STAGES
+    assert users <= in_stages | {"mltkbuild.workers.run_stage"}
+
+
+if __name__ == "__main__":
+    contributing = REPOSITORY / "CONTRIBUTING.md"
+    before, _, rest = contributing.read_text(encoding="utf-8").partition(BEGIN)
+    contributing.write_text(before + table() + rest.partition(END)[2], encoding="utf-8")

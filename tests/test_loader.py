@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild import loader
 from mltkbuild.errors import DataError, SpecError, StageError
-from mltkbuild.loader import Snapshot, loaded_spec, user_code
-from mltkbuild.watch import watch
+from mltkbuild.user_code import loader
+from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
+from mltkbuild.user_code.watch import watch
 
 HEAD = "from mltkbuild import MltkModel\nmy_model = MltkModel()\n"
 

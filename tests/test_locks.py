@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild import store
-from mltkbuild.builder import Builder
-from mltkbuild.protocol import Event, Listener, Outcome, Request
-from mltkbuild.stages import BUILT
+from mltkbuild.disk import store
+from mltkbuild.engine.builder import Builder
+from mltkbuild.stages.protocol import Event, Listener, Outcome, Request
+from mltkbuild.stages.table import BUILT
 
 from .conftest import Fakes, Files, bring, wait_for
 

@@ -12,18 +12,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mltkbuild import file_lists, session, state
-from mltkbuild.builder import Builder
+from mltkbuild.disk import file_lists
+from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of
+from mltkbuild.disk.file_lists import FILE, FILES
+from mltkbuild.disk.records import Record, encode
+from mltkbuild.engine import target_state
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError
-from mltkbuild.file_lists import FILE, FILES
-from mltkbuild.files import RACY_NS, bytes_digest, digest_files, digest_of
-from mltkbuild.progress import LiveDisplay
-from mltkbuild.protocol import Request
-from mltkbuild.records import Record, encode
-from mltkbuild.report import reason_text
-from mltkbuild.session import Session
-from mltkbuild.stages import BUILT
-from mltkbuild.watch import watch
+from mltkbuild.front import session
+from mltkbuild.front.progress import LiveDisplay
+from mltkbuild.front.report import reason_text
+from mltkbuild.front.session import Session
+from mltkbuild.stages.protocol import Request
+from mltkbuild.stages.table import BUILT
+from mltkbuild.user_code.watch import watch
 
 from .conftest import Fakes, Files, bring
 from .disk import Steps, disk_full, killed, watching
@@ -36,7 +38,7 @@ COUNT = 300
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Forget which files the folders hold, as a new process does."""
-    state.forget_folders()
+    target_state.forget_folders()
 
 
 @pytest.fixture

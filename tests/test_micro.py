@@ -17,16 +17,16 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from mltkbuild.bodies import calibration, flatbuffer, graph, lint, micro, predict, proof
-from mltkbuild.bodies.tflite_model import TfliteModel
 from mltkbuild.errors import DataError, SpecError, StageError
+from mltkbuild.tflite import calibration, flatbuffer, graph, lint, micro, predict, proof
+from mltkbuild.tflite.tflite_model import TfliteModel
 
 MAKE = """
 import sys, numpy as np, keras
 from pathlib import Path
-from mltkbuild.bodies import quantize, params
-from mltkbuild.mixins import TrainMixin
-from mltkbuild.bodies.building import clear_names
+from mltkbuild.tflite import quantize, params
+from mltkbuild.spec.mixins import TrainMixin
+from mltkbuild.training.building import clear_names
 L = keras.layers
 
 def ds_cnn():
@@ -205,7 +205,7 @@ print(" ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 def test_what_can_t_run_is_named_with_its_layer(tmp_path: Path, name: str, settings: str, error: str) -> None:
     """A looping LSTM, an unknown operator and a hybrid model are errors that name the layer and the way out."""
     text = f"""
-from mltkbuild.bodies import proof
+from mltkbuild.tflite import proof
 from mltkbuild.errors import MltkError
 settings = {settings}
 settings.pop("tflm", None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mltkbuild.errors import SpecError
-from mltkbuild.mixins import (
+from mltkbuild.spec.mixins import (
     DatasetMixin,
     EvaluateAutoEncoderMixin,
     EvaluateClassifierMixin,
@@ -20,7 +20,7 @@ from mltkbuild.mixins import (
     call_loader,
     count_classes,
 )
-from mltkbuild.properties import Settings, properties_of
+from mltkbuild.spec.properties import Settings, properties_of
 
 
 class Model(MltkModel, TrainMixin, DatasetMixin, EvaluateAutoEncoderMixin):

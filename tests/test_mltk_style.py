@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from mltkbuild.errors import DataError, SpecError
-from mltkbuild.executor import Executor
+from mltkbuild.workers.executor import Executor
 
 from .conftest import Files, bring
 from .recordings import write_stripes, write_tones

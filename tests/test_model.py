@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.errors import SpecError
-from mltkbuild.mixins import DatasetMixin, MltkModel, TrainMixin
-from mltkbuild.model import NOT_HERE, Home
+from mltkbuild.spec.mixins import DatasetMixin, MltkModel, TrainMixin
+from mltkbuild.spec.model import NOT_HERE, Home
 
 
 class Model(MltkModel, TrainMixin, DatasetMixin):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.builder import Builder
-from mltkbuild.executor import Executor
-from mltkbuild.workspace import find_workspace, list_specs
+from mltkbuild.disk.workspace import find_workspace, list_specs
+from mltkbuild.engine.builder import Builder
+from mltkbuild.workers.executor import Executor
 
 from .conftest import REPOSITORY, Files
 from .recordings import write_stripes, write_tones

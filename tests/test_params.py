@@ -22,8 +22,8 @@ from flatbuffers.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.bodies.params import TAG, Typed, decode, embed, encode, extract, model_hash, run
 from mltkbuild.errors import SpecError, StageError
+from mltkbuild.tflite.params import TAG, Typed, decode, embed, encode, extract, model_hash, run
 
 _F32_MAX = float(np.finfo(np.float32).max)
 _KINDS = ["NONE", "boolean", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64"]

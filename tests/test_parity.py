@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mltkbuild.bodies import parity
 from mltkbuild.errors import DataError, StageError
+from mltkbuild.evaluation import parity
 
 STEP = 1 / 256
 WORDS = ("yes", "no", "_unknown_")

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from mltkbuild.builder import Builder
-from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, inspected_texts, plan, total_seconds
-from mltkbuild.stages import BUILT
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, RUNS, inspected_texts, plan, total_seconds
+from mltkbuild.stages.table import BUILT
 
 from .conftest import Fakes, Files, bring
 from .test_rebuild_table import ROWS

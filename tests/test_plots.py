@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mltkbuild.bodies import columns, curves, plots
+from mltkbuild.pictures import columns, curves, plots
 
 NAN = float("nan")
 
@@ -140,7 +140,7 @@ def test_settings_of_the_user_mean_nothing(draw: Callable[[Path], None], tmp_pat
 def test_pyplot_stays_out() -> None:
     """Drawing imports no pyplot, whose state is global and whose windows need a screen."""
     script = (
-        "import sys; from pathlib import Path; from mltkbuild.bodies import plots;"
+        "import sys; from pathlib import Path; from mltkbuild.pictures import plots;"
         "plots.history_png(Path(sys.argv[1]), {'loss': [1.0]}, title='t', best_epoch=None);"
         "print('matplotlib.pyplot' in sys.modules)"
     )

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.data import frontend, user_functions
 from mltkbuild.datasets import download
 from mltkbuild.errors import DataError, SpecError, StageError
-from mltkbuild.ported import downloads, files, helpers, listing, tf_data
-from mltkbuild.ported.evaluation import ClassifierEvaluationResults
+from mltkbuild.from_mltk import downloads, helpers, listing, media, tf_data
+from mltkbuild.from_mltk.evaluation import ClassifierEvaluationResults
+from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
 
 from .http_server import Site, serving
 from .recordings import write_stripes, write_tone, write_tones
@@ -215,25 +215,25 @@ def test_recordings_are_read_by_path_and_by_tensor(tmp_path: Path) -> None:
     """The same samples and rate for text, a tensor, and inside a tf.data function."""
     path = write_tone(tmp_path / "a.wav", 440.0)
     expected = soundfile.read(path, dtype="float32")[0]
-    samples, rate = files.read_audio_file(str(path), return_sample_rate=True)
+    samples, rate = media.read_audio_file(str(path), return_sample_rate=True)
     assert (8000, True) == (rate, np.array_equal(expected, samples))
-    tensor, rate = files.read_audio_file(tf.constant(str(path)), return_sample_rate=True, return_numpy=False)
+    tensor, rate = media.read_audio_file(tf.constant(str(path)), return_sample_rate=True, return_numpy=False)
     assert (8000, True) == (int(rate), np.array_equal(expected, tensor.numpy()))
-    mapped = tf.data.Dataset.from_tensors(str(path)).map(files.read_audio_file)
+    mapped = tf.data.Dataset.from_tensors(str(path)).map(media.read_audio_file)
     assert np.array_equal(expected, next(mapped.as_numpy_iterator()))
     with pytest.raises(DataError, match="a recording can't be read") as caught:
-        files.read_audio_file(str(tmp_path / "none.wav"))
+        media.read_audio_file(str(tmp_path / "none.wav"))
     assert caught.value.where == str(tmp_path / "none.wav")
 
 
 def test_recordings_are_written_to_be_heard(tmp_path: Path) -> None:
     """A file by its name, or one named by the time in a folder, made if need be; also in a function of tf.data."""
     wave = np.linspace(-1.0, 1.0, 400, dtype=np.float32)
-    path = files.write_audio_file(str(tmp_path / "new" / "a.wav"), wave, 8000)
+    path = media.write_audio_file(str(tmp_path / "new" / "a.wav"), wave, 8000)
     assert np.allclose(wave, soundfile.read(path)[0], atol=1e-4)
-    other = files.write_audio_file(str(tmp_path / "dump"), wave, 8000)
+    other = media.write_audio_file(str(tmp_path / "dump"), wave, 8000)
     assert (str(tmp_path / "dump"), ".wav") == (os.path.dirname(other), other[-4:])
-    written = tf.data.Dataset.from_tensors(wave).map(lambda x: files.write_audio_file(str(tmp_path / "map"), x, 8000))
+    written = tf.data.Dataset.from_tensors(wave).map(lambda x: media.write_audio_file(str(tmp_path / "map"), x, 8000))
     assert os.path.isfile(next(written.as_numpy_iterator()))
 
 
@@ -241,15 +241,15 @@ def test_adjusted_length() -> None:
     """Cut at the offset, padded at the offset, resampled first, silence trimmed; a column stays a column."""
     rng = np.random.default_rng(1)
     wave = rng.normal(0, 0.3, 1000).astype(np.float32)
-    assert np.array_equal(wave[100:900], files.adjust_length(wave, out_length=800, offset=0.5, trim_threshold_db=None))
-    padded = files.adjust_length(wave, out_length=1200, offset=0.25, trim_threshold_db=None)
+    assert np.array_equal(wave[100:900], media.adjust_length(wave, out_length=800, offset=0.5, trim_threshold_db=None))
+    padded = media.adjust_length(wave, out_length=1200, offset=0.25, trim_threshold_db=None)
     assert (np.zeros(50).tolist(), wave.tolist()) == (padded[:50].tolist(), padded[50:1050].tolist())
-    assert 500 == len(files.adjust_length(wave, target_sr=4000, original_sr=8000, trim_threshold_db=None))
-    assert (500, 1) == files.adjust_length(wave[:, None], out_length=500).shape
+    assert 500 == len(media.adjust_length(wave, target_sr=4000, original_sr=8000, trim_threshold_db=None))
+    assert (500, 1) == media.adjust_length(wave[:, None], out_length=500).shape
     quiet = np.concatenate([np.zeros(8000, np.float32), np.tile(wave, 8), np.zeros(8000, np.float32)])
-    trimmed = files.adjust_length(quiet, out_length=24000, offset=0.0, trim_threshold_db=30)
+    trimmed = media.adjust_length(quiet, out_length=24000, offset=0.0, trim_threshold_db=30)
     assert np.abs(trimmed[:2000]).max() > 0.1
-    assert 16000 == len(files.resample(wave, orig_sr=1000, target_sr=16000))
+    assert 16000 == len(media.resample(wave, orig_sr=1000, target_sr=16000))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int8, np.uint16])
@@ -257,39 +257,39 @@ def test_the_front_end_is_that_of_the_generator(kind: type) -> None:
     """`apply_frontend` gives the pipeline's own values in the type asked for, from integers and from floats."""
     chosen = AudioFeatureGeneratorSettings(sample_rate_hz=8000, filterbank_upper_band_limit=3800.0)
     pulses = np.random.default_rng(1).normal(0, 3000, 8000).astype(np.int16)
-    found = files.apply_frontend(pulses, chosen, kind)
+    found = media.apply_frontend(pulses, chosen, kind)
     expected = frontend.spectrogram(tf.constant(pulses), chosen, np.dtype(kind).name).numpy()
     assert (np.dtype(kind), True) == (found.dtype, np.array_equal(expected, found.astype(np.float32)))
-    again = files.apply_frontend((pulses / 32768.0).astype(np.float32)[:, None], chosen, kind)
+    again = media.apply_frontend((pulses / 32768.0).astype(np.float32)[:, None], chosen, kind)
     assert np.array_equal(found, again)
 
 
 def test_pictures_are_read_and_written(tmp_path: Path) -> None:
     """In the channels that are asked for, by tensor too; written from bytes, int8 and floats."""
     pixels = np.random.default_rng(1).integers(0, 255, (5, 7, 3)).astype(np.uint8)
-    path = files.write_image_file(str(tmp_path / "a.png"), pixels)
-    assert np.array_equal(pixels, files.read_image_file(path, return_numpy=True))
-    assert (5, 7, 1) == tuple(files.read_image_file(path, target_channels=1).shape)
-    mapped = tf.data.Dataset.from_tensors(path).map(lambda name: files.read_image_file(name, 3))
+    path = media.write_image_file(str(tmp_path / "a.png"), pixels)
+    assert np.array_equal(pixels, media.read_image_file(path, return_numpy=True))
+    assert (5, 7, 1) == tuple(media.read_image_file(path, target_channels=1).shape)
+    mapped = tf.data.Dataset.from_tensors(path).map(lambda name: media.read_image_file(name, 3))
     assert (None, None, 3) == tuple(mapped.element_spec.shape)
     assert np.array_equal(pixels, next(mapped.as_numpy_iterator()))
-    grey = files.write_image_file(str(tmp_path / "b.png"), (pixels[..., :1].astype(np.int16) - 128).astype(np.int8))
-    assert np.array_equal(pixels[..., :1], files.read_image_file(grey, return_numpy=True))
-    spread = files.write_image_file(str(tmp_path / "c.png"), np.array([[-2.0, 0.0, 2.0]]))
-    assert [0, 127, 254] == files.read_image_file(spread, return_numpy=True)[0, :, 0].tolist()
-    assert files.write_image_file(str(tmp_path / "folder"), pixels).endswith(".jpg")
+    grey = media.write_image_file(str(tmp_path / "b.png"), (pixels[..., :1].astype(np.int16) - 128).astype(np.int8))
+    assert np.array_equal(pixels[..., :1], media.read_image_file(grey, return_numpy=True))
+    spread = media.write_image_file(str(tmp_path / "c.png"), np.array([[-2.0, 0.0, 2.0]]))
+    assert [0, 127, 254] == media.read_image_file(spread, return_numpy=True)[0, :, 0].tolist()
+    assert media.write_image_file(str(tmp_path / "folder"), pixels).endswith(".jpg")
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="a picture can't be read"):
-        files.read_image_file(str(tmp_path / "bad.png"))
+        media.read_image_file(str(tmp_path / "bad.png"))
 
 
 def test_normalized_values() -> None:
     """Scaled, centred, divided by the deviation, spread over a range; the array given stays as it is."""
     given = np.array([1.0, 2.0, 3.0], np.float32)
-    assert [2.0, 4.0, 6.0] == files.normalize(given, rescale=2.0).tolist()
-    found = files.normalize(given, samplewise_center=True, samplewise_std_normalization=True)
+    assert [2.0, 4.0, 6.0] == media.normalize(given, rescale=2.0).tolist()
+    found = media.normalize(given, samplewise_center=True, samplewise_std_normalization=True)
     assert (0.0, 1.0) == pytest.approx((found.mean(), found.std()), abs=1e-4)
-    assert [-1, 0, 1] == files.normalize(given, samplewise_normalize_range=(-1, 1), dtype=np.int8).tolist()
+    assert [-1, 0, 1] == media.normalize(given, samplewise_normalize_range=(-1, 1), dtype=np.int8).tolist()
     assert [1.0, 2.0, 3.0] == given.tolist()
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from mltkbuild.bodies import predict
 from mltkbuild.errors import DataError, StageError
+from mltkbuild.tflite import predict
 
 
 def test_predict_keras_is_silent_and_wants_one_output() -> None:
@@ -91,7 +91,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.bodies import evaluate, predict
+from mltkbuild.evaluation import evaluate
+from mltkbuild.tflite import predict
 
 folder = Path(sys.argv[1])
 rng = np.random.default_rng(0)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltkbuild.bodies import params
-from mltkbuild.builder import Builder
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import DataError, MltkError
-from mltkbuild.executor import Executor
-from mltkbuild.protocol import Event
+from mltkbuild.stages.protocol import Event
+from mltkbuild.tflite import params
+from mltkbuild.workers.executor import Executor
 
 from .conftest import Files, bring
 from .recordings import write_stripes, write_tone, write_tones

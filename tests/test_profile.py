@@ -20,8 +20,8 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.bodies import flatbuffer, graph, profile, vela
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.tflite import flatbuffer, graph, profile, vela
 
 # -- models without TensorFlow ---------------------------------------------------------------------------------------
 
@@ -382,8 +382,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.bodies import quantize
-from mltkbuild.mixins import TrainMixin
+from mltkbuild.tflite import quantize
+from mltkbuild.spec.mixins import TrainMixin
 
 layers = keras.layers
 folder = Path(sys.argv[1])

@@ -13,8 +13,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from mltkbuild import progress
-from mltkbuild.progress import LiveDisplay, QuietDisplay, make_display
+from mltkbuild.front import progress
+from mltkbuild.front.progress import LiveDisplay, QuietDisplay, make_display
 
 from .conftest import REPOSITORY, Files
 
@@ -43,7 +43,7 @@ def moving(display: LiveDisplay, columns: int) -> list[str]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which the test sets."""
     now = [100.0]
-    monkeypatch.setattr("mltkbuild.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mltkbuild.front.progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild import properties
 from mltkbuild.errors import SpecError, did_you_mean, short
-from mltkbuild.model import MltkModel
-from mltkbuild.properties import (
+from mltkbuild.spec import properties
+from mltkbuild.spec.model import MltkModel
+from mltkbuild.spec.properties import (
     BOOL,
     COUNT_OR_ALL,
     FRACTION,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild.builder import Builder
-from mltkbuild.provenance import NOT_ON_COURSE, course_of, parse, portable, provenance
-from mltkbuild.stages import upstream
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.provenance import NOT_ON_COURSE, course_of, parse, portable, provenance
+from mltkbuild.stages.table import upstream
 
 from .conftest import Fakes, Files, bring
 

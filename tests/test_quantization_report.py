@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltkbuild.bodies import graph, micro, quantization_report
 from mltkbuild.errors import StageError
+from mltkbuild.tflite import graph, micro, quantization_report
 
 from .test_micro import run_python
 
 COMPARE = """
-from mltkbuild.bodies import quantization_report
+from mltkbuild.tflite import quantization_report
 Path(sys.argv[1], "float").mkdir()
 exact = make("ds_cnn", sys.argv[1] + "/float", optimizations=[], inference_input_type="float32",
              inference_output_type="float32")

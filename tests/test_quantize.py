@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from mltkbuild.bodies import calibration, quantize
 from mltkbuild.errors import SpecError
-from mltkbuild.mixins import TrainMixin
+from mltkbuild.spec.mixins import TrainMixin
+from mltkbuild.tflite import calibration, quantize
 
 SCRIPT = """
 import json, sys
@@ -25,9 +25,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.bodies import calibration, quantize
+from mltkbuild.tflite import calibration, quantize
 from mltkbuild.errors import MltkError
-from mltkbuild.mixins import TrainMixin
+from mltkbuild.spec.mixins import TrainMixin
 
 layers = keras.layers
 folder = Path(sys.argv[1])

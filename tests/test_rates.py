@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mltkbuild.bodies import rates, tables
 from mltkbuild.errors import StageError
+from mltkbuild.evaluation import rates, tables
 
 law = settings(deadline=None, max_examples=60, database=None)
 

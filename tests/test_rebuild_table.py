@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild import state
-from mltkbuild.executor import Executor
-from mltkbuild.protocol import Request
-from mltkbuild.stages import BUILT
+from mltkbuild.engine import target_state
+from mltkbuild.stages.protocol import Request
+from mltkbuild.stages.table import BUILT
+from mltkbuild.workers.executor import Executor
 
 from .conftest import REPOSITORY, Fakes, Files, bring
 
@@ -155,7 +155,7 @@ def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fak
     workspace.edit("models/kws.py", "import parts", "import parts\nimport click")
     bring(workspace, fakes)
     workspace.write("models/click.py", "VERSION = 1\n")
-    state.forget_folders()
+    target_state.forget_folders()
     assert SPEC_ONLY == bring(workspace, fakes)
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mltkbuild.disk.records import Record, decode, encode
 from mltkbuild.errors import RecordError
-from mltkbuild.records import Record, decode, encode
 
 PATH = "build/kws/.records/train.json"
 YESTERDAY = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mltkbuild.reference import updated
+from mltkbuild.spec.reference import updated
 
 from .conftest import REPOSITORY
 
 
 def test_property_table_of_the_documentation_is_up_to_date() -> None:
-    """docs/specs.md holds what `python -m mltkbuild.reference` makes of the declarations."""
+    """docs/specs.md holds what `python -m mltkbuild.spec.reference` makes of the declarations."""
     document = (REPOSITORY / "docs/specs.md").read_text(encoding="utf-8")
     assert updated(document) == document
 

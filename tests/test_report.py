@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mltkbuild.freshness import Reason
-from mltkbuild.report import cut, duration, either, first_of, plural, reason_text, reasons_text, size, table
+from mltkbuild.engine.freshness import Reason
+from mltkbuild.front.report import cut, duration, either, first_of, plural, reason_text, reasons_text, size, table
 
 
 @pytest.mark.parametrize(

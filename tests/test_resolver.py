@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from mltkbuild.bodies import graph, lint, resolver
-from mltkbuild.bodies.firmware import Firmware
+from mltkbuild.firmware import resolver
+from mltkbuild.firmware.firmware import Firmware
+from mltkbuild.tflite import graph, lint
 
 from .firmware import METHODS, STRICT, compiled, compiler, custom, gelu, stubs
 from .test_micro import changed

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mltkbuild.bodies import training_state
-from mltkbuild.builder import Builder
-from mltkbuild.checkpoints import Position, positions_in
+from mltkbuild.disk.checkpoints import Position, positions_in
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, SpecError, StageError, WorkerDied
-from mltkbuild.executor import Executor
-from mltkbuild.protocol import RESUME, Event, Options, Start
+from mltkbuild.stages.protocol import RESUME, Event, Options, Start
+from mltkbuild.training import training_state
+from mltkbuild.workers.executor import Executor
 
 from . import kills
 from .conftest import Files

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild import session
-from mltkbuild.builder import Builder
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError, UsageError
-from mltkbuild.protocol import Event, Request
-from mltkbuild.session import Session
-from mltkbuild.stages import BUILT
+from mltkbuild.front import session
+from mltkbuild.front.session import Session
+from mltkbuild.stages.protocol import Event, Request
+from mltkbuild.stages.table import BUILT
 
 from .conftest import Fakes, Files
 

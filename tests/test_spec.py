@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import yaml
 
-from mltkbuild.bodies import spec
-from mltkbuild.loader import Snapshot, loaded_spec
-from mltkbuild.mixins import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
-from mltkbuild.properties import properties_of
-from mltkbuild.stages import SLICES
+from mltkbuild.spec.mixins import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
+from mltkbuild.spec.properties import properties_of
+from mltkbuild.stages import slices as slicing
+from mltkbuild.stages.table import SLICES
+from mltkbuild.user_code.loader import Snapshot, loaded_spec
 
 HEAD = """\
 from mltkbuild import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
@@ -47,7 +47,7 @@ def run(root: Path, text: str) -> Iterator[tuple[MltkModel, Snapshot]]:
 def slices(root: Path, text: str) -> dict[str, dict[str, Any]]:
     """All slices of a spec."""
     with run(root, text) as (model, snapshot):
-        return {stage: spec.slice_of(model, stage, snapshot, "whole") for stage in SLICES}
+        return {stage: slicing.slice_of(model, stage, snapshot, "whole") for stage in SLICES}
 
 
 def changed(root: Path, line: str, text: str = HEAD) -> set[str]:
@@ -170,14 +170,14 @@ def test_what_has_no_exact_fingerprint_counts_by_the_whole_spec(tmp_path: Path) 
     """A value that nothing tells apart brings in the digest of the spec, and the reason is named."""
     code = slices(tmp_path, HEAD + "import threading\nmy_model.dataset = threading.local()\n")["data"]["code"]
     assert "whole" == code["whole spec and its modules"]
-    assert any(label.startswith(spec.INEXACT) for label in code)
+    assert any(label.startswith(slicing.INEXACT) for label in code)
 
 
 def test_digests_of_properties_leave_out_defaults(tmp_path: Path) -> None:
     """A property with its default is left out, but for the ones that an option may replace; None stands for inexact."""
     text = HEAD + "import threading\nmy_model.batch_size = 32\nmy_model.seed = 1\nmy_model.x = threading.local()\n"
     with run(tmp_path, text) as (model, _):
-        digests = spec.property_digests(model)
+        digests = slicing.property_digests(model)
     assert {"epochs", "seed", "x"} == set(digests)
     assert digests["x"] is None
 
@@ -226,7 +226,7 @@ def test_description_of_a_keras_model_ignores_what_differs_from_run_to_run() -> 
     """Shared object ids and the bytecode of lambdas are no part of it; config and initial weights are."""
 
     def told(config: object, weight: float = 1.0) -> str:
-        return spec.model_text(spec.describe_keras_model(_Network(config, weight), NOWHERE, "whole"))
+        return slicing.model_text(slicing.describe_keras_model(_Network(config, weight), NOWHERE, "whole"))
 
     lambdas = [{"class_name": "__lambda__", "config": {"code": code}} for code in ("a", "b")]
     assert told({"a": (1, 2), "shared_object_id": 1}) == told({"a": [1, 2], "shared_object_id": 9})
@@ -237,7 +237,7 @@ def test_description_of_a_keras_model_ignores_what_differs_from_run_to_run() -> 
 
 def test_model_without_a_config_counts_by_the_whole_spec() -> None:
     """A subclassed model that can't be described brings in the digest of the spec."""
-    description = spec.describe_keras_model(_Network(NotImplementedError("no get_config\nmore")), NOWHERE, "whole")
+    description = slicing.describe_keras_model(_Network(NotImplementedError("no get_config\nmore")), NOWHERE, "whole")
     expected = {"inexact _Network.get_config": "no get_config", "whole spec and its modules": "whole"}
     assert expected == description["code"]
 
@@ -245,7 +245,7 @@ def test_model_without_a_config_counts_by_the_whole_spec() -> None:
 def test_artifacts_are_written_canonically(tmp_path: Path) -> None:
     """Slices are YAML, the model is JSON, the summary has no trailing blanks; equal content gives equal bytes."""
     values = {stage: {"properties": {"b": 1, "a": [1.5, None, "ü"]}, "code": {}} for stage in SLICES}
-    spec.write(tmp_path, values, {"b": 1, "a": 2}, spec.summarize(_Network({})))
+    slicing.write(tmp_path, values, {"b": 1, "a": 2}, slicing.summarize(_Network({})))
     assert values["train"] == yaml.safe_load((tmp_path / "spec/train.yaml").read_text(encoding="utf-8"))
     assert ["a", "b"] == list(json.loads((tmp_path / "spec/model.json").read_text(encoding="utf-8")))
     assert "a\nb\n" == (tmp_path / "summary.txt").read_text(encoding="utf-8")

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mltkbuild import state
-from mltkbuild.builder import Builder
+from mltkbuild.engine import target_state
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.freshness import Reason
+from mltkbuild.engine.target_state import CODE, FILE, LIBRARY, OPTION, PROPERTY, TEXT, TOOL, TargetState
 from mltkbuild.errors import SpecError
-from mltkbuild.freshness import Reason
-from mltkbuild.stages import BUILT
-from mltkbuild.state import CODE, FILE, LIBRARY, OPTION, PROPERTY, TEXT, TOOL, TargetState
-from mltkbuild.toolchain import version
+from mltkbuild.fingerprint.toolchain import version
+from mltkbuild.stages.table import BUILT
 
 from .conftest import SPEC, Fakes, Files, bring
 
@@ -29,12 +29,12 @@ TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Forget which files the folders hold, as a new process does."""
-    state.forget_folders()
+    target_state.forget_folders()
 
 
 def again(files: Files, fakes: Fakes, target: str = "kws") -> list[str]:
     """Build as a new process does, and say which stages ran."""
-    state.forget_folders()
+    target_state.forget_folders()
     return bring(files, fakes, target)
 
 
@@ -219,7 +219,7 @@ def test_property_of_a_spec_that_never_ran_is_unknown(workspace: Files) -> None:
 
 def versions(monkeypatch: pytest.MonkeyPatch, found: Mapping[str, str]) -> None:
     """Let packages have versions that no test machine has."""
-    monkeypatch.setattr(state, "version", lambda package: found.get(package) or version(package))
+    monkeypatch.setattr(target_state, "version", lambda package: found.get(package) or version(package))
 
 
 BEFORE = {"python": "3.12.1", "tensorflow": "2.21.0", "keras": "3.15.0"}
@@ -307,7 +307,7 @@ def test_archive_reads_every_artifact_and_every_byte_of_the_sources(workspace: F
     inputs = target.inputs("archive", target.record("archive"))
     made = [target.record(stage) for stage in BUILT if stage != "archive"]
     names = {name for record in made if record is not None for name in record.artifacts}
-    assert names | {TEXT + "models/kws.py", TEXT + "models/parts.py", state.REVISION} == set(inputs)
+    assert names | {TEXT + "models/kws.py", TEXT + "models/parts.py", target_state.REVISION} == set(inputs)
 
 
 def test_judging_reads_and_writes_nothing_new(workspace: Files, fakes: Fakes) -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild import store
-from mltkbuild.durable import TEMPORARY, UNTOUCHED
+from mltkbuild.disk import store
+from mltkbuild.disk.digests import bytes_digest, stamp_of
+from mltkbuild.disk.durable import TEMPORARY, UNTOUCHED
+from mltkbuild.disk.records import Record, encode
+from mltkbuild.disk.store import Folder
 from mltkbuild.errors import RecordError, StageError
-from mltkbuild.files import bytes_digest, stamp_of
-from mltkbuild.records import Record, encode
-from mltkbuild.store import Folder
 
 from .disk import (
     STAGE,

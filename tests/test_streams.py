@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mltkbuild.data import streams
-from mltkbuild.executor import Executor
+from mltkbuild.workers.executor import Executor
 
 from .conftest import Files, bring
 from .recordings import write_stripes

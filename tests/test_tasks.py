@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from mltkbuild import session, tasks
-from mltkbuild.builder import Builder
-from mltkbuild.session import Session
-from mltkbuild.stages import STAGES
+from mltkbuild import tasks
+from mltkbuild.engine.builder import Builder
+from mltkbuild.front import session
+from mltkbuild.front.session import Session
+from mltkbuild.stages.table import STAGES
 
 from .conftest import Fakes, Files, Front
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from mltkbuild.bodies import train
-from mltkbuild.bodies.history import Training, last_metrics, write_history
 from mltkbuild.errors import StageError
+from mltkbuild.training import fit
+from mltkbuild.training.history import Training, last_metrics, write_history
 
 WORDS = ("yes", "no", "_unknown_")
 SCRIPT = """
@@ -25,8 +25,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.bodies import class_weights, train
-from mltkbuild.bodies.keeper import Keeper
+from mltkbuild.training import class_weights, fit
+from mltkbuild.training.keeper import Keeper
 from mltkbuild.data.samples import Samples, small
 from mltkbuild.errors import MltkError
 
@@ -52,11 +52,11 @@ def model(loss="sparse_categorical_crossentropy", optimizer="adam", metrics=("ac
 def fit(training=arrays, validation=None, built=None, epochs=2, seed=1, batch_size=8, **rest):
     events.clear()
     built = built or model()
-    settings = train.TrainSettings(epochs=epochs, batch_size=batch_size, seed=seed, classes=WORDS, **rest)
+    settings = fit.TrainSettings(epochs=epochs, batch_size=batch_size, seed=seed, classes=WORDS, **rest)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            history = train.fit(built, training, validation, settings, Keeper(progress=events.append)).history
+            history = fit.fit(built, training, validation, settings, Keeper(progress=events.append)).history
     except MltkError as error:
         return [type(error).__name__, error.what, error.found, error.fix]
     weights = hashlib.sha256(b"".join(value.tobytes() for value in built.get_weights())).hexdigest()
@@ -296,11 +296,11 @@ def test_a_stream_without_batches_is_refused(trained: dict[str, Any]) -> None:
 
 def test_an_epoch_without_loss_is_no_error() -> None:
     """A model with a training step of its own need not report a loss."""
-    plain = train.TrainSettings(epochs=1, batch_size=1, seed=1)
+    plain = fit.TrainSettings(epochs=1, batch_size=1, seed=1)
 
-    train._check_epoch(1, {"accuracy": 0.5}, plain)
+    fit._check_epoch(1, {"accuracy": 0.5}, plain)
     with pytest.raises(StageError, match="after epoch 3"):
-        train._check_epoch(3, {"loss": math.inf}, plain)
+        fit._check_epoch(3, {"loss": math.inf}, plain)
 
 
 METRICS = {"accuracy": [0.25, 0.5, 0.75], "loss": [2.0, 1.5, 1.0], "val_loss": [math.nan]}

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mltkbuild.bodies import training_state
-from mltkbuild.bodies.training_state import Damaged, NotPlain, decode, encode
 from mltkbuild.errors import StageError
+from mltkbuild.training import training_state
+from mltkbuild.training.training_state import Damaged, NotPlain, decode, encode
 
 # NumPy says so of TensorFlow's variables whenever Keras reads one.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -14,14 +14,14 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.archive_contents import contents, find, models_dir
-from mltkbuild.archive_file import open_archive
-from mltkbuild.archive_writing import write_zip
+from mltkbuild.archives.contents import contents, find, models_dir
+from mltkbuild.archives.member_names import clash, name_fault
+from mltkbuild.archives.reading import open_archive
+from mltkbuild.archives.unpacking import TEMPORARY, unpack
+from mltkbuild.archives.writing import write_zip
 from mltkbuild.cli import archives
+from mltkbuild.disk.workspace import configure, list_specs, module_file
 from mltkbuild.errors import MltkError, StageError, UsageError, WorkspaceError
-from mltkbuild.member_names import clash, name_fault
-from mltkbuild.unpacking import TEMPORARY, unpack
-from mltkbuild.workspace import configure, list_specs, module_file
 
 from .conftest import REPOSITORY, Files, command
 from .disk import Steps, die, disk_full, killed, watching

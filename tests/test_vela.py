@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.bodies import vela
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.tflite import vela
 
 from .test_profile import IMAGE, Op, dense, handmade
 

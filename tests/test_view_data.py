@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mltkbuild.builder import Builder
-from mltkbuild.executor import Executor
+from mltkbuild.engine.builder import Builder
+from mltkbuild.workers.executor import Executor
 
 from .conftest import Files
 from .recordings import RATE, write_stripes, write_tones

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltkbuild.files import digest_of
-from mltkbuild.watch import is_library, watch
+from mltkbuild.disk.digests import digest_of
+from mltkbuild.user_code.watch import is_library, watch
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import pytest
 
-from mltkbuild.bodies import training_state
-from mltkbuild.bodies.weights import load_into
 from mltkbuild.errors import StageError
+from mltkbuild.training import training_state
+from mltkbuild.training.weights import load_into
 
 pytestmark = [
     pytest.mark.real,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.builder import Builder
+from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import SpecError, StageError
-from mltkbuild.executor import Executor
-from mltkbuild.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.workers.executor import Executor
 
 from .conftest import Files
 from .test_bad_input import GOOD, LOADER, NETWORK, change, sets, write

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild import workspace as module
-from mltkbuild.errors import SpecError, UsageError, WorkspaceError
-from mltkbuild.workspace import (
+from mltkbuild.disk import workspace as module
+from mltkbuild.disk.workspace import (
     NAME,
     Spec,
     Workspace,
@@ -21,6 +20,7 @@ from mltkbuild.workspace import (
     list_specs,
     module_file,
 )
+from mltkbuild.errors import SpecError, UsageError, WorkspaceError
 
 MARK = "# @mltk_model\n"
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.bodies import archive as archive_body
-from mltkbuild.files import bytes_digest
+from mltkbuild.archives import packing as archive_body
+from mltkbuild.disk.digests import bytes_digest
 
 SPEC = "import parts\n# @mltk_model\nmy_model = 1\n"
 SOURCES = {"models/kws.py": SPEC, "models/parts.py": "WIDTH = 8  # für alle\r\n", "helpers/audio.py": "RATE = 1\n"}

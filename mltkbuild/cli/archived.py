@@ -12,14 +12,14 @@ from typing import Any
 
 import click
 
-from mltkbuild.archive_contents import contents, find
-from mltkbuild.archive_file import open_archive, read_member
+from mltkbuild.archives.contents import contents, find
+from mltkbuild.archives.reading import open_archive, read_member
+from mltkbuild.archives.unpacking import unpack
 from mltkbuild.cli.archives import workspace_files
-from mltkbuild.cli.files import ARCHIVE, TFLITE, evaluate_files, existing
+from mltkbuild.cli.file_commands import ARCHIVE, TFLITE, evaluate_files, existing
+from mltkbuild.disk.workspace import find_workspace, import_folders
 from mltkbuild.errors import UsageError
-from mltkbuild.protocol import Request
-from mltkbuild.unpacking import unpack
-from mltkbuild.workspace import find_workspace, import_folders
+from mltkbuild.stages.protocol import Request
 
 LARGEST_MODEL = 2**31
 EVALUATED = ("eval/keras/summary.txt", "eval/tflite/summary.txt", "eval/parity.txt")
@@ -87,7 +87,7 @@ def _evaluated(path: str, root: str, scratch: str) -> list[str]:
         found = contents(opened)
         restored = unpack(opened, found, root, workspace_files(opened, found))
     workspace = find_workspace(root)
-    builder = importlib.import_module("mltkbuild.builder").Builder(workspace)
+    builder = importlib.import_module("mltkbuild.engine.builder").Builder(workspace)
     state = builder.state(found.target)
     kept = f"artifacts/{found.target}/"
     artifacts = {name.removeprefix(kept): workspace.path(name) for name in restored if name.startswith(kept)}
@@ -105,7 +105,7 @@ def _evaluated(path: str, root: str, scratch: str) -> list[str]:
         ignored=(scratch,),
         artifacts=artifacts,
     )
-    executor = importlib.import_module("mltkbuild.executor").Executor()
+    executor = importlib.import_module("mltkbuild.workers.executor").Executor()
     try:
         outcome = executor.run(request, lambda event: None)
     finally:

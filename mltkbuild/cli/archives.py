@@ -12,23 +12,14 @@ from typing import Any
 
 import click
 
-from mltkbuild.archive_contents import (
-    LARGEST_JSON,
-    Contents,
-    build_dir,
-    contents,
-    find,
-    models_dir,
-    places,
-    read_json,
-)
-from mltkbuild.archive_file import ArchiveFile, digest, open_archive, read_member
-from mltkbuild.cli.files import ARCHIVE, existing
+from mltkbuild.archives.contents import LARGEST_JSON, Contents, build_dir, contents, find, models_dir, places, read_json
+from mltkbuild.archives.member_names import shown
+from mltkbuild.archives.reading import ArchiveFile, digest, open_archive, read_member
+from mltkbuild.archives.unpacking import unpack as restore
+from mltkbuild.cli.file_commands import ARCHIVE, existing
 from mltkbuild.cli.init import LAYOUT
-from mltkbuild.member_names import shown
-from mltkbuild.report import plural, size, table
-from mltkbuild.stages import STAGES
-from mltkbuild.unpacking import unpack as restore
+from mltkbuild.front.report import plural, size, table
+from mltkbuild.stages.table import STAGES
 
 _OWN = ("dodo.py", "pyproject.toml", "gitignore")
 _LARGEST_YAML = 64 << 10

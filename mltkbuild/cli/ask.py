@@ -10,15 +10,15 @@ import click
 
 from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
-from mltkbuild.cli.files import ARCHIVE, is_file, summarize_file
+from mltkbuild.cli.file_commands import ARCHIVE, is_file, summarize_file
+from mltkbuild.disk.records import Record
+from mltkbuild.disk.workspace import TEST
+from mltkbuild.engine.explain import changes, unused_checkpoints
+from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
 from mltkbuild.errors import UsageError, did_you_mean
-from mltkbuild.explain import changes, unused_checkpoints
-from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
-from mltkbuild.records import Record
-from mltkbuild.report import cut, either, reason_text, reasons_text, size, table
-from mltkbuild.session import Session, fail
-from mltkbuild.stages import STAGES
-from mltkbuild.workspace import TEST
+from mltkbuild.front.report import cut, either, reason_text, reasons_text, size, table
+from mltkbuild.front.session import Session, fail
+from mltkbuild.stages.table import STAGES
 
 
 @click.command("list")

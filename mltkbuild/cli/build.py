@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
-from mltkbuild import orphans, session
-from mltkbuild.cli import archived, files
+from mltkbuild.cli import archived, file_commands
+from mltkbuild.disk.workspace import TEST, find_workspace
+from mltkbuild.engine import orphans
+from mltkbuild.engine.explain import changes
+from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step, inspected_texts, plan, total_seconds
 from mltkbuild.errors import UsageError, did_you_mean
-from mltkbuild.explain import changes
-from mltkbuild.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step, inspected_texts, plan, total_seconds
-from mltkbuild.report import cut, duration, either, first_of, plural, reasons_text, table
-from mltkbuild.session import Session, fail
-from mltkbuild.stages import BUILT, STAGES
-from mltkbuild.workspace import TEST, find_workspace
+from mltkbuild.front import session
+from mltkbuild.front.report import cut, duration, either, first_of, plural, reasons_text, table
+from mltkbuild.front.session import Session, fail
+from mltkbuild.stages.table import BUILT, STAGES
 
 
 def enter() -> Session:
@@ -188,11 +189,11 @@ def quantize(names: tuple[str, ...], jobs: int, **options: Any) -> None:
     mltk quantize model.keras --data samples.npz
     mltk quantize model.h5 --data images/ -o firmware/model.tflite
     """
-    if any(map(files.is_file, names)):
+    if any(map(file_commands.is_file, names)):
         _require_one(names)
-        files.quantize_file(names[0], options)
+        file_commands.quantize_file(names[0], options)
         return
-    files.require_no(options, names[0])
+    file_commands.require_no(options, names[0])
     run_stage(names, "params", parallel(jobs))
 
 
@@ -221,14 +222,14 @@ def evaluate(names: tuple[str, ...], jobs: int, **options: Any) -> None:
     mltk evaluate model.keras model.tflite --data test.npz -o report
     mltk evaluate kws.mltk.zip --trust     with the samples of its spec
     """
-    if names[0].endswith(files.ARCHIVE):
+    if names[0].endswith(file_commands.ARCHIVE):
         _require_one(names)
         archived.evaluate_archive(names[0], options)
         return
-    if any(map(files.is_file, names)):
-        files.evaluate_files(names, options)
+    if any(map(file_commands.is_file, names)):
+        file_commands.evaluate_files(names, options)
         return
-    files.require_no(options, names[0])
+    file_commands.require_no(options, names[0])
     owner = enter()
     wanted = known(owner, names)
     code = run_doit("run", *parallel(jobs), *(f"evaluate:{name}" for name in wanted))

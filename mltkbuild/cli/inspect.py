@@ -14,7 +14,7 @@ import click
 
 from mltkbuild.cli.archived import member
 from mltkbuild.cli.build import enter, known, run_doit
-from mltkbuild.cli.files import (
+from mltkbuild.cli.file_commands import (
     ARCHIVE,
     KERAS,
     TFLITE,

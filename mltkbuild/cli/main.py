@@ -10,7 +10,7 @@ import click
 from mltkbuild import __version__
 from mltkbuild.cli import archives, ask, build, init, inspect
 from mltkbuild.errors import MltkError, UsageError
-from mltkbuild.session import INTERRUPTED, fail
+from mltkbuild.front.session import INTERRUPTED, fail
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)

@@ -1,1 +1,1 @@
-"""Data sets: checks, subsets and digests."""
+"""Samples: what a loader gives, images and audio, prepared once and drawn in batches."""

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from filelock import FileLock
 
-from mltkbuild.durable import flush_folder
+from mltkbuild.disk.durable import flush_folder
 from mltkbuild.errors import DataError
 
 MIRROR = "MLTK_DATASETS_MIRROR"

@@ -15,10 +15,10 @@ from typing import IO
 
 from filelock import FileLock
 
-from mltkbuild.durable import flush_folder
+from mltkbuild.archives.member_names import name_fault, shown
+from mltkbuild.disk.durable import flush_folder
 from mltkbuild.errors import DataError
 from mltkbuild.extras import load
-from mltkbuild.member_names import name_fault, shown
 
 LARGEST = 64 << 30
 """More bytes than any of these data sets has."""

@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mltkbuild.compat import MODULES
+from mltkbuild.from_mltk.aliases import MODULES
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "DepthwiseSeparableConv2D_ARM": ("", {}),

@@ -22,8 +22,8 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mltkbuild.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.data import frontend
+from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
 
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},

@@ -1,0 +1,117 @@
+"""One call of the Python API: which model it means, its build, its workers, and what Ctrl+C does meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from mltkbuild.api.which_model import Model, find_target
+from mltkbuild.api.workers import workers
+from mltkbuild.engine.builder import Builder
+from mltkbuild.engine.target_state import TargetState
+from mltkbuild.errors import MltkError
+from mltkbuild.from_mltk import aliases
+from mltkbuild.front import session
+from mltkbuild.stages.protocol import RESUME, Options, Start
+from mltkbuild.stages.table import STAGES, upstream
+
+# -- one call --------------------------------------------------------------------------------------------------------
+
+
+class Call(session.Session):
+    """One call: a build of its own, so that it sees every edit made before it.
+
+    Args:
+        builder: The engine.
+        found: The target.
+        verbose: True shows each epoch, False nothing.
+    """
+
+    def __init__(self, builder: Builder, found: TargetState, verbose: bool | None) -> None:
+        super().__init__(found.workspace, builder)
+        self.state = found
+        self.target = found.target
+        self.brought: set[str] = set()
+        self.verbose = bool(verbose)
+        if verbose is False:
+            self._display = session.Display()
+
+    def guard(self) -> None:
+        """Nothing: the process belongs to the caller; `_interruptible` answers Ctrl+C while the call runs."""
+
+
+@contextmanager
+def begin(name: str, model: Model, test: bool, verbose: bool | None = None) -> Iterator[Call]:
+    """Begin a call on a model, and end it however it ends."""
+    aliases.refuse_in_spec(name)
+    call = Call(*find_target(model, test), verbose=verbose)
+    with _interruptible() as kept:
+        waited_for = False
+        try:
+            yield call
+            call.display.note(call.summary())
+            waited_for = True
+        except MltkError:
+            waited_for = True
+            raise
+        finally:
+            if not waited_for:
+                # Ctrl+C, or whatever else: the stage that runs belongs to a call that nobody waits for any more.
+                workers.stop()
+                for text in kept:
+                    call.display.note(f"{text}; the same call goes on from there")
+            call.close()
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[str]]:
+    """Let Ctrl+C end the workers before it raises KeyboardInterrupt, so that none works on in a dropped folder.
+
+    Gives the list that takes what interrupted trainings have kept.
+    """
+    kept: list[str] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if in_main else None
+    if not callable(before):
+        yield kept
+        return
+    answer = before
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        again: list[int] = []
+        # A second one doesn't wait for checkpoints.
+        signal.signal(signal.SIGINT, lambda number, frame: again.append(number))
+        kept.extend(workers.interrupt(lambda: bool(again)))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        answer(number, frame)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield kept
+    finally:
+        signal.signal(signal.SIGINT, answer)
+
+
+def bring(call: Call, stage: str, options: Options | None = None, start: Start = RESUME) -> None:
+    """Bring a stage and all that it needs up to date: the one place where calls reach the engine.
+
+    Args:
+        call: The call.
+        stage: The stage.
+        options: Options that change results; each stage takes its own.
+        start: Whether this stage runs even when it is up to date, and from where a training begins.
+    """
+    # Reading the spec's text once, first, makes every judgement of this call one about this text.
+    _ = call.state.sources
+    for needed in upstream(stage):
+        chosen = {name: value for name, value in (options or {}).items() if name in STAGES[needed].options}
+        begin_at = start if needed == stage else RESUME
+        if begin_at.forces(needed) or call.reasons(call.target, needed, chosen):
+            call.run(call.target, needed, chosen, start=begin_at)
+        elif needed not in call.brought:
+            call.fresh += 1
+        call.brought.add(needed)

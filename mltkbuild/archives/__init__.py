@@ -1,0 +1,1 @@
+"""The `.mltk.zip` format, whole: reading, writing, naming, unpacking."""

@@ -1,0 +1,196 @@
+"""What the commands do with files that belong to no workspace, and the commands for them alone."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from mltkbuild.errors import UsageError
+from mltkbuild.front.report import size
+from mltkbuild.stages.protocol import Job
+
+KERAS = (".keras", ".h5", ".hdf5")
+TFLITE = ".tflite"
+ARCHIVE = ".mltk.zip"
+
+
+def is_file(name: str) -> bool:
+    """Whether an argument names a file instead of a model of the workspace."""
+    return name.endswith((*KERAS, TFLITE, ARCHIVE))
+
+
+def do(job: str, **arguments: object) -> Any:
+    """Do a job with files in a worker process.
+
+    Raises:
+        MltkError: It failed, or the worker died.
+    """
+    # Loaded late: asking for help needs no process pool.
+    executor = importlib.import_module("mltkbuild.workers.executor")
+    with tempfile.TemporaryDirectory(prefix="mltkbuild-", ignore_cleanup_errors=True) as folder:
+        return executor.do(Job(job, arguments, os.path.join(folder, "log")))
+
+
+def existing(path: str, *kinds: str) -> str:
+    """The absolute path of a file of one of these kinds.
+
+    Raises:
+        UsageError: There is no such file, or it is of another kind.
+    """
+    if not path.endswith(kinds):
+        raise UsageError("this is another kind of file", where=path, fix=f"give {' or '.join(kinds)}")
+    if not os.path.isfile(path):
+        raise UsageError("there is no such file", where=path, fix="check the path")
+    return os.path.abspath(path)
+
+
+def require_no(options: Mapping[str, object], of: str) -> None:
+    """Refuse options that are given and have no meaning here.
+
+    Raises:
+        UsageError: One is given.
+    """
+    given = [name for name, value in options.items() if value not in (None, False, ())]
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} is for files",
+            found=f"a model of the workspace: {of}",
+            fix="leave it out; the spec says how its model is made",
+        )
+
+
+def quantize_file(path: str, options: Mapping[str, Any]) -> None:
+    """Convert one Keras file and say what came of it."""
+    path = existing(path, *KERAS)
+    output = os.path.abspath(options["output"] or os.path.splitext(path)[0] + TFLITE)
+    data = options["data"]
+    settings: dict[str, Any] = {
+        "rescale": options["rescale"] if options["rescale"] is not None else 1 / 255,
+        "max_samples": options["max_samples"] or 1000,
+        "tflm": options["tflm"] or "error",
+        "inference_input_type": options["input_type"] or ("float32" if options["as_float"] else "int8"),
+        "inference_output_type": options["output_type"] or ("float32" if options["as_float"] else "int8"),
+    }
+    if options["as_float"]:
+        settings["optimizations"] = []
+    if options["int16"]:
+        settings["supported_ops"] = ["EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"]
+        for name in ("input", "output"):
+            settings[f"inference_{name}_type"] = options[f"{name}_type"] or "int16"
+    found = do(
+        "quantize",
+        path=path,
+        output=output,
+        data=None if data is None else os.path.abspath(data),
+        settings=settings,
+        trust=options["trust"],
+    )
+    for note in found["notes"]:
+        click.echo(f"note: {note}")
+    runs = "" if found["arena"] is None else f", runs on TensorFlow Lite Micro with {found['arena']['total']:,} B"
+    click.echo(f"made {os.path.relpath(output)}: {size(found['bytes'])}{runs}")
+
+
+def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Evaluate a Keras file, a `.tflite` or one of each, and print the figures."""
+    if options["data"] is None:
+        fix = "give --data FILE.npz with x and y, or a folder with a subfolder for each class"
+        raise UsageError("evaluating a file needs samples", found="no --data", fix=fix)
+    found = [existing(path, *KERAS, TFLITE) for path in paths]
+    kinds = [path.endswith(TFLITE) for path in found]
+    if len(set(kinds)) != len(kinds):
+        fix = "give one Keras model, one .tflite, or one of each"
+        raise UsageError("these files can't be compared", found=", ".join(paths), fix=fix)
+    classes = options["classes"]
+    result = do(
+        "evaluate",
+        # The .tflite last: parity is told in its steps.
+        paths=sorted(found, key=lambda path: path.endswith(TFLITE)),
+        data=os.path.abspath(options["data"]),
+        options={
+            "rescale": options["rescale"] if options["rescale"] is not None else 1 / 255,
+            "trust": options["trust"],
+            "output": None if options["output"] is None else os.path.abspath(options["output"]),
+            "classes": None if classes is None else [label.strip() for label in classes.split(",")],
+        },
+    )
+    click.echo(json.dumps(result["results"], indent=1) if options["as_json"] else result["text"])
+
+
+def print_profile(path: str, vela: str | None, form: str) -> None:
+    """Print what a `.tflite` costs as `text`, `json` or `csv`."""
+    found = do("profile", path=existing(path, TFLITE), vela=vela)
+    text = json.dumps(found["json"], indent=1) if form == "json" else found[form]
+    click.echo(text.rstrip("\n"))
+
+
+def export_file(path: str, output: str | None) -> None:
+    """Write what firmware needs of any `.tflite`."""
+    path = existing(path, TFLITE)
+    name = os.path.basename(path).removesuffix(TFLITE)
+    folder = os.path.abspath(output or f"{name}_export")
+    found = do("export", path=path, folder=folder, name=name)
+    click.echo(f"made {os.path.relpath(folder)}: {', '.join(found['names'])}")
+
+
+def summarize_file(path: str, trust: bool) -> None:
+    """Describe a Keras model or a `.tflite`."""
+    click.echo(do("summarize", path=existing(path, *KERAS, TFLITE), trust=trust).rstrip("\n"))
+
+
+# -- update_params ---------------------------------------------------------------------------------------------------
+
+
+def update_file(path: str, output: str | None, changes: Mapping[str, object], description: str | None) -> None:
+    """Change parameters in a `.tflite` and print them."""
+    path = existing(path, TFLITE)
+    removed = [key for key, value in changes.items() if value is None]
+    kept = {key: value for key, value in changes.items() if value is not None}
+    target = os.path.abspath(output or path)
+    found = do("update_params", path=path, output=target, changes=kept, removed=removed, description=description)
+    for key, value in sorted(found.items()):
+        click.echo(f"{key}: {value!r}")
+
+
+def parameters_of(pairs: Sequence[str], file: str | None) -> dict[str, object]:
+    """Parameters of the command line.
+
+    Args:
+        pairs: `key=value`, the value as YAML has it: `0.5`, `true`, `[a, b]`, `text`; empty to remove the key.
+        file: A YAML or JSON file with a dict of them, which the pairs override.
+
+    Raises:
+        UsageError: A pair or the file is something else.
+    """
+    yaml = importlib.import_module("yaml")
+    found = {} if file is None else _parameters_in(file)
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError("a parameter is given as key=value", found=pair, fix="such as threshold=0.5")
+        try:
+            found[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            told = str(error).splitlines()[0]
+            raise UsageError("the value can't be read", found=f"{pair}: {told}", fix="put text in quotes") from error
+    return found
+
+
+def _parameters_in(file: str) -> dict[str, object]:
+    yaml = importlib.import_module("yaml")
+    fix = "give a YAML or JSON file with keys and values"
+    try:
+        with open(file, encoding="utf-8") as stream:
+            found = yaml.safe_load(stream)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UsageError("the parameters can't be read", where=file, found=told, fix=fix) from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise UsageError("the file holds no parameters", where=file, found=type(found).__name__, fix=fix)
+    return found

@@ -1,0 +1,268 @@
+"""Digests of files, taken again only when a file's stamp has moved."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from mltkbuild.disk.records import Stamp
+from mltkbuild.fingerprint.code import code_digest
+
+RACY_NS = 20_000_000
+"""A file changed this short a time before its stamp was taken may change again within the clock's tick."""
+
+SMALL = 1 << 20
+"""A file of fewer bytes is read as a whole."""
+BATCH = 128
+"""So many files are one task of a thread."""
+MOST_THREADS = 8
+
+
+class _OwnReading(threading.local):
+    """Whether this thread reads files for their digests, which is no reading by the code that runs."""
+
+    now = False
+
+
+OWN_READING = _OwnReading()
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """Size, mtime, ctime and inode of a file; None when there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def settled(stamp: Stamp) -> bool:
+    """Say whether a stamp taken now can be trusted later: the file is older than a tick of the clock."""
+    return time.time_ns() - max(stamp[1], stamp[2]) > RACY_NS
+
+
+def bytes_digest(data: bytes) -> str:
+    """SHA-256 of some bytes, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+HISTORY = os.path.join("train", "history.json")
+"""The one artifact that tells how often its making was interrupted: that part doesn't count."""
+
+
+def history_without_segments(data: bytes) -> bytes:
+    """A training's history without the parts that it ran in; bytes that are no history as they are."""
+    try:
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            return data
+    except (ValueError, RecursionError):
+        return data
+    if document.pop("segments", None) is None:
+        return data
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def digest_of(path: str, kind: str = "bytes") -> str | None:
+    """Digest of a file or folder; None when there is none, it can't be read, or it is a pipe or a device.
+
+    Args:
+        path: The file; a folder counts by the names in it.
+        kind: 'bytes', or 'code' for Python source without comments, docstrings and layout.
+    """
+    try:
+        status = os.stat(path)
+        mode = status.st_mode
+        if stat.S_ISDIR(mode):
+            return bytes_digest("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape"))
+        if not stat.S_ISREG(mode):
+            # Reading a pipe would wait for its writer, and take what is meant for its reader.
+            return None
+        is_history = path.endswith(os.sep + HISTORY)
+        if kind == "bytes" and not is_history:
+            return _read_digest(path, status.st_size)
+        with open(path, "rb") as file:
+            if is_history:
+                return bytes_digest(history_without_segments(file.read()))
+            return source_digest(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def _read_digest(path: str, size: int) -> str:
+    """SHA-256 of a file's bytes.
+
+    Args:
+        path: The file.
+        size: Its size as the system tells it: a small file is read at once.
+    """
+    with open(path, "rb", buffering=0) as file:
+        if size < SMALL:
+            data = file.read(size + 1)
+            if len(data) == size:
+                return bytes_digest(data)
+            file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(paths: Iterable[str], progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+    """Digests of many files and folders by path, read in parallel; what is missing or can't be read is left out.
+
+    Args:
+        paths: The files.
+        progress: Called now and then with how many are done and how many there are.
+    """
+    wanted = list(dict.fromkeys(paths))
+    parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+    if len(parts) < 2:
+        return _gathered(map(_digests, parts), len(wanted), progress)
+    pool = ThreadPoolExecutor(min(processors(), MOST_THREADS))
+    try:
+        return _gathered(pool.map(_digests, parts), len(wanted), progress)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _gathered(
+    parts: Iterable[dict[str, str | None]], count: int, progress: Callable[[int, int], None] | None
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    done = 0
+    for part in parts:
+        found.update((path, digest) for path, digest in part.items() if digest is not None)
+        done += len(part)
+        if progress is not None:
+            progress(done, count)
+    return found
+
+
+def _digests(paths: Iterable[str]) -> dict[str, str | None]:
+    """Digests of some files, taken by this thread."""
+    before = OWN_READING.now
+    OWN_READING.now = True
+    try:
+        return {path: digest_of(path) for path in paths}
+    finally:
+        OWN_READING.now = before
+
+
+def source_digest(data: bytes) -> str:
+    """Digest of Python source by its meaning; by its bytes when it can't be parsed."""
+    try:
+        return code_digest(data.decode("utf-8"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "text:" + bytes_digest(data)
+
+
+class DigestMemo:
+    """Remembers the digests of files whose stamp is not the one in any record: touched, copied or restored files.
+
+    Args:
+        path: Where the memo is kept between runs; a lost or damaged one only costs reading the files again.
+
+    Attributes:
+        progress: Takes how many of the files of a list have been read again, and how many there are.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._known: dict[str, tuple[Stamp, str]] | None = None
+        self._dirty = False
+        self._lock = threading.Lock()
+        self.progress: Callable[[int, int], None] | None = None
+
+    def digest(
+        self, path: str, recorded: Mapping[str, Stamp], key: str, digest: str, kind: str = "bytes"
+    ) -> str | None:
+        """The digest of a file as it is now.
+
+        Args:
+            path: The file.
+            recorded: The stamps of a record.
+            key: The file's name in the record.
+            digest: Its digest in the record, which stands while the stamp stands.
+            kind: 'bytes' or 'code'.
+        """
+        stamp = stamp_of(path)
+        if stamp is None:
+            return None
+        if recorded.get(key) == stamp:
+            return digest
+        return self._remembered(path, stamp, kind)
+
+    def _remembered(self, path: str, stamp: Stamp, kind: str) -> str | None:
+        known = self._load()
+        name = f"{kind} {path}"
+        entry = known.get(name)
+        if entry is not None and entry[0] == stamp:
+            return entry[1]
+        found = digest_of(path, kind)
+        if found is not None:
+            self._learn(name, path, stamp, found)
+        return found
+
+    def digests(self, paths: Iterable[str]) -> dict[str, str]:
+        """The digests of many files as they are now, by path, without those that are missing or can't be read."""
+        found: dict[str, str] = {}
+        unread: dict[str, Stamp] = {}
+        for path in paths:
+            stamp, entry = stamp_of(path), self._load().get(f"bytes {path}")
+            if stamp is not None and entry is not None and entry[0] == stamp:
+                found[path] = entry[1]
+            elif stamp is not None:
+                unread[path] = stamp
+        with self._lock:
+            # One at a time: each uses all processors, and has one place to show how far it is.
+            for path, digest in digest_files(unread, self.progress).items():
+                self._learn(f"bytes {path}", path, unread[path], digest)
+                found[path] = digest
+        return found
+
+    def _learn(self, name: str, path: str, stamp: Stamp, digest: str) -> None:
+        # Only a stamp that was the same before and after the reading belongs to what was read.
+        if settled(stamp) and stamp_of(path) == stamp:
+            self._load()[name] = (stamp, digest)
+            self._dirty = True
+
+    def _load(self) -> dict[str, tuple[Stamp, str]]:
+        if self._known is None:
+            self._known = {}
+            try:
+                with open(self._path, encoding="utf-8") as file:
+                    for name, (stamp, digest) in json.load(file).items():
+                        self._known[str(name)] = (tuple(stamp), str(digest))
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+                self._known = {}
+        return self._known
+
+    def save(self) -> None:
+        """Keep what was learned; a workspace that can't be written just learns it again."""
+        if not self._dirty or self._known is None:
+            return
+        temporary = f"{self._path}.{os.getpid()}"
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with open(temporary, "w", encoding="utf-8") as file:
+                # A copy: another thread of a build that is being interrupted may still be learning.
+                json.dump(dict(self._known), file, sort_keys=True)
+            os.replace(temporary, self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            return
+        self._dirty = False

@@ -1,0 +1,358 @@
+"""The only writer under `build/`: paths, records, locks, and publishing that a kill can't tear.
+
+A stage works in a scratch folder. Publishing then goes through four steps, each durable before the next:
+
+1. every file in scratch is flushed to the disk;
+2. the new record is written as `STAGE.pending`;
+3. each file is renamed to its final name, and artifacts that the new record doesn't have are removed;
+4. the record is written as `STAGE.json`, with the stamps of the final files, and `STAGE.pending` is removed.
+
+After a kill or a disk error at any point, `recover` finishes from step 3 when a pending record is there, and else drops
+the scratch folder. No file ever has its final name before it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from filelock import FileLock, Timeout
+
+from mltkbuild.disk.digests import digest_of, stamp_of
+from mltkbuild.disk.durable import TEMPORARY, disk_error, flush, flush_folder, move, write
+from mltkbuild.disk.records import Record, Stamp, decode, encode
+from mltkbuild.errors import RecordError
+
+RECORDS, SCRATCH, LOGS, LOCK = ".records", ".scratch", ".logs", ".lock"
+ARCHIVE_SUFFIX = ".mltk.zip"
+CHANGED_SUFFIX = ".changed"
+PENDING, DONE, VALUES = ".pending", ".json", ".values.json"
+KEPT = "the new artifacts are kept, and published then"
+TICK_NS = 10_000_000
+"""How coarse the clock of a file system can be."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The artifacts and records of one target.
+
+    Args:
+        target: `NAME` or `NAME-test`.
+        path: Absolute path of `build/TARGET`.
+        archive_dir: Absolute path of the folder that the archive is published in, beside the spec.
+    """
+
+    target: str
+    path: str
+    archive_dir: str
+
+    def artifact(self, name: str) -> str:
+        """The absolute path of an artifact."""
+        if name.endswith(ARCHIVE_SUFFIX):
+            return os.path.join(self.archive_dir, name)
+        return os.path.join(self.path, name)
+
+    def record_path(self, stage: str, suffix: str = DONE) -> str:
+        """The path of a stage's record."""
+        return os.path.join(self.path, RECORDS, stage + suffix)
+
+    def log_path(self, stage: str) -> str:
+        """The path of a stage's log: everything that it and its libraries print."""
+        return os.path.join(self.path, LOGS, f"{stage}.log")
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder of the checkpoints of its training."""
+        return os.path.join(self.path, "train", "checkpoints")
+
+    def scratch_path(self, stage: str) -> str:
+        """The scratch folder that a stage of this process works in."""
+        return os.path.join(self.path, SCRATCH, f"{stage}-{os.getpid()}")
+
+
+def load_record(folder: Folder, stage: str) -> Record | None:
+    """The record of a stage's last success; None when there is none.
+
+    Raises:
+        RecordError: The file is no record, one of another version, or one of another stage or model.
+    """
+    path = folder.record_path(stage)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(
+            "this record can't be read", where=path, found=str(error), fix="check its permissions, or delete it"
+        ) from error
+    record = decode(data, path)
+    if (record.stage, record.target) != (stage, folder.target):
+        raise RecordError(
+            "this record belongs elsewhere",
+            where=path,
+            found=f"{record.stage}:{record.target}",
+            fix=f"delete {path}; its stage runs again",
+        )
+    return record
+
+
+def has_pending(folder: Folder, stage: str) -> bool:
+    """Say whether a publication was cut off, or is under way in another process."""
+    return os.path.exists(folder.record_path(stage, PENDING))
+
+
+@contextlib.contextmanager
+def locked(folder: Folder, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of one target; the system frees it when the process dies.
+
+    Args:
+        folder: The target's folder.
+        on_wait: Called once when another build holds the lock.
+
+    Raises:
+        StageError: The folder can't be written.
+    """
+    lock = FileLock(os.path.join(folder.path, LOCK), thread_local=False)
+    try:
+        try:
+            os.makedirs(folder.path, exist_ok=True)
+            lock.acquire(timeout=0.05)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+        except OSError as error:
+            raise disk_error(error, folder.target) from error
+        yield
+    finally:
+        lock.release(force=True)
+
+
+def begin(folder: Folder, stage: str) -> str:
+    """Make an empty scratch folder for a stage and return its path; call it with the lock held, after `recover`.
+
+    Raises:
+        StageError: The disk is full or read-only.
+    """
+    scratch = folder.scratch_path(stage)
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.makedirs(scratch)
+        os.makedirs(os.path.join(folder.path, LOGS), exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, f"{stage}:{folder.target}") from error
+    return scratch
+
+
+def discard(folder: Folder, stage: str) -> None:
+    """Drop a stage's scratch folder, unless a publication that was cut off needs it to be finished."""
+    if has_pending(folder, stage):
+        return
+    shutil.rmtree(folder.scratch_path(stage), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(folder.path, SCRATCH))
+
+
+def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}") -> tuple[Record, tuple[str, ...]]:
+    """Give a stage's files their final names and write its record, as the module's docstring says.
+
+    Args:
+        folder: The target's folder; its lock must be held.
+        record: The record without its artifacts' stamps.
+        scratch: The folder that holds the files under their artifact names.
+        values: What the stage read in readable form, for `explain`.
+
+    Returns:
+        The record as written, and the names of artifacts that somebody had changed, each kept as `NAME.changed`.
+
+    Raises:
+        StageError: The disk is full or read-only. Either nothing was published and the old artifacts stand, or
+            `recover` will finish what was begun.
+    """
+    try:
+        for name in sorted(record.artifacts):
+            flush(os.path.join(scratch, name))
+        write(os.path.join(scratch, VALUES), values)
+        pending = replace(record, facts={**record.facts, "scratch": os.path.basename(scratch)})
+        write(folder.record_path(record.stage, PENDING), encode(pending))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(folder.record_path(record.stage, PENDING))
+        raise disk_error(error, f"{record.stage}:{record.target}") from error
+    try:
+        return _finish(folder, record, scratch)
+    except OSError as error:
+        raise disk_error(error, f"{record.stage}:{record.target}", KEPT) from error
+
+
+def recover(folder: Folder) -> tuple[str, ...]:
+    """Finish the publications that were cut off and drop other processes' scratch folders; call it with the lock held.
+
+    Returns:
+        The stages whose publication was finished.
+
+    Raises:
+        StageError: The disk is full or read-only; what waits for its final name still does.
+    """
+    finished = []
+    records = os.path.join(folder.path, RECORDS)
+    for entry in _names(records):
+        if entry.endswith(PENDING):
+            stage = entry.removesuffix(PENDING)
+            try:
+                if _recover_stage(folder, stage):
+                    finished.append(stage)
+            except OSError as error:
+                raise disk_error(error, f"{stage}:{folder.target}", KEPT) from error
+        elif entry.endswith(TEMPORARY):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(records, entry))
+    shutil.rmtree(os.path.join(folder.path, SCRATCH), ignore_errors=True)
+    return tuple(finished)
+
+
+def _recover_stage(folder: Folder, stage: str) -> bool:
+    """Finish one publication; a pending record that is torn or foreign, or whose files are gone, is dropped."""
+    path = folder.record_path(stage, PENDING)
+    try:
+        with open(path, "rb") as file:
+            pending = decode(file.read(), path)
+    except (OSError, RecordError):
+        os.unlink(path)
+        return False
+    if (pending.stage, pending.target) != (stage, folder.target):
+        os.unlink(path)
+        return False
+    facts = dict(pending.facts)
+    scratch = os.path.join(folder.path, SCRATCH, os.path.basename(str(facts.pop("scratch", "gone"))))
+    record = replace(pending, facts=facts)
+    for name, digest in record.artifacts.items():
+        source = os.path.join(scratch, name)
+        if digest_of(source) == digest:
+            continue
+        if digest_of(folder.artifact(name)) != digest:
+            _drop_pending(folder, record)
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(source)
+    _finish(folder, record, scratch)
+    return True
+
+
+def _drop_pending(folder: Folder, record: Record) -> None:
+    """Give up a publication whose files are gone, with the copies it was making on another file system."""
+    for name in record.artifacts:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.artifact(name) + TEMPORARY)
+    os.unlink(folder.record_path(record.stage, PENDING))
+
+
+def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple[str, ...]]:
+    """Steps 3 and 4 of publishing; safe to do again."""
+    old = _old_artifacts(folder, record.stage)
+    changed = []
+    for name, digest in sorted(record.artifacts.items()):
+        source, final = os.path.join(scratch, name), folder.artifact(name)
+        if os.path.exists(source):
+            if _keep_changed(final, old.get(name), digest):
+                changed.append(name)
+            move(source, final)
+    for name in sorted(old.keys() - record.artifacts.keys()):
+        if _keep_changed(folder.artifact(name), old[name], ""):
+            changed.append(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.artifact(name))
+    if os.path.exists(os.path.join(scratch, VALUES)):
+        os.replace(os.path.join(scratch, VALUES), folder.record_path(record.stage, VALUES))
+    for parent in {os.path.dirname(folder.artifact(name)) for name in record.artifacts}:
+        flush_folder(parent)
+    done = replace(record, stamps={**record.stamps, **_final_stamps(folder, record)})
+    write(folder.record_path(record.stage), encode(done))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder.record_path(record.stage, PENDING))
+    flush_folder(os.path.join(folder.path, RECORDS))
+    shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(folder.path, SCRATCH))
+    return done, tuple(changed)
+
+
+def _final_stamps(folder: Folder, record: Record) -> dict[str, Stamp]:
+    """The stamps of published files, taken when any later change will move them."""
+    found = {name: stamp_of(folder.artifact(name)) for name in record.artifacts}
+    newest = max((stamp[1] for stamp in found.values() if stamp is not None), default=0)
+    since = time.time_ns() - newest
+    if 0 <= since < TICK_NS:
+        # An edit in the same tick of the file system's clock would leave the times as they are.
+        time.sleep((TICK_NS - since) / 1e9)
+    return {name: stamp for name, stamp in found.items() if stamp is not None}
+
+
+def _old_artifacts(folder: Folder, stage: str) -> Mapping[str, str]:
+    try:
+        record = load_record(folder, stage)
+    except RecordError:
+        return {}
+    return {} if record is None else record.artifacts
+
+
+def _keep_changed(final: str, recorded: str | None, coming: str) -> bool:
+    """Set a file aside that is neither what the record says nor what is coming: somebody edited it.
+
+    Below `build/` a file without a record is what an older build left. Beside the spec it may be anybody's archive.
+    """
+    found = digest_of(final)
+    if found is None or found in (recorded, coming):
+        return False
+    if recorded is None and not final.endswith(ARCHIVE_SUFFIX):
+        return False
+    os.replace(final, final + CHANGED_SUFFIX)
+    return True
+
+
+def forget(folder: Folder, stage: str) -> bool:
+    """Drop a stage's record and keep its artifacts; say whether there was one."""
+    found = False
+    for suffix in (DONE, PENDING, VALUES):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.record_path(stage, suffix))
+            found = found or suffix == DONE
+    return found
+
+
+def artifacts_on_disk(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
+    """The files that a stage made and that are still there."""
+    names = dict.fromkeys((*always, *_old_artifacts(folder, stage)))
+    return tuple(name for name in names if os.path.lexists(folder.artifact(name)))
+
+
+def clean(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
+    """Delete a stage's artifacts and its log, and the folders that this leaves empty; keep its record."""
+    names = artifacts_on_disk(folder, stage, always)
+    for name in names:
+        os.unlink(folder.artifact(name))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder.log_path(stage))
+    for path in (*map(folder.artifact, names), folder.log_path(stage)):
+        _drop_empty_parents(folder, path)
+    return names
+
+
+def _drop_empty_parents(folder: Folder, path: str) -> None:
+    """Remove the folders above a path that are empty, below the target's own."""
+    parent = os.path.dirname(path)
+    with contextlib.suppress(OSError):
+        while parent.startswith(folder.path + os.sep):
+            os.rmdir(parent)
+            parent = os.path.dirname(parent)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

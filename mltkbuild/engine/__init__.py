@@ -1,0 +1,1 @@
+"""What is dirty, in which order it is brought up to date, and why."""

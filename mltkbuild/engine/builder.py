@@ -1,0 +1,357 @@
+"""The engine: brings one stage of one target up to date, whoever asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mltkbuild.disk import checkpoints, file_lists, store
+from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, stamp_of
+from mltkbuild.disk.durable import disk_error
+from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
+from mltkbuild.engine.freshness import Reason
+from mltkbuild.engine.provenance import course_of, parse, provenance
+from mltkbuild.engine.target_state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
+from mltkbuild.errors import MltkError, StageError
+from mltkbuild.stages.protocol import RESUME, Listener, Options, Outcome, Request, Start
+from mltkbuild.stages.table import STAGES, TRAIN, makes, reads, upstream
+from mltkbuild.workers.executor import Executor
+
+# With what `explain` asks for beside a builder.
+MEMO = ".memo.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What running a stage came to.
+
+    Args:
+        target: The target.
+        stage: The stage.
+        reasons: Why it ran; empty when another build had done it meanwhile.
+        record: Its record.
+        changed: Artifacts that somebody had edited, kept as `NAME.changed`.
+        notes: Lines for people.
+    """
+
+    target: str
+    stage: str
+    reasons: tuple[Reason, ...]
+    record: Record | None
+    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def quiet(event: Mapping[str, object]) -> None:
+    """A listener that doesn't listen."""
+
+
+class Builder:
+    """Judges and runs stages in one workspace.
+
+    Args:
+        workspace: The workspace.
+        run: Runs a request somewhere and gives its outcome; a pool of worker processes when None.
+    """
+
+    def __init__(self, workspace: Workspace, run: Callable[[Request, Listener], Outcome] | None = None) -> None:
+        self.workspace = workspace
+        self.listing: Listing = list_specs(workspace)
+        self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
+        self._states: dict[str, TargetState] = {}
+        # What this build has brought up to date or found so, with the options, judged by the text that it pinned.
+        self._done: dict[tuple[str, str], Options] = {}
+        # What a front has asked for with options, before a later stage of the same build needs it.
+        self._chosen: dict[tuple[str, str], Options] = {}
+        self._executor = Executor()
+        self._run = run or self._executor.run
+
+    def state(self, target: str) -> TargetState:
+        """The state of a target in this build.
+
+        Raises:
+            UsageError: There is no such model.
+            SpecError: Its name is taken twice or can't be a name.
+        """
+        found = self._states.get(target)
+        if found is None:
+            new = TargetState(self.workspace, self.listing[target], target, self.memo)
+            found = self._states.setdefault(target, new)
+        return found
+
+    def reasons(self, target: str, stage: str, options: Options | None = None) -> tuple[Reason, ...]:
+        """Why a stage must run; empty when it is up to date."""
+        state = self.state(target)
+        # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
+        pinned = state.sources_if_read is not None
+        if options:
+            self._chosen[target, stage] = options
+        reasons = state.reasons(stage, options)
+        if pinned and not reasons:
+            self._done[target, stage] = options or {}
+        return reasons
+
+    def build(
+        self,
+        target: str,
+        stage: str,
+        options: Options | None = None,
+        listener: Listener = quiet,
+        *,
+        start: Start = RESUME,
+    ) -> Built:
+        """Bring a stage up to date, with all that it needs.
+
+        Args:
+            target: `NAME` or `NAME-test`.
+            stage: The stage.
+            options: Options that change its result, such as epochs.
+            listener: Takes the progress.
+            start: Whether it runs even when it is up to date, and from where a training begins.
+
+        Returns:
+            What came of this stage; `reasons` is empty when nothing had to be done.
+        """
+        state = self.state(target)
+        waiting = {"note": f"waiting for another build of {target}"}
+        with state.turn, store.locked(state.folder, lambda: listener(waiting)):
+            recovered = store.recover(state.folder)
+            if recovered:
+                listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
+            state.reload()
+            for finished in recovered:
+                if (record := state.record(finished)) is not None:
+                    file_lists.drop_others(state.folder, record)
+            # From here on every judgement is about the text that the stages will run, not about later edits.
+            self._share_sources(state)
+            _ = state.sources
+            for needed in upstream(stage)[:-1]:
+                # What this build has brought up to date stays so for it: a later edit is the next build's. But no stage
+                # may read an artifact that isn't what its record says.
+                done = self._done.get((target, needed))
+                chosen = self._chosen.get((target, needed), {}) if done is None else done
+                why = state.reasons(needed, chosen) if done is None else state.damage(needed)
+                if why:
+                    self._run_stage(state, needed, chosen, listener)
+                self._done[target, needed] = chosen
+            reasons = state.reasons(stage, options)
+            if start.forces(stage) and not reasons:
+                reasons = (Reason("forced"),)
+            built = Built(target, stage, (), state.record(stage))
+            if reasons:
+                if stage == TRAIN.name and start.clean:
+                    checkpoints.drop(state.folder.checkpoints)
+                built = replace(self._run_stage(state, stage, options or {}, listener, start), reasons=reasons)
+            self._done[target, stage] = options or {}
+            return built
+
+    def inspect(self, target: str) -> tuple[Record, dict[str, str]]:
+        """Run the spec stage without publishing anything.
+
+        Returns:
+            The record that it would have, and the text of its artifacts.
+        """
+        state = self.state(target)
+        # Outside the build folder, so that it works beside a running build and in a workspace that can't be written.
+        with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
+            scratch = os.path.join(folder, "spec")
+            os.mkdir(scratch)
+            started = time.time_ns()
+            inputs = state.inputs("spec", None)
+            request = replace(self._request(state, "spec", {}, scratch), log=os.path.join(folder, "log"))
+            try:
+                outcome = self._execute(request, quiet)
+            except StageError as error:
+                error.fix = f"run `doit spec:{target}`, which keeps its log"
+                raise
+            record = self._record(state, request, inputs, outcome, started)
+            texts = {name: Path(scratch, name).read_text(encoding="utf-8") for name in outcome.artifacts}
+        return record, texts
+
+    def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
+        """End all workers; a training keeps where it is first.
+
+        Args:
+            hurry: Says whether not to wait for that any longer.
+
+        Returns:
+            What the trainings have kept, a line each.
+        """
+        return self._executor.interrupt(hurry)
+
+    def stop(self) -> None:
+        """End all workers at once; safe in a signal handler."""
+        self._executor.kill()
+
+    def close(self) -> None:
+        """End the workers and keep the digests that were learned."""
+        self._executor.stop()
+        self.memo.save()
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def _run_stage(
+        self,
+        state: TargetState,
+        stage: str,
+        options: Options,
+        listener: Listener,
+        start: Start = RESUME,
+    ) -> Built:
+        """Run a stage in scratch and publish it; its inputs are digested first. The target's lock is held."""
+        old = state.record(stage)
+        inputs = state.inputs(stage, None, options)
+        missing = [name for name, digest in inputs.items() if digest is None]
+        if missing:
+            raise StageError(
+                "an artifact of an earlier stage is missing",
+                where=f"{stage}:{state.target}",
+                found=missing[0],
+                fix=f"run `doit {stage}:{state.target}`, which makes it first",
+            )
+        started = time.time_ns()
+        scratch = store.begin(state.folder, stage)
+        try:
+            request = self._request(state, stage, options, scratch)
+            if stage == TRAIN.name:
+                course = course_of(inputs, state.slice_text(stage))
+                request = replace(request, course=course, start=start)
+            outcome = self._execute(request, listener)
+            self._check_unchanged(state, stage, inputs)
+            record, listed = file_lists.fold(self._record(state, request, inputs, outcome, started))
+            file_lists.keep(state.folder, record, listed)
+            values = json.dumps(self._values(state, stage), sort_keys=True).encode()
+            record, changed = store.publish(state.folder, record, scratch, values)
+            file_lists.drop_others(state.folder, record)
+            if stage == TRAIN.name:
+                checkpoints.Shelf(state.folder.checkpoints, request.course).finish()
+        except OSError as error:
+            raise disk_error(error, f"{stage}:{state.target}") from error
+        finally:
+            store.discard(state.folder, stage)
+            state.reload()
+        if old is not None and record.artifacts == old.artifacts and not changed:
+            listener({"note": f"{stage}:{state.target} gave the same result as before"})
+        return Built(state.target, stage, (), record, changed, outcome.notes)
+
+    def _share_sources(self, state: TargetState) -> None:
+        """Let a model and its dry run see the same text of the spec within one build."""
+        name = state.spec.name
+        twin = self._states.get(name if state.target != name else name + TEST)
+        if state.sources_if_read is None and twin is not None and twin.sources_if_read is not None:
+            state.use_sources(twin.sources_if_read)
+
+    def _execute(self, request: Request, listener: Listener) -> Outcome:
+        """Run a stage's body and check that it made what it promised."""
+        where = f"{request.stage}:{request.target}"
+        outcome = self._run(request, listener)
+        if outcome.error is not None:
+            raise _placed(outcome.error, where)
+        lacking = [name for name in makes(STAGES[request.stage], request.target) if name not in outcome.artifacts]
+        if lacking:
+            raise StageError("the stage did not make what it promises", where=where, found=f"no {lacking[0]}")
+        return outcome
+
+    def _check_unchanged(self, state: TargetState, stage: str, inputs: Mapping[str, str | None]) -> None:
+        """Raise a StageError when an artifact that the stage has read is no longer what its fingerprint says."""
+        for needed in upstream(stage)[:-1]:
+            changed = [reason.subject for reason in state.damage(needed) if reason.subject in inputs]
+            if changed:
+                raise StageError(
+                    "an artifact was changed while this stage read it",
+                    where=f"{stage}:{state.target}",
+                    found=changed[0],
+                    fix="run the same command again, which makes it anew first",
+                )
+
+    def _request(self, state: TargetState, stage: str, options: Options, scratch: str) -> Request:
+        earlier = [record for needed in upstream(stage)[:-1] if (record := state.record(needed)) is not None]
+        spec_record = state.record("spec")
+        known = {
+            self.workspace.path(name.removeprefix(FILE)): digest
+            for record in earlier
+            for name, digest in record.inputs.items()
+            if name.startswith(FILE)
+        }
+        return Request(
+            target=state.target,
+            stage=stage,
+            root=self.workspace.root,
+            spec_path=state.spec.path,
+            import_folders=import_folders(self.workspace, state.spec.path),
+            sources=state.sources.texts,
+            folder=state.folder.path,
+            scratch=scratch,
+            log=state.folder.log_path(stage),
+            ignored=(self.workspace.path(self.workspace.build_dir), scratch),
+            toolchain=self.workspace.toolchain,
+            artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
+            options={name: options[name] for name in STAGES[stage].options if name in options},
+            known_files=known,
+            file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
+            provenance=provenance(state, earlier) if stage == "archive" else {},
+            checkpoints=state.folder.checkpoints,
+            deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
+            distribute=str(spec_record.facts.get("distribute") or "") if spec_record is not None else "",
+        )
+
+    def _record(
+        self,
+        state: TargetState,
+        request: Request,
+        inputs: Mapping[str, str | None],
+        outcome: Outcome,
+        started: int,
+    ) -> Record:
+        """The record of a stage that has just run: the inputs as digested before, and what was noticed while it ran."""
+        noticed: dict[str, str] = {}
+        stamps: dict[str, Stamp] = {}
+        for path, digest in outcome.files.items():
+            name = self.workspace.relative(path) or path
+            if CODE + name in inputs:
+                continue
+            noticed[FILE + name] = digest
+            stamp = stamp_of(path)
+            if stamp is not None and max(stamp[1], stamp[2]) < started - RACY_NS:
+                stamps[name] = stamp
+        noticed |= {PROPERTY + name: state.property_digest(name) or "" for name in outcome.reads}
+        noticed |= {LIBRARY + name: found for name, found in outcome.libraries.items()}
+        facts = dict(outcome.facts)
+        if IMPORTS in inputs:
+            facts["outside"] = sorted(state.sources.outside)
+            if packages := state.packages(state.sources.texts):
+                facts["packages"] = packages
+        if STAGES[request.stage].sources:
+            stamps |= state.sources.stamps
+        return Record(
+            stage=request.stage,
+            target=request.target,
+            inputs={**{name: digest for name, digest in inputs.items() if digest is not None}, **noticed},
+            artifacts={name: digest_of(os.path.join(request.scratch, name)) or "" for name in outcome.artifacts},
+            stamps=stamps,
+            facts=facts,
+            tools=outcome.tools,
+            seconds=round(outcome.seconds, 3),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=platform.node(),
+        )
+
+    def _values(self, state: TargetState, stage: str) -> dict[str, object]:
+        """The readable content of what a stage read of its spec, for `explain`."""
+        names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
+        return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
+
+
+def _placed(error: MltkError, where: str) -> MltkError:
+    """An error with the stage as its place, unless it has a better one."""
+    if error.where is None:
+        error.where = where
+    return error

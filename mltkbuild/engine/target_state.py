@@ -1,0 +1,362 @@
+"""What a target's stages would read now, and what lies on the disk: the facts that `reasons_to_run` judges."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mltkbuild.disk import file_lists, store
+from mltkbuild.disk.digests import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
+from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.store import Folder
+from mltkbuild.disk.workspace import Spec, Workspace, import_folders, module_file
+from mltkbuild.engine.freshness import Reason, reasons_to_run
+from mltkbuild.errors import RecordError, SpecError
+from mltkbuild.fingerprint.code import workspace_closure
+from mltkbuild.fingerprint.toolchain import reduced_version, version
+from mltkbuild.fingerprint.values import digest_value
+from mltkbuild.stages.protocol import Options
+from mltkbuild.stages.table import STAGES, Stage, reads
+
+CODE, TEXT, FILE = "code ", "text ", file_lists.FILE
+PROPERTY, TOOL, LIBRARY, OPTION = "property ", "tool ", "library ", "option "
+IMPORTS = "imports"
+REVISION = "stage revision"
+NOT_IMPORTED = frozenset({"mltkbuild", "dodo"})
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The text of a spec and of the workspace modules that it imports, read once for a whole build.
+
+    Args:
+        texts: Text by path, relative to the workspace.
+        outside: Top-level modules that it imports from elsewhere.
+        stamps: Stamps of those files that were settled when they were read.
+    """
+
+    texts: Mapping[str, str]
+    outside: frozenset[str]
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+    def digests(self, prefix: str) -> dict[str, str | None]:
+        """The files as inputs: by meaning for the prefix CODE, by their bytes for TEXT."""
+        if prefix == CODE:
+            return {CODE + path: source_digest(text.encode()) for path, text in self.texts.items()}
+        return {TEXT + path: bytes_digest(text.encode()) for path, text in self.texts.items()}
+
+
+class TargetState:
+    """One target during one build: its folder, its records, and its sources once they are read.
+
+    Args:
+        workspace: The workspace.
+        spec: The model's spec.
+        target: `NAME` or `NAME-test`.
+        memo: The digests of touched files.
+
+    A front may judge one stage while another thread runs one: what they share is read once into a local name.
+    """
+
+    def __init__(self, workspace: Workspace, spec: Spec, target: str, memo: DigestMemo) -> None:
+        self.workspace = workspace
+        self.spec = spec
+        self.target = target
+        build = os.path.join(workspace.root, workspace.build_dir, target)
+        archive_dir = os.path.join(workspace.root, os.path.dirname(spec.path))
+        self.folder = Folder(target, build, archive_dir)
+        self._memo = memo
+        self._records: dict[str, Record | RecordError | None] = {}
+        self._sources: Sources | None = None
+        self._pending: frozenset[str] | None = None
+        self._import_folders = import_folders(workspace, spec.path)
+        self._reading = threading.Lock()
+        self.turn = threading.Lock()
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Forget the records read so far: another build may have written new ones."""
+        self._records = {}
+        self._pending = None
+
+    def record(self, stage: str) -> Record | None:
+        """A stage's record; None when there is none or it can't be read."""
+        found = self.record_or_error(stage)
+        return None if isinstance(found, RecordError) else found
+
+    def record_or_error(self, stage: str) -> Record | RecordError | None:
+        """A stage's record, or why it can't be read."""
+        records = self._records
+        if stage not in records:
+            try:
+                records[stage] = store.load_record(self.folder, stage)
+            except RecordError as error:
+                records[stage] = error
+        return records[stage]
+
+    def assume(self, record: Record) -> None:
+        """Judge as if a stage had this record: for plans."""
+        self._records[record.stage] = record
+
+    # -- sources -----------------------------------------------------------------------------------------------------
+
+    @property
+    def sources(self) -> Sources:
+        """The spec and its modules as this build uses them: read on the first call, the same ever after.
+
+        Raises:
+            SpecError: The spec can't be read, or isn't UTF-8.
+        """
+        if self._sources is None:
+            with self._reading:
+                if self._sources is None:
+                    self._sources = read_sources(self.workspace, self.spec)
+        return self._sources
+
+    def use_sources(self, sources: Sources) -> None:
+        """Take the sources that another target of the same spec has read, unless there are some already."""
+        with self._reading:
+            self._sources = self._sources or sources
+
+    @property
+    def sources_if_read(self) -> Sources | None:
+        """The sources if this build has read them."""
+        return self._sources
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    def reasons(self, stage_name: str, options: Options | None = None) -> tuple[Reason, ...]:
+        """Why a stage must run; empty when it is up to date. What its upstream stages may change doesn't count."""
+        found = self.record_or_error(stage_name)
+        if isinstance(found, RecordError):
+            return (Reason("bad record", found.where or "", found.found, None),)
+        if self._is_pending(stage_name):
+            return (Reason("unfinished"),)
+        if found is None:
+            return reasons_to_run(None, {}, {})
+        try:
+            compared = file_lists.compare(found, self.folder, self.workspace.root, self._memo)
+        except RecordError as error:
+            return (Reason("bad record", error.where or "", error.found, None),)
+        record = compared.record
+        reasons = reasons_to_run(record, self.inputs(stage_name, record, options), self.artifacts(record))
+        return (*reasons, Reason("input changed", f"{compared.more:,} more files")) if compared.more else reasons
+
+    def _is_pending(self, stage_name: str) -> bool:
+        pending = self._pending
+        if pending is None:
+            try:
+                names = os.listdir(os.path.join(self.folder.path, store.RECORDS))
+            except OSError:
+                names = []
+            pending = self._pending = frozenset(name for name in names if name.endswith(store.PENDING))
+        return bool(pending) and stage_name + store.PENDING in pending
+
+    def damage(self, stage_name: str) -> tuple[Reason, ...]:
+        """Why a stage must run again although its inputs stand: its artifacts are not what its record says."""
+        record = self.record(stage_name)
+        return reasons_to_run(record, record.inputs if record else {}, self.artifacts(record) if record else {})
+
+    def inputs(self, stage_name: str, record: Record | None, options: Options | None = None) -> dict[str, str | None]:
+        """Digests of all that a stage would read now: what the stage table says, and what its last run noticed."""
+        stage = STAGES[stage_name]
+        found: dict[str, str | None] = {REVISION: str(stage.revision)}
+        for tool in stage.tools:
+            found[TOOL + tool] = self._tool(tool)
+        for name in reads(stage, self.target):
+            found[name] = self.artifact_digest(name, stage)
+        if stage.sources == "code":
+            self._add_code(found, record)
+        elif stage.sources == "text":
+            self._add_everything(found, stage, record)
+        if stage.options and options:
+            found.update(self._options(stage, options))
+        if record is not None:
+            self._add_noticed(found, record)
+        return found
+
+    def artifacts(self, record: Record) -> dict[str, str | None]:
+        """Digests of a record's artifacts as they lie on the disk."""
+        digest, stamps, path = self._memo.digest, record.stamps, self.folder.artifact
+        return {name: digest(path(name), stamps, name, old) for name, old in record.artifacts.items()}
+
+    def slice_text(self, stage_name: str) -> str:
+        """What a stage reads of the spec, as the spec stage wrote it."""
+        with open(self.folder.artifact(f"spec/{stage_name}.yaml"), encoding="utf-8") as file:
+            return file.read()
+
+    def artifact_digest(self, name: str, reader: Stage) -> str | None:
+        """The digest of an artifact of an earlier stage, as that stage's record has it."""
+        for needed in reader.needs:
+            record = self.record(needed)
+            if record is not None and name in record.artifacts:
+                return record.artifacts[name]
+        return None
+
+    def _tool(self, tool: str) -> str:
+        return reduced_version(tool, version(tool), self.workspace.toolchain)
+
+    def _add_code(self, found: dict[str, str | None], record: Record | None) -> None:
+        """The spec's code by meaning: from the record while no file has changed, else read anew."""
+        if self._sources is None and record is not None and self._finds_the_same(record):
+            recorded = {name: digest for name, digest in record.inputs.items() if name.startswith(CODE)}
+            current = {
+                name: self._memo.digest(self.workspace.path(name[5:]), record.stamps, name[5:], digest, "code")
+                for name, digest in recorded.items()
+            }
+            outside = record.facts.get("outside")
+            imports = self.shadowed(outside) if isinstance(outside, list) else None
+            if current == recorded and imports == record.inputs.get(IMPORTS):
+                found.update(current)
+                found[IMPORTS] = imports
+                return
+        found.update(self.sources.digests(CODE))
+        found[IMPORTS] = self.shadowed(self.sources.outside)
+
+    def _add_everything(self, found: dict[str, str | None], stage: Stage, record: Record | None) -> None:
+        """For the archive: every artifact so far, and every byte of the sources."""
+        for needed in stage.needs:
+            upstream = self.record(needed)
+            if upstream is not None:
+                found.update(upstream.artifacts)
+        spec_record = self.record("spec")
+        if self._sources is not None or record is None or spec_record is None:
+            found.update(self.sources.digests(TEXT))
+            return
+        for name in spec_record.inputs:
+            if name.startswith(CODE):
+                path = name[5:]
+                old = record.inputs.get(TEXT + path, "")
+                found[TEXT + path] = self._memo.digest(self.workspace.path(path), record.stamps, path, old)
+
+    def _add_noticed(self, found: dict[str, str | None], record: Record) -> None:
+        """What the last run noticed: files that user code read, properties, library versions.
+
+        Of a list of files, those that have changed stand beside it, as `file_lists.compare` has found them.
+        """
+        for name, old in record.inputs.items():
+            if name == file_lists.FILES:
+                found[name] = old
+            elif name.startswith(FILE):
+                path = self.workspace.path(name[5:])
+                found[name] = self._memo.digest(path, record.stamps, name[5:], old)
+            elif name.startswith(PROPERTY):
+                found[name] = self.property_digest(name[9:])
+            elif name.startswith(LIBRARY):
+                found[name] = self._tool(name[8:])
+
+    def _options(self, stage: Stage, options: Options) -> dict[str, str | None]:
+        """Options that differ from what the spec says, a file by its digest; a dry run has its own epochs."""
+        found: dict[str, str | None] = {}
+        for name in stage.options:
+            value = options.get(name)
+            if name == "weights" and value is not None:
+                found[OPTION + name] = digest_of(self.workspace.path(str(value)))
+            elif value is not None and self.target == self.spec.name and self._differs(name, value):
+                found[OPTION + name] = str(value)
+        return found
+
+    def _differs(self, name: str, value: object) -> bool:
+        return self.property_digest(name) != digest_value(value)
+
+    def property_digest(self, name: str) -> str | None:
+        """The digest of a property as the spec stage found it; of the whole code for one that has none."""
+        record = self.record("spec")
+        if record is None:
+            return None
+        digests = record.facts.get("properties")
+        found = digests.get(name, "default") if isinstance(digests, dict) else None
+        if found is not None:
+            return str(found)
+        return digest_value({key: digest for key, digest in record.inputs.items() if key.startswith(CODE)})
+
+    def shadowed(self, outside: object) -> str:
+        """The modules that the spec takes from elsewhere although the workspace now has files of these names."""
+        if not isinstance(outside, list | frozenset):
+            return ""
+        listed = self._listed()
+        here = {name for name in outside if any(name in names or name + ".py" in names for names in listed)}
+        return ", ".join(sorted(here - NOT_IMPORTED))
+
+    def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:
+        """What lies in the packages that some modules belong to: a file added there may be what is imported next."""
+        parents = {os.path.dirname(path) for path in paths}.difference(self._import_folders)
+        return {parent: sorted(filter(_importable, _names_in(self.workspace.path(parent)))) for parent in parents}
+
+    def _listed(self) -> list[frozenset[str]]:
+        """The names in each folder that the spec imports from."""
+        return [_names_in(self.workspace.path(folder)) for folder in self._import_folders]
+
+    def _finds_the_same(self, record: Record) -> bool:
+        """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
+        paths = [name[5:] for name in record.inputs if name.startswith(CODE)]
+        if self.spec.path not in paths or self.packages(paths) != record.facts.get("packages", {}):
+            return False
+        listed = self._listed()
+        paths.remove(self.spec.path)
+        for path in paths:
+            for number, folder in enumerate(self._import_folders):
+                start = len(folder) + 1 if folder else 0
+                if start and not path.startswith(folder + "/"):
+                    continue
+                top, below, _ = path[start:].removesuffix(".py").partition("/")
+                if (top + ".py" if below else top) in listed[number]:
+                    return False
+                if any(top in names or top + ".py" in names for names in listed[:number]):
+                    return False
+        return True
+
+
+def _importable(name: str) -> bool:
+    return name.endswith(".py") or ("." not in name and name != "__pycache__")
+
+
+_module_names: dict[str, frozenset[str]] = {}
+
+
+def _names_in(folder: str) -> frozenset[str]:
+    """The names in a folder, listed once a process, or until `forget_folders`."""
+    if folder not in _module_names:
+        try:
+            _module_names[folder] = frozenset(os.listdir(folder))
+        except OSError:
+            _module_names[folder] = frozenset()
+    return _module_names[folder]
+
+
+def forget_folders() -> None:
+    """Let folders be listed anew: a process that lives long must not go by what they held at an earlier call."""
+    _module_names.clear()
+
+
+def read_sources(workspace: Workspace, spec: Spec) -> Sources:
+    """Read a spec and every workspace module that it imports, directly or not."""
+    texts: dict[str, str] = {}
+    stamps: dict[str, Stamp] = {}
+
+    def read(path: str) -> str:
+        if path not in texts:
+            before = stamp_of(workspace.path(path))
+            try:
+                with open(workspace.path(path), encoding="utf-8", newline="") as file:
+                    texts[path] = file.read()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SpecError(
+                    "this file can't be read", where=path, found=str(error), fix="save it as UTF-8 text"
+                ) from error
+            if before is not None and settled(before) and stamp_of(workspace.path(path)) == before:
+                stamps[path] = before
+        return texts[path]
+
+    def find(dotted: str) -> str | None:
+        return None if dotted.partition(".")[0] in NOT_IMPORTED else module_file(workspace, spec.path, dotted)
+
+    try:
+        files, outside = workspace_closure(spec.path, find, read)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # The spec stage runs the spec and reports the line; the closure of what can't be parsed is the file itself.
+        files, outside = (spec.path,), frozenset()
+    return Sources({path: read(path) for path in files}, outside, stamps)

@@ -1,0 +1,1 @@
+"""What a firmware project gets: C++ sources, test vectors, an Arduino library."""

@@ -1,0 +1,1 @@
+"""A build as people see it: one session, its progress, its text."""

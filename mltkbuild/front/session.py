@@ -1,0 +1,305 @@
+"""One build in this process: the builder, what is shown while it runs, and how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import FrameType
+
+from mltkbuild.disk import checkpoints
+from mltkbuild.disk.workspace import Workspace, find_workspace
+from mltkbuild.engine.builder import Builder, Built
+from mltkbuild.engine.explain import changes
+from mltkbuild.engine.freshness import Reason
+from mltkbuild.errors import MltkError, UsageError
+from mltkbuild.front.report import duration, first_of, plural, reason_text, size
+from mltkbuild.stages.protocol import RESUME, Event, Options, Start
+from mltkbuild.training.epochs import TELLING
+
+INTERRUPTED = 130
+READING, WORTH_SHOWING = "files", 2000
+"""What reading touched files again is called, and how many are worth it."""
+
+
+class Session:
+    """Runs stages for a front and keeps count.
+
+    Args:
+        workspace: The workspace; the one around the working directory when None.
+        builder: The engine; one for the workspace when None.
+    """
+
+    def __init__(self, workspace: Workspace | None = None, builder: Builder | None = None) -> None:
+        self.workspace = workspace or find_workspace()
+        self.builder = builder or Builder(self.workspace)
+        self.ran = 0
+        self.fresh = 0
+        self.ignored = 0
+        self.left_out = 0
+        self.failures: list[str] = []
+        self.verbose = False
+        self.called_from = self.workspace.root
+        self.worst = 0
+        self._running: list[str] = []
+        self._reading = False
+        self._turns: dict[str, threading.Lock] = {}
+        self._display: object | None = None
+        self._lock = threading.Lock()
+        self._guarded = False
+        self._interrupted: tuple[str, ...] | None = None
+        self._kept: list[str] = []
+        self._started = time.monotonic()
+        self.builder.memo.progress = self._show_reading
+
+    def reasons(self, target: str, stage: str, options: Options) -> tuple[Reason, ...]:
+        """Why a stage must run; what can't be judged is left to the run, which reports it."""
+        try:
+            reasons = self.builder.reasons(target, stage, options)
+        except MltkError as error:
+            reasons = (Reason("unreadable", error.where or "", error.what),)
+        if reasons:
+            self.guard()
+        return reasons
+
+    def run(self, target: str, stage: str, options: Options, *, force: bool = False, start: Start = RESUME) -> Built:
+        """Run a stage and show it.
+
+        Args:
+            target: `NAME` or `NAME-test`.
+            stage: The stage.
+            options: Options that change its result.
+            force: Run it even when it is up to date.
+            start: From where a training begins.
+
+        Raises:
+            MltkError: It failed; nothing was published.
+            SystemExit: The build was interrupted.
+        """
+        # Stages of one target take turns; waiting for one's own build is nothing to tell.
+        with self._lock:
+            turn = self._turns.setdefault(target, threading.Lock())
+        with turn:
+            return self._run(target, stage, options, replace(start, force=True) if force else start)
+
+    def _run(self, target: str, stage: str, options: Options, start: Start) -> Built:
+        label = f"{stage}:{target}"
+        display = self.display
+        why = self.why(target, stage, options)
+        self._running.append(label)
+        display.begin(label, why)
+        said: list[str] = []
+        text: str | None = f"failed  ({why})"
+        try:
+            built = self.builder.build(target, stage, options, partial(self._hear, label, said), start=start)
+            text = _result_text(built, why, said)
+        except MltkError as error:
+            if self._interrupted is not None:
+                # The workers were ended, so whatever they were at has failed; that is no error to report.
+                text = None
+                raise SystemExit(INTERRUPTED) from None
+            self.worst = max(self.worst, error.exit_code)
+            raise
+        except (SystemExit, KeyboardInterrupt):
+            text = None
+            raise
+        finally:
+            self._running.remove(label)
+            display.end(label, text)
+        with self._lock:
+            self.ran += bool(built.reasons)
+            self.fresh += not built.reasons
+        for name in built.changed:
+            display.note(f"  {name} had been changed by somebody; that file is kept as {name}.changed")
+        for note in built.notes:
+            display.note(f"  {note}")
+        return built
+
+    def _show_reading(self, done: int, count: int) -> None:
+        """Show how far the files of a data set are read again whose stamps have moved, if it takes a while."""
+        if count < WORTH_SHOWING:
+            return
+        if not self._reading:
+            self._reading = True
+            self.display.begin(READING, f"{count:,} touched files")
+        self.display.event(READING, {"doing": "touched files", "done": done, "of": count})
+        if done == count:
+            self._reading = False
+            self.display.end(READING, None)
+
+    def _hear(self, label: str, said: list[str], event: Event) -> None:
+        """Show what a stage reports; a note about the stage itself waits for the stage's own line."""
+        note = str(event.get("note", ""))
+        if note.startswith(label + " "):
+            said.append(note.removeprefix(label + " "))
+            return
+        self.display.event(label, event)
+        if self.verbose and isinstance(metrics := event.get("metrics"), Mapping):
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
+            self.display.note(f"  {label} epoch {event['epoch']}/{event['epochs']}: {figures}")
+
+    def weights_file(self, target: str, weights: str) -> str:
+        """The absolute path of the file that a training starts from.
+
+        Args:
+            target: The target that is trained.
+            weights: A path, relative to the workspace, or 'best' for the target's best checkpoint.
+
+        Raises:
+            UsageError: There is no such file, or no best checkpoint.
+        """
+        if weights == "best":
+            root = self.builder.state(target).folder.checkpoints
+            found = checkpoints.best_file(root)
+            if found is None:
+                raise UsageError(
+                    f"{target} has no best checkpoint",
+                    found=f"none in {os.path.relpath(root, self.workspace.root)}",
+                    fix="train it first, with validation data, or name a weights file",
+                )
+            return found
+        path = self.workspace.path(weights)
+        if not os.path.isfile(path):
+            raise UsageError("there is no such weights file", found=weights, fix="give the path of one, or 'best'")
+        return path
+
+    def why(self, target: str, stage: str, options: Options, limit: int = 1) -> str:
+        """Why a stage runs, in values where the spec's slices tell them: `layer conv2d: filters 16 -> 8`."""
+        reasons = self.reasons(target, stage, options)
+        told = changes(self.builder, target, stage, reasons)
+        named = [reason_text(reason) for reason in reasons if not (told and reason.subject.startswith("spec/"))]
+        return first_of(told + named, limit) or "asked for"
+
+    @property
+    def display(self) -> Display:
+        """Where progress goes; rich is loaded when the first stage runs, and not by a build with nothing to do."""
+        with self._lock:
+            if self._display is None:
+                self._display = importlib.import_module("mltkbuild.front.progress").make_display(self._label_width())
+            return self._display  # type: ignore[return-value]  # the module's own protocol, known when it is loaded
+
+    def _label_width(self) -> int:
+        """Room for the names of all stages, within reason."""
+        longest = max(map(len, self.builder.listing.specs), default=0)
+        return min(max(24, longest + len("quantize:")), 44)
+
+    def guard(self) -> None:
+        """From now on Ctrl+C and SIGTERM end the workers, a training with a checkpoint, and this process with 130."""
+        if self._guarded or threading.current_thread() is not threading.main_thread():
+            return
+        self._guarded = True
+        atexit.register(self.close)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        again: list[int] = []
+        for each in (signal.SIGINT, signal.SIGTERM):
+            # A second one doesn't wait for checkpoints.
+            signal.signal(each, lambda number, frame: again.append(number))
+        self._interrupted = tuple(self._running)
+        kept = self.builder.interrupt(lambda: bool(again))
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        self._kept += kept
+        raise SystemExit(INTERRUPTED)
+
+    def close(self) -> None:
+        """End the workers, give the terminal back, keep what was learned about files."""
+        if self._display is not None:
+            self.display.close()
+        self.builder.close()
+
+    def summary(self) -> str:
+        """One line about the whole run."""
+        counts = [f"{plural(self.ran, 'stage')} ran", f"{self.fresh} up to date"]
+        if self.ignored:
+            counts.append(f"{self.ignored} ignored")
+        if self._interrupted is not None:
+            during = f" during {first_of(self._interrupted, 4, ', ')}" if self._interrupted else ""
+            kept = f"{plural(self.ran, 'finished stage')} kept; " if self.ran else ""
+            kept += "".join(f"{text}; " for text in self._kept)
+            return f"interrupted{during}: {kept}run the same command to go on"
+        if self.failures:
+            if self.left_out:
+                counts.append(f"{self.left_out} left out")
+            return f"failed: {first_of(self.failures, 4, ', ')}; {', '.join(counts)}"
+        if not self.ran:
+            return "up to date: " + ", ".join([plural(self.fresh, "stage"), *counts[2:]])
+        return f"done: {', '.join(counts)}, {duration(time.monotonic() - self._started)}"
+
+
+_sessions: dict[str, Session] = {}
+
+
+def current() -> Session:
+    """The session of the workspace around the working directory; one a process."""
+    folder = os.getcwd()
+    if folder not in _sessions:
+        _sessions[folder] = Session()
+    return _sessions[folder]
+
+
+def use(session: Session) -> None:
+    """Make a session the current one of its workspace: for a front with an engine of its own, and for tests."""
+    _sessions[session.workspace.root] = session
+
+
+class Display:
+    """The protocol of `mltkbuild.front.progress`, without its imports."""
+
+    def begin(self, label: str, why: str) -> None:
+        """A stage starts."""
+
+    def event(self, label: str, event: Event) -> None:
+        """A stage reports progress."""
+
+    def end(self, label: str, text: str | None) -> None:
+        """A stage is done; without a text nothing is to be said of it."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def close(self) -> None:
+        """The build is over."""
+
+
+def _result_text(built: Built, why: str, said: Sequence[str]) -> str:
+    """What a stage made, in a few words, and why it ran."""
+    if not built.reasons:
+        return "another build had done it"
+    figures = _figures(built.record.facts) if built.record is not None else ""
+    made = ", ".join([*([figures] if figures else []), *said])
+    return f"{made}  ({why})" if made else why
+
+
+def _figures(facts: Mapping[str, object]) -> str:
+    """The figures of a record that people look for first."""
+    parts = []
+    if isinstance(metrics := facts.get("metrics"), Mapping):
+        name = next((name for name in TELLING if name in metrics), None)
+        parts.append(f"{facts.get('epochs')} epochs" + (f", {name} {metrics[name]:.4f}" if name else ""))
+    for name, text in (("keras_accuracy", "float"), ("tflite_accuracy", "int8")):
+        if isinstance(value := facts.get(name), float):
+            parts.append(f"{text} {value:.4f}")
+    if isinstance(macs := facts.get("macs"), int):
+        parts.append(f"{macs:,} MACs")
+    if isinstance(arena := facts.get("arena"), int):
+        parts.append(f"{size(arena)} of RAM")
+    if isinstance(count := facts.get("bytes"), int):
+        parts.append(size(count))
+    return ", ".join(parts)
+
+
+def fail(error: MltkError) -> int:
+    """Print an error as the house does and give the exit code."""
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {error}\n")
+    return error.exit_code

@@ -1,0 +1,1 @@
+"""What a spec is written with: the model, its mixins, properties and generators."""

@@ -1,0 +1,86 @@
+"""Assembles the data stage: samples are loaded or prepared, checked and described."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mltkbuild.data import prepared
+from mltkbuild.data import samples as data
+from mltkbuild.data.splits import SUBSETS
+from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.errors import DataError
+from mltkbuild.stages import prepare
+from mltkbuild.stages.stage_run import StageRun
+
+
+def load_data(run: StageRun) -> None:
+    """Load the data set and write down what later stages depend on."""
+    stream = ""
+    if run.is_prepared:
+        _prepare(run)
+        parts = {subset: run.prepared(subset) for subset in SUBSETS}
+    else:
+        slice_digest = bytes_digest(run.artifact("spec/data.yaml").read_bytes())
+        parts = _loaded(run)
+        stream = bytes_digest(json.dumps([slice_digest, sorted(run.outcome.files.items())]).encode())
+    parts["calibration"] = parts["training"] if parts["validation"] is None else parts["validation"]
+    classes = run.classes
+    manifest: dict[str, Any] = {"classes": list(classes or ())}
+    for subset, part in parts.items():
+        manifest[subset] = data.describe(part, classes, stream)
+        _write_json(run, f"data/{subset}.json", manifest[subset])
+    _write_json(run, "data/manifest.json", manifest)
+    run.outcome.facts["samples"] = {subset: manifest[subset].get("samples") for subset in parts}
+
+
+def _loaded(run: StageRun) -> dict[str, data.Samples | None]:
+    training, validation = run.load("training")
+    with run.afresh() as again:
+        evaluation = again.load_evaluation()
+    return {"training": training, "validation": validation, "evaluation": evaluation}
+
+
+def _prepare(run: StageRun) -> None:
+    """Prepare the samples of an image or audio data set, each once, and keep them."""
+    model = run.model
+    with run.at("dataset", "datagen"), run.user_code("the data set", DataError):
+        source, plan = run.find_samples(), prepare.plan_of(model)
+        skip_bad = model.peek("bad_samples") == "skip"
+        bad = []
+        for subset in SUBSETS:
+            items = source.of(subset)
+            if not items:
+                continue
+            description = prepared.write(
+                run.scratch,
+                subset,
+                items,
+                plan.preparation(model, subset),
+                source.read,
+                random=model.augments(subset),
+                skip_bad=skip_bad,
+                progress=_teller(run, subset),
+            )
+            bad += description["bad"]
+        prepared.fit(run.scratch, plan.preparation(model, "training", source.folder))
+    if not source.items["evaluation"] and not source.items["validation"]:
+        run.outcome.notes = ("there is no validation data: training samples are evaluated", *run.outcome.notes)
+    if bad:
+        run.outcome.facts["bad"] = len(bad)
+        told = f"{len(bad)} bad samples left out; the first: {bad[0]['name']}, {bad[0]['why']}"
+        run.outcome.notes = (*run.outcome.notes, told)
+
+
+def _teller(run: StageRun, subset: str) -> prepared.Progress:
+    """Tells how far a subset is prepared, a hundred times at most."""
+
+    def tell(done: int, count: int) -> None:
+        if done * 100 // count != (done - 1) * 100 // count:
+            run.progress({"doing": f"{subset} samples", "done": done, "of": count})
+
+    return tell
+
+
+def _write_json(run: StageRun, name: str, value: object) -> None:
+    run.own(name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

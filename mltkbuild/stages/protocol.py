@@ -1,0 +1,158 @@
+"""What the deciding process and a worker say to each other: plain values that can be pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from mltkbuild.disk.file_lists import known_files
+from mltkbuild.errors import MltkError
+
+Event = Mapping[str, object]
+"""Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text; or
+`doing` with `done` and `of`, for work that is counted."""
+
+Listener = Callable[[Event], None]
+
+Options = Mapping[str, int | str]
+"""Options of the command line that change a stage's result: `epochs`, and `weights`, a path."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a stage is begun; it changes the way and not the result.
+
+    Args:
+        force: Whether it runs even when it is up to date.
+        resume: From the newest checkpoint (None), from its beginning (0), or from the checkpoint of this epoch.
+        clean: Whether all checkpoints are deleted first.
+    """
+
+    resume: int | None = None
+    clean: bool = False
+    force: bool = False
+
+    def forces(self, stage: str) -> bool:
+        """Whether a stage runs even when it is up to date: who says where to begin wants it to."""
+        return self.force or (stage == "train" and (self.resume is not None or self.clean))
+
+
+RESUME = Start()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Run one stage of one target.
+
+    Args:
+        target: `NAME` or `NAME-test`.
+        stage: The stage's name.
+        root: Absolute path of the workspace.
+        spec_path: The spec, relative to the root.
+        import_folders: Where the spec imports from, relative to the root.
+        sources: Text of the spec and its workspace modules, by path relative to the root.
+        folder: Absolute path of the target's build folder.
+        scratch: Absolute path of the empty folder to work in.
+        log: Absolute path of the file that takes everything that is printed.
+        ignored: Absolute folders whose files are never inputs.
+        toolchain: How exactly tool versions count.
+        artifacts: Absolute path of every artifact made so far, by name.
+        options: Options of the command line that change the result.
+        known_files: Digests of files that earlier stages of this model have as inputs.
+        file_lists: Absolute paths of lists of more such files.
+        provenance: For the archive: inputs, artifacts and tools of every stage.
+        deterministic: Whether TensorFlow may only use deterministic operations.
+        distribute: How the training is distributed; empty for not.
+        checkpoints: Absolute path of the folder of the target's checkpoints.
+        course: What the course of a training depends on, as JSON values.
+        start: From where a training begins.
+    """
+
+    target: str
+    stage: str
+    root: str
+    spec_path: str
+    import_folders: tuple[str, ...]
+    sources: Mapping[str, str]
+    folder: str
+    scratch: str
+    log: str
+    ignored: tuple[str, ...] = ()
+    toolchain: str = "minor"
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
+    known_files: Mapping[str, str] = field(default_factory=dict)
+    file_lists: tuple[str, ...] = ()
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    deterministic: bool = True
+    distribute: str = ""
+    checkpoints: str = ""
+    course: Mapping[str, object] = field(default_factory=dict)
+    start: Start = RESUME
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.target.removesuffix("-test")
+
+    @cached_property
+    def known_digests(self) -> Mapping[str, str]:
+        """Digests by absolute path of all files that earlier stages have as inputs; a worker reads the lists once.
+
+        Raises:
+            RecordError: A list can't be read.
+        """
+        return known_files(self.known_files, self.file_lists, self.root)
+
+    @property
+    def alone(self) -> bool:
+        """True for a stage that needs a worker in which TensorFlow hasn't run yet."""
+        return self.stage == "train" and self.distribute == "multiworker"
+
+    @property
+    def test(self) -> bool:
+        """True for a dry run."""
+        return self.target != self.name
+
+
+@dataclass(frozen=True)
+class Job:
+    """Do something with files that belong to no workspace.
+
+    Args:
+        name: Which function of `file_jobs`.
+        arguments: Its arguments: paths as text, numbers, lists and dicts of them.
+        log: Absolute path of the file that takes everything that is printed.
+    """
+
+    name: str
+    arguments: Mapping[str, object]
+    log: str
+
+
+@dataclass
+class Outcome:
+    """What a stage gave.
+
+    Args:
+        artifacts: Names of the files in the scratch folder that are to be published.
+        files: Digests of files that user code read, by absolute path, taken as they were opened.
+        reads: Names of properties that user code read.
+        libraries: Versions of the packages that the spec's code reaches.
+        facts: Figures for the record.
+        tools: Versions of what ran.
+        notes: Lines for people.
+        error: Why there is no result.
+        seconds: How long the stage ran.
+    """
+
+    artifacts: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    libraries: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    error: MltkError | None = None
+    seconds: float = 0.0

@@ -1,0 +1,261 @@
+"""The spec stage: what each later stage reads of a spec, and the Keras model that it builds, as canonical text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import yaml
+
+from mltkbuild.fingerprint.reach import Sources, reach
+from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
+from mltkbuild.spec.generators import Generator
+from mltkbuild.spec.model import STAGES_WITH_USER_CODE, MltkModel
+from mltkbuild.spec.properties import Settings, name_of_constant, properties_of
+from mltkbuild.stages.table import SLICES, STAGES
+
+INEXACT = "inexact "
+WHOLE = "whole spec and its modules"
+
+
+def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict[str, Any]:
+    """What one stage reads of a spec.
+
+    Args:
+        model: The spec's model, before any data set is loaded.
+        stage: The stage's name.
+        sources: The workspace code.
+        whole: Digest of the spec's whole code, which counts where something can't be fingerprinted exactly.
+
+    Returns:
+        `{"properties": {name: value}, "code": {label: value}}`, readable and canonical.
+    """
+    values: dict[str, Any] = {}
+    code: dict[str, object] = {}
+    for name, item in sorted(properties_of(type(model)).items()):
+        if stage in item.reads:
+            value = plain(model.peek(name))
+            if isinstance(value, Generator):
+                value = value.read_by(stage)
+            # Only what can't hide code is told by its value: a schedule inside an optimizer counts by its source.
+            if is_plain(value):
+                values[name] = readable(value)
+            else:
+                code[name] = value
+    code.update(_methods(model, stage, sources))
+    if stage in STAGES_WITH_USER_CODE:
+        code.update({f"attribute {name}": value for name, value in _attributes(model, sources)})
+    if stage == "params":
+        values["model_parameters"] = {key: readable(value) for key, value in sorted(model.embedded_parameters.items())}
+    return {"properties": values, "code": exactly(reach(code, sources), whole)}
+
+
+def exactly(reached: Mapping[str, object], whole: str) -> dict[str, object]:
+    """Add the digest of the whole code where a fingerprint says that it is not exact."""
+    result = dict(reached)
+    if any(label.startswith(INEXACT) for label in result):
+        result[WHOLE] = whole
+    return result
+
+
+def _methods(model: MltkModel, stage: str, sources: Sources) -> Iterator[tuple[str, object]]:
+    """The methods that the spec's own classes define.
+
+    `load_dataset` and its like belong to the data stage, others to every stage that may call them.
+    """
+    for kind in type(model).__mro__:
+        for name, value in vars(kind).items():
+            function = getattr(value, "__func__", value)
+            function = getattr(function, "fget", function)
+            filename = getattr(getattr(function, "__code__", None), "co_filename", None)
+            if filename is None or sources.label(filename) is None:
+                continue
+            stages = ("data",) if name.endswith("_dataset") else STAGES_WITH_USER_CODE
+            if stage in stages:
+                yield f"method {name}", function
+
+
+def _attributes(model: MltkModel, sources: Sources) -> Iterator[tuple[str, object]]:
+    """What the spec's own classes and its model hold beside properties and methods: a loader may read it by `self`."""
+    for kind in reversed(type(model).__mro__):
+        if sources.label(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is not None:
+            held = vars(kind).items()
+            yield from ((name, value) for name, value in held if not name.startswith("__") and not _is_method(value))
+    yield from model.own_attributes().items()
+
+
+def _is_method(value: object) -> bool:
+    return isinstance(value, property | staticmethod | classmethod | FunctionType)
+
+
+def plain(value: object) -> object:
+    """A value without the guard of its known keys, and TensorFlow's constants by their names."""
+    if isinstance(value, Settings):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and any(hasattr(item, "name") for item in value):
+        return [name_of_constant(item) for item in value]
+    is_constant = type(value).__module__.startswith("tensorflow") and hasattr(value, "name")
+    is_constant = is_constant or (isinstance(value, type) and value.__module__ == "numpy")
+    return name_of_constant(value) if is_constant else value
+
+
+def property_digests(model: MltkModel) -> dict[str, str | None]:
+    """A digest of each property that the spec set, for the stages whose user code reads properties by itself.
+
+    Returns:
+        Digests by name; None for a value that has none: a stage that reads it counts the whole spec instead. A property
+        that is left out has its default; those that an option can override are always there.
+    """
+    digests: dict[str, str | None] = {}
+    optional = {name for stage in STAGES.values() for name in stage.options}
+    for name, item in sorted(properties_of(type(model)).items()):
+        if not model.is_set(name) and name not in optional:
+            continue
+        try:
+            digest = digest_value(plain(model.peek(name)))
+            if name in optional or digest != digest_value(plain(item.default)):
+                digests[name] = digest
+        except Unfingerprintable:
+            digests[name] = None
+    return digests
+
+
+def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict[str, Any]:
+    """A Keras model as text: layers, compile settings, initial weights, and the workspace code inside it.
+
+    Args:
+        keras_model: A built and compiled model, its weights still the initial ones.
+        sources: The workspace code.
+        whole: Digest of the spec's whole code, for a model that can't be described exactly.
+
+    Returns:
+        `{"class", "config", "compile", "weights", "parameters", "code"}`; equal for two models that train alike.
+    """
+    description: dict[str, Any] = {
+        "class": type(keras_model).__name__,
+        "weights": weights_digest(keras_model),
+        "parameters": int(keras_model.count_params()),
+    }
+    code = exactly(reach(dict(_workspace_parts(keras_model, sources)), sources), whole)
+    try:
+        description["config"] = _normal(keras_model.get_config())
+        description["compile"] = _normal(keras_model.get_compile_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        # Keras' get_config raises the first for a subclassed model whose arguments it can't tell, the second for an
+        # argument that has no config, and a user's own refuses by any of the three. A model need not have a config:
+        # then everything that could make it counts.
+        code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = str(error).partition("\n")[0]
+        code[WHOLE] = whole
+    description["code"] = code
+    return description
+
+
+def weights_digest(keras_model: Any) -> str:
+    """SHA-256 over name, shape, type and bytes of every weight, in the model's order."""
+    digest = hashlib.sha256()
+    for weight in keras_model.weights:
+        array = weight.numpy()
+        digest.update(f"{weight.path} {array.shape} {array.dtype}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _normal(config: Any) -> Any:
+    """A config without what differs from run to run: shared object ids, and the bytecode of lambdas."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "__lambda__":
+            return {"class_name": "__lambda__"}
+        return {str(key): _normal(value) for key, value in config.items() if key != "shared_object_id"}
+    if isinstance(config, list | tuple):
+        return [_normal(item) for item in config]
+    if config is None or isinstance(config, str | bool | int | float):
+        return config
+    try:
+        return readable(config)
+    except Unfingerprintable:
+        return f"{type(config).__module__}.{type(config).__qualname__}"
+
+
+def _workspace_parts(keras_model: Any, sources: Sources) -> Iterator[tuple[str, object]]:
+    """The workspace code inside a Keras model: its own class, custom layers, losses, metrics, optimizer, lambdas."""
+    parts = {"model": keras_model, "optimizer": keras_model.optimizer}
+    parts |= {f"layer {layer.name}": layer for layer in keras_model._flatten_layers(include_self=False)}
+    for name, part in parts.items():
+        if _is_workspace(type(part), sources):
+            yield f"{name} class", type(part)
+        for attribute, value in sorted(getattr(part, "__dict__", {}).items()):
+            if _is_workspace(value, sources):
+                yield f"{name} {attribute}", value
+    for name, value in _compiled_parts(keras_model):
+        if _is_workspace(value, sources):
+            yield name, value
+        elif _is_workspace(type(value), sources):
+            yield f"{name} class", type(value)
+
+
+def _compiled_parts(keras_model: Any) -> Iterator[tuple[str, object]]:
+    """What was given to `compile` as losses and metrics, one by one."""
+    compiled = getattr(keras_model, "_compile_config", None)
+    settings = getattr(compiled, "config", compiled) or {}
+    for name in ("loss", "metrics", "weighted_metrics"):
+        for number, value in enumerate(_leaves(settings.get(name))):
+            yield f"{name} {number}", value
+            yield f"{name} {number} function", getattr(value, "_fn", getattr(value, "fn", None))
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield value
+
+
+def _is_workspace(value: object, sources: Sources) -> bool:
+    """Say whether a function or class comes from workspace code."""
+    function = getattr(value, "__func__", value)
+    code = getattr(function, "__code__", None)
+    # The type of functions has such an attribute too, which is no code.
+    if isinstance(code, CodeType):
+        return sources.label(code.co_filename) is not None
+    if isinstance(value, type):
+        methods = (getattr(item, "__code__", None) for item in vars(value).values())
+        return any(item is not None and sources.label(item.co_filename) is not None for item in methods)
+    return False
+
+
+def write(scratch: Path, slices: Mapping[str, object], description: Mapping[str, object], summary: str) -> None:
+    """Write the stage's artifacts."""
+    folder = scratch / "spec"
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in SLICES:
+        text = yaml.safe_dump(slices[stage], sort_keys=True, allow_unicode=True, width=120)
+        (folder / f"{stage}.yaml").write_text(text, encoding="utf-8")
+    (folder / "model.json").write_text(model_text(description), encoding="utf-8")
+    (scratch / "summary.txt").write_text(summary, encoding="utf-8")
+
+
+def model_text(description: Mapping[str, object]) -> str:
+    """The text of `spec/model.json`."""
+    return json.dumps(description, indent=1, sort_keys=True) + "\n"
+
+
+def summarize(keras_model: Any) -> str:
+    """Keras' own summary as plain text."""
+    lines: list[str] = []
+    keras_model.summary(line_length=100, print_fn=_line_collector(lines))
+    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()).strip() + "\n"
+
+
+def _line_collector(lines: list[str]) -> Callable[..., None]:
+    def collect(text: str, *_: object, **__: object) -> None:
+        lines.append(text)
+
+    return collect

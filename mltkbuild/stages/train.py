@@ -1,0 +1,177 @@
+"""Assembles the training: the model, its samples, where its checkpoints go, and what comes after it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mltkbuild.data import samples as data
+from mltkbuild.disk.checkpoints import Shelf
+from mltkbuild.disk.digests import digest_of
+from mltkbuild.errors import SpecError, StageError
+from mltkbuild.fingerprint.toolchain import reduced_version, version
+from mltkbuild.stages import slices
+from mltkbuild.stages.protocol import Event
+from mltkbuild.stages.stage_run import Reading, StageRun
+from mltkbuild.training import fit, history, keeper, keras_file, weights
+
+
+def train_model(run: StageRun) -> None:
+    """Train the model and save it."""
+    training, validation = run.load("training")
+    run.same_data("training", training)
+    run.same_data("validation", validation)
+    keras_model = run.build()
+    description = slices.describe_keras_model(keras_model, run.snapshot, run.whole)
+    take_libraries(run, description["code"])
+    if slices.model_text(description) != run.artifact("spec/model.json").read_text(encoding="utf-8"):
+        raise StageError(
+            "build_model_function gave another model than before",
+            where=run.place("build_model_function"),
+            fix="if a file that it reads has just changed, run the same command again; "
+            "else make it depend on nothing that changes from call to call, such as the clock",
+        )
+    if validation is not None:
+        validation = run.finished("validation", validation)
+    for subset, part in (("training", training), ("validation", validation)):
+        _require_fitting(run, keras_model, subset, part)
+    settings = _train_settings(run)
+    start_weights = run.request.options.get("weights")
+    if start_weights is not None:
+        weights.load_into(keras_model, Path(str(start_weights)))
+    with run.at(), run.user_code("training") as reading:
+        trained = fit.fit(keras_model, training, validation, settings, _keeper(run, reading))
+        keras_model = _plain_model(run, keras_model)
+        keras_model = _after_training(run, keras_model, trained)
+    keras_file.save(keras_model, run.own("{name}.keras"), run.snapshot.label)
+    history.write_history(run.scratch, run.request.target, trained)
+    run.outcome.seconds = trained.earlier_seconds
+    run.outcome.facts |= _training_facts(trained)
+
+
+def _plain_model(run: StageRun, keras_model: Any) -> Any:
+    """The trained model as it is saved: for one device, in float32."""
+    if run.model.peek("mixed_precision") is None and run.model.peek("distribute") is None:
+        return keras_model
+    plain = run.build(plain=True)
+    plain.set_weights(keras_model.get_weights())
+    return plain
+
+
+def _training_facts(trained: history.Training) -> dict[str, object]:
+    """What the record of a training tells people."""
+    facts: dict[str, object] = {
+        "epochs": trained.epochs,
+        "metrics": history.metrics_at(trained),
+        "final_epoch": trained.final_epoch,
+    }
+    if trained.best_epoch is not None:
+        facts |= {"best_epoch": trained.best_epoch, "monitor": trained.monitor}
+    if len(trained.segments) > 1:
+        facts["segments"] = [dict(part) for part in trained.segments]
+    if trained.not_exact is not None:
+        facts["not_exact"] = trained.not_exact
+    return facts
+
+
+def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
+    """Where the checkpoints of this training go."""
+    model, request = run.model, run.request
+    digests = slices.property_digests(model)
+
+    def properties(names: Iterable[str]) -> dict[str, str]:
+        return {name: digests.get(name, "default") or run.whole for name in sorted(names)}
+
+    def noticed() -> keeper.Noticed:
+        known = request.known_digests
+        files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
+        asked = set(reading.properties)
+        return keeper.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
+
+    def holds(earlier: keeper.Noticed) -> str | None:
+        changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
+        now = properties(earlier.properties)
+        changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
+        return changed[0] if changed else None
+
+    def progress(event: Event) -> None:
+        told = event.get("note")
+        if told is not None:
+            sys.stdout.write(f"{told}\n")  # the stage's log
+        run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
+
+    minutes = model.peek("checkpoint_interval_minutes")
+    return keeper.Keeper(
+        progress=progress,
+        shelf=Shelf(request.checkpoints, request.course) if model.peek("checkpoints_enabled") else None,
+        every=model.peek("checkpoints_keep"),
+        interval=60.0 * minutes if minutes is not None else math.inf,
+        stopping=run.stopping,
+        noticed=noticed,
+        holds=holds,
+        resume=0 if request.start.clean else request.start.resume,
+    )
+
+
+def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
+    """Raise a SpecError when the samples aren't what the model's one input takes."""
+    inputs = getattr(keras_model, "inputs", None) or []
+    if part is None or part.is_stream or len(inputs) != 1:
+        return
+    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
+    fits = len(expected) == len(given) and all(
+        size in (None, found) for size, found in zip(expected, given, strict=True)
+    )
+    if not fits:
+        raise SpecError(
+            f"the {subset} samples don't fit the model's input",
+            where=run.place("build_model_function"),
+            found=f"samples of shape {given}, an input of shape {expected}",
+            fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
+        )
+
+
+def _after_training(run: StageRun, keras_model: Any, trained: history.Training) -> Any:
+    save = run.model.peek("on_save_keras_model")
+    if save is not None:
+        logger = run.model.create_logger("train")
+        keras_model = save(mltk_model=run.model, keras_model=keras_model, logger=logger) or keras_model
+    done = run.model.peek("on_training_complete")
+    if done is not None:
+        done(
+            history.Results(
+                mltk_model=run.model,
+                keras_model=keras_model,
+                epochs=list(range(trained.epochs)),
+                params={"epochs": trained.epochs},
+                history=trained.history,
+                monitor=trained.monitor,
+                best_epoch=trained.best_epoch,
+            )
+        )
+    return keras_model
+
+
+def _train_settings(run: StageRun) -> fit.TrainSettings:
+    peek = run.model.peek
+    given = ("epochs", "classes", "tensorboard_dir")
+    names = [name for name in fit.TrainSettings.__dataclass_fields__ if name not in given]
+    epochs = 1 if run.request.test else run.request.options.get("epochs", peek("epochs"))
+    folder = str(Path(run.request.checkpoints).with_name("tensorboard"))
+    return fit.TrainSettings(
+        epochs=epochs, classes=run.classes, tensorboard_dir=folder, **{name: peek(name) for name in names}
+    )
+
+
+def take_libraries(run: StageRun, reached: dict[str, object]) -> None:
+    """Let the packages that code reaches count by their versions."""
+    for label in [label for label in reached if label.startswith("library ")]:
+        name, found = label.removeprefix("library "), str(reached[label])
+        if version(name) == "none":
+            # Code that is no installed package: the digest of the whole spec has its files.
+            reached[slices.WHOLE] = run.whole
+        else:
+            reached[label] = run.outcome.libraries[name] = reduced_version(name, found, run.request.toolchain)

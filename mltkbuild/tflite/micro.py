@@ -1,0 +1,281 @@
+"""Run a `.tflite` in TensorFlow Lite Micro itself, with its reference kernels, as a microcontroller would.
+
+The interpreter is the one of the `tflite-micro` package: the same C++ as on a device, compiled for this machine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tflite_micro import runtime
+
+from mltkbuild.errors import StageError
+from mltkbuild.process import end_with_parent
+from mltkbuild.tflite import arena, graph
+
+_FIRST_ARENA = 1 << 20
+_LARGEST_ARENA = 1 << 30
+# Starting a process and its interpreter takes about this long, so only what takes longer is worth sharing.
+_WORTH_SHARING_SECONDS = 1.5
+_TIMED_SAMPLES = 32
+_FIGURE = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+_ARENA_TOO_SMALL = re.compile(r"Failed to (resize buffer|allocate)|Failed to get memory|exhausted", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a model.
+
+    Args:
+        name: Its name in the file.
+        shape: Its sizes, the batch of 1 first.
+        dtype: Its number type.
+        scale: The quantization step; 0.0 for a float one.
+        zero_point: The quantized value that stands for 0.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The working memory that a model needs, in bytes, with reference kernels on a 64-bit machine.
+
+    Args:
+        total: The smallest arena in which the model starts, a multiple of 16: planning takes memory for a while.
+        used: What is used of it from then on.
+        head: The part of `used` for activations, the same on a microcontroller.
+        tail: The part for what lives as long as the model; smaller where a pointer has 32 bits.
+    """
+
+    total: int
+    used: int
+    head: int
+    tail: int
+
+    def as_json(self) -> dict[str, int]:
+        """The figures by name."""
+        return asdict(self)
+
+
+class CantRun(StageError):
+    """TensorFlow Lite Micro refuses a model."""
+
+
+class Micro:
+    """A model in TensorFlow Lite Micro.
+
+    Args:
+        tflite: The file's bytes.
+
+    Raises:
+        StageError: The bytes are no `.tflite` model.
+        CantRun: The interpreter refuses the model; quotes its message.
+    """
+
+    def __init__(self, tflite: bytes) -> None:
+        self._content = tflite
+        self._graph = graph.read(tflite)
+        check_runnable(self._graph)
+        self._interpreter = _allocated(tflite, self._graph)
+        self.inputs = tuple(map(port_of, self._graph.inputs))
+        self.outputs = tuple(map(port_of, self._graph.outputs))
+
+    def invoke(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run one inference from a reset state.
+
+        Args:
+            inputs: One array an input, of its shape and number type.
+
+        Returns:
+            One array an output, of its shape and number type.
+
+        Raises:
+            CantRun: An operator fails.
+        """
+        # An LSTM would go on from the sample before.
+        self._interpreter.reset()
+        return self.go_on(inputs)
+
+    def go_on(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run one inference from the state that the last one left, as a streaming model does on a device."""
+        try:
+            for index, value in enumerate(inputs):
+                self._interpreter.set_input(value, index)
+            self._interpreter.invoke()
+            return [self._interpreter.get_output(index) for index in range(len(self.outputs))]
+        except RuntimeError as error:
+            raise refused(str(error), self._graph) from error
+
+    def arena(self) -> Arena:
+        """How much working memory the model needs."""
+        with _standard_error() as said:
+            self._interpreter.print_allocations()
+            found = {name: int(size) for name, size in _FIGURE.findall(said())}
+        used = found["total"]
+        return Arena(arena.smallest(self._content, used), used, found["head"], found["tail"])
+
+
+def check_runnable(model: graph.Graph) -> None:
+    """Refuse what would crash the interpreter instead of being refused by it.
+
+    Raises:
+        StageError: A constant has fewer bytes than its shape says.
+        CantRun: A size is open until the model runs, or a tensor is larger than 1 GiB.
+    """
+    for part in model.subgraphs:
+        for tensor in part.tensors:
+            if tensor.data and tensor.dtype != "string" and len(tensor.data) < graph.bytes_of(tensor):
+                found = f"{tensor.name} of shape {tensor.shape} with {len(tensor.data)} bytes"
+                raise graph.damaged(f"a constant that is too short: {found}")
+            if tensor.dtype != "string" and graph.bytes_of(tensor) > _LARGEST_ARENA:
+                found = f"{tensor.name} of shape {tensor.shape}"
+                raise CantRun(
+                    "a tensor is larger than the memory of any microcontroller",
+                    found=found,
+                    fix="make the model smaller",
+                )
+    for tensor in (*model.inputs, *model.outputs):
+        if tensor.is_dynamic:
+            raise CantRun(
+                "the model has a size that is open until it runs, which TensorFlow Lite Micro doesn't have",
+                found=f"{tensor.name}: {tensor.shape}",
+                fix="convert it with a batch of 1 and a fixed input shape: `mltk quantize` does from the Keras model",
+            )
+
+
+def refused(message: str, model: graph.Graph) -> CantRun:
+    """The error for a model that the interpreter refuses."""
+    lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("TFLM failed", "Interpreter invocation"))] or lines
+    return CantRun(
+        "TensorFlow Lite Micro can't run the model",
+        found="; ".join(telling[:3]) or "no message",
+        fix="see the operators with `mltk profile`; my_model.tflm = 'warn' publishes the file all the same",
+    )
+
+
+def port_of(tensor: graph.Tensor) -> Port:
+    """A tensor as an input or output."""
+    return Port(tensor.name, tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point)
+
+
+def _allocated(tflite: bytes, model: graph.Graph) -> Any:
+    """An interpreter whose tensors have memory; the arena grows until it is enough."""
+    size = max(_FIRST_ARENA, 4 * len(tflite))
+    while True:
+        with _standard_error() as said:
+            try:
+                return runtime.Interpreter.from_bytes(tflite, arena_size=size)
+            except (RuntimeError, ValueError) as error:
+                message = f"{said()}\n{error}"
+        if not _ARENA_TOO_SMALL.search(message) or size >= _LARGEST_ARENA:
+            raise refused(message, model)
+        size *= 4
+
+
+@contextmanager
+def _standard_error() -> Iterator[Any]:
+    """Collect what native code writes to standard error, where TensorFlow Lite Micro says why.
+
+    Yields:
+        A function that gives the text so far.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+
+        def said() -> str:
+            # Not through the descriptor's own place, which is where native code goes on writing.
+            return os.pread(file.fileno(), 1 << 16, 0).decode("utf-8", "replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+# -- many samples ----------------------------------------------------------------------------------------------------
+
+
+def run_all(tflite: Path, inputs: Sequence[np.ndarray], cores: int | None = None) -> list[np.ndarray]:
+    """Run every sample on its own, from a reset state, on several cores if that is worth it.
+
+    Args:
+        tflite: The model.
+        inputs: One array an input, of shape `(n, *input_shape without the batch)` and of the input's number type.
+        cores: How many processes may run; this machine's cores when None.
+
+    Returns:
+        One array an output, of shape `(n, ...)` and of the output's number type, the same for any number of cores.
+
+    Raises:
+        StageError: The model can't be read or run.
+    """
+    content = tflite.read_bytes()
+    count = len(inputs[0])
+    model = Micro(content)
+    begun = time.perf_counter()
+    first = min(count, _TIMED_SAMPLES)
+    parts = [_run_part(model, inputs, 0, first)]
+    left = (time.perf_counter() - begun) / max(first, 1) * (count - first)
+    shares = cores if cores is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if shares < 2 or left < _WORTH_SHARING_SECONDS:
+        parts.append(_run_part(model, inputs, first, count))
+    else:
+        parts += _shared(content, inputs, np.linspace(first, count, shares + 1, dtype=int).tolist())
+    return [np.concatenate([part[number] for part in parts if len(part[number])]) for number in range(len(parts[0]))]
+
+
+def _run_part(model: Micro, inputs: Sequence[np.ndarray], start: int, end: int) -> list[np.ndarray]:
+    rows = [model.invoke([part[place][None] for part in inputs]) for place in range(start, end)]
+    if not rows:
+        return [np.empty((0, *port.shape[1:]), port.dtype) for port in model.outputs]
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def _shared(content: bytes, inputs: Sequence[np.ndarray], bounds: Sequence[int]) -> list[list[np.ndarray]]:
+    """Run consecutive parts of the samples in processes of their own."""
+    ranges = list(itertools.pairwise(bounds))
+    context = get_context("spawn")
+    with ProcessPoolExecutor(len(ranges), context, initializer=_begin, initargs=(content,)) as pool:
+        try:
+            return list(pool.map(_run_share, [[part[start:end] for part in inputs] for start, end in ranges]))
+        except BrokenProcessPool as error:
+            raise CantRun(
+                "TensorFlow Lite Micro crashed on the model",
+                found="a process that ran it ended without an answer",
+                fix="convert the model again; if it stays so, leave out its rarer layers one by one",
+            ) from error
+
+
+_model: list[Micro] = []
+
+
+def _begin(content: bytes) -> None:
+    end_with_parent()
+    _model.append(Micro(content))
+
+
+def _run_share(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return _run_part(_model[0], inputs, 0, len(inputs[0]))

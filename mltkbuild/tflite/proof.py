@@ -1,0 +1,112 @@
+"""Prove a converted model before it is published: look for operators that can't run, then run it in TFLM."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mltkbuild.errors import StageError
+from mltkbuild.tflite import graph, lint, micro
+
+VERSION = 1
+ERROR, WARN, OFF = "error", "warn", "off"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is known of a `.tflite` after it was tried.
+
+    Args:
+        facts: The document `tflm.json`.
+        notes: Lines for people.
+    """
+
+    facts: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: Collection[str] = ()) -> Proof:
+    """Try a converted model in TensorFlow Lite Micro.
+
+    Args:
+        tflite: The file's bytes.
+        mode: What a model is that can't run: 'error', 'warn', or 'off' to try nothing.
+        quantized: Whether it must not compute with floats.
+        layers: The names of the Keras layers, to tell them as the user knows them.
+
+    Returns:
+        `runs` (None when not tried), `problem`, `operators`, `inputs`, `outputs`, and `arena` in bytes.
+
+    Raises:
+        StageError: It computes with floats although it must not; or it can't run and `mode` is 'error'.
+    """
+    model = graph.read(tflite)
+    if quantized:
+        _refuse_floats(model, layers)
+    facts: dict[str, Any] = {
+        "version": VERSION,
+        "runs": None,
+        "problem": None,
+        "arena": None,
+        "operators": list(model.operator_names),
+        "inputs": [_port(tensor) for tensor in model.inputs],
+        "outputs": [_port(tensor) for tensor in model.outputs],
+    }
+    notes = _moved_floats(model, layers) if quantized else ()
+    if mode == OFF:
+        return Proof(facts, notes)
+    try:
+        facts["arena"] = _tried(tflite, model, layers).as_json()
+        facts["runs"] = True
+    except StageError as error:
+        if mode == ERROR:
+            raise
+        facts["runs"], facts["problem"] = False, f"{error.what}: {error.found}"
+        notes = (*notes, f"{error.what}: {error.found}")
+    return Proof(facts, notes)
+
+
+def _refuse_floats(model: graph.Graph, layers: Collection[str]) -> None:
+    kept = _known(lint.kept_floats(model), layers)
+    if kept:
+        raise StageError(
+            "the quantized model would still compute with floats", found=lint.named(kept), fix=lint.fixes(kept)
+        )
+
+
+def _moved_floats(model: graph.Graph, layers: Collection[str]) -> tuple[str, ...]:
+    """Say which layers move float values around, which costs memory and no accuracy."""
+    moved = {known_layer(operator.layer, layers) for operator in lint.moved_floats(model)}
+    return (f"float32 values are moved within {', '.join(sorted(moved))}; nothing is computed with them",) * bool(moved)
+
+
+def _tried(tflite: bytes, model: graph.Graph, layers: Collection[str]) -> micro.Arena:
+    """Run the model once; a found problem tells more than the interpreter does."""
+    problems = _known(lint.find_problems(model), layers)
+    if problems:
+        raise micro.CantRun(
+            "TensorFlow Lite Micro can't run the model", found=lint.named(problems), fix=lint.fixes(problems)
+        )
+    trial = micro.Micro(tflite)
+    trial.invoke([np.zeros(port.shape, port.dtype) for port in trial.inputs])
+    return trial.arena()
+
+
+def _known(problems: Collection[lint.Problem], layers: Collection[str]) -> list[lint.Problem]:
+    return [replace(problem, layer=known_layer(problem.layer, layers)) for problem in problems]
+
+
+def known_layer(name: str, layers: Collection[str]) -> str:
+    """A layer's name in the Keras model; the exporter counts names on, `conv2d_1_2` for `conv2d_1`."""
+    head, slash, rest = name.partition("/")
+    shorter, _, count = head.rpartition("_")
+    known = shorter if count.isdecimal() and shorter in layers else head
+    return known + slash + rest
+
+
+def _port(tensor: graph.Tensor) -> dict[str, Any]:
+    port = asdict(micro.port_of(tensor))
+    return {**port, "shape": list(tensor.shape)}

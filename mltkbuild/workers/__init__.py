@@ -1,0 +1,1 @@
+"""Where a stage runs: processes that are warm, and what they run."""

@@ -1,0 +1,108 @@
+"""What a worker process runs: light to import in the deciding process, which only names these functions."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from mltkbuild.process import end_with_parent, life
+from mltkbuild.stages.protocol import Event, Job, Outcome, Request
+
+STEP_SECONDS = 0.2
+"""Progress within an epoch is reported at most this often."""
+
+STOPPABLE = frozenset({"train"})
+"""The stages that can keep where they are when they are asked to stop."""
+
+
+def start(pipe: Connection[Any, Any]) -> None:
+    """Prepare a new worker: progress goes into the pipe; the worker ends when its parent is gone."""
+    life.pipe = pipe
+    # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _asked_to_stop)
+    end_with_parent()
+
+
+def _asked_to_stop(number: int, frame: FrameType | None) -> None:
+    """Let a training keep where it is; end anything else at once."""
+    if life.stage not in STOPPABLE or life.stop.is_set():
+        os._exit(128 + number)
+    life.stop.set()
+
+
+def run(request: Request) -> Outcome:
+    """Run one stage; everything that it prints goes to its log file."""
+    life.stage = request.stage
+    try:
+        with _logging_to(request.log):
+            # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
+            worker = importlib.import_module("mltkbuild.workers.run_stage")
+            logging.captureWarnings(True)
+            outcome: Outcome = worker.run_stage(request, _throttled(request), life.stop.is_set)
+            return outcome
+    finally:
+        life.stage = ""
+
+
+def call(job: Job) -> object:
+    """Do a job with files; everything that it prints goes to its log file."""
+    with _logging_to(job.log):
+        return importlib.import_module("mltkbuild.workers.file_jobs").JOBS[job.name](**job.arguments)
+
+
+@contextlib.contextmanager
+def _logging_to(path: str) -> Iterator[None]:
+    """Send what is printed, and what a crash leaves, to a file of its own."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "ab", buffering=0) as log:
+        log.truncate(0)
+        faulthandler.enable(log)
+        try:
+            with _printing_to(log.fileno()):
+                yield
+        finally:
+            faulthandler.disable()
+
+
+@contextlib.contextmanager
+def _printing_to(target: int) -> Iterator[None]:
+    """Redirect this process's standard output and error, native code's too."""
+    saved = [os.dup(1), os.dup(2)]
+    try:
+        for stream in (1, 2):
+            os.dup2(target, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, old in zip((1, 2), saved, strict=True):
+            os.dup2(old, stream)
+            os.close(old)
+
+
+class _throttled:  # reads as the function that it stands for
+    """Sends events to the deciding process, those inside an epoch only now and then."""
+
+    def __init__(self, request: Request) -> None:
+        self._key = (request.target, request.stage)
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if "step" in event and now - self._last < STEP_SECONDS:
+            return
+        self._last = now
+        if life.pipe is not None:
+            with contextlib.suppress(OSError):
+                life.pipe.send((self._key, dict(event)))

@@ -1,0 +1,124 @@
+"""Runs one stage in a worker process: loads the spec from its snapshot and turns what happens into an outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+from mltkbuild.errors import MltkError, StageError
+from mltkbuild.fingerprint.toolchain import version
+from mltkbuild.stages.functions import RUNS
+from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.stage_run import DATA_SEED, StageRun
+from mltkbuild.training import devices
+from mltkbuild.user_code.loader import Snapshot, loaded_spec, relative
+from mltkbuild.user_code.watch import watch
+
+
+def run_stage(request: Request, progress: Listener, stopping: Callable[[], bool] = bool) -> Outcome:
+    """Run one stage in this process.
+
+    Args:
+        request: What to run.
+        progress: Takes events while it runs.
+        stopping: Says whether the stage is asked to stop; only a training looks.
+
+    Returns:
+        The outcome; a failure is its `error`, never an exception of the stage's.
+    """
+    started = time.perf_counter()
+    devices.configure()
+    if request.alone:
+        # A strategy across processes must be there before anything else of TensorFlow's.
+        with contextlib.suppress(MltkError):
+            devices.strategy(request.distribute)
+    if request.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)
+    outcome = Outcome()
+    try:
+        with _keras_as_before():
+            outcome = _run(request, snapshot, progress, stopping)
+    except Exception as error:  # noqa: BLE001  # whatever a stage's libraries raise is that stage's failure
+        outcome.error = _answer(request, snapshot, error)
+    outcome.tools = {name: version(name) for name in ("python", "tensorflow", "keras", "numpy", "mltkbuild")}
+    outcome.seconds += time.perf_counter() - started
+    return outcome
+
+
+def _run(request: Request, snapshot: Snapshot, progress: Listener, stopping: Callable[[], bool]) -> Outcome:
+    with watch(request.ignored, request.root) as seen:
+        # A spec may draw random numbers while it is imported, too.
+        keras.utils.set_random_seed(DATA_SEED)
+        with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
+            imported = dict(seen.files)
+            run = StageRun(request, model, snapshot, progress, imported.values())
+            run.stopping = stopping
+            RUNS[request.stage](run)
+            run.outcome.artifacts = _files_below(request.scratch)
+    if request.stage == "spec":
+        run.outcome.files |= {path: digest for path, digest in seen.files.items() if path in imported}
+    return run.outcome
+
+
+@contextmanager
+def _keras_as_before() -> Iterator[None]:
+    """Begin with a new Keras session, and undo afterwards what a spec may have set for the whole process."""
+    keras.backend.clear_session()
+    config, objects = keras.config, keras.saving.get_custom_objects()
+    floatx, epsilon, layout = config.floatx(), config.epsilon(), config.image_data_format()
+    eagerly, known = tf.config.functions_run_eagerly(), dict(objects)
+    try:
+        yield
+    finally:
+        config.set_floatx(floatx)
+        config.set_epsilon(epsilon)
+        config.set_image_data_format(layout)
+        tf.config.run_functions_eagerly(eagerly)
+        # What a library registered when it was first imported it won't register again: its module stays loaded.
+        lasting = {name: item for name, item in objects.items() if getattr(item, "__module__", None) in sys.modules}
+        objects.clear()
+        objects.update(lasting | known)
+
+
+def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError:
+    """The one error that a stage's failure becomes."""
+    stage = f"{request.stage}:{request.target}"
+    if isinstance(error, MltkError):
+        answer = error
+    elif isinstance(error, OSError):
+        answer = StageError(
+            "the stage can't read or write a file",
+            where=stage,
+            found=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
+            fix="check the disk and run the same command again; the old artifacts are untouched",
+        )
+    elif isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+        answer = StageError("the stage ran out of memory", where=stage, fix="use a smaller model or batch_size")
+    else:
+        traceback.print_exception(error)
+        answer = StageError(
+            f"the stage failed with {type(error).__name__}",
+            where=stage,
+            found=str(error).strip()[:500] or None,
+            fix=f"see {os.path.relpath(request.log, request.root)}",
+        )
+    answer.where = relative(snapshot, answer.where) if answer.where else stage
+    answer.found = relative(snapshot, answer.found) if answer.found else None
+    return answer
+
+
+def _files_below(folder: str) -> tuple[str, ...]:
+    """The files in a folder and below it, with forward slashes, in alphabetical order."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        found += [os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/") for name in names]
+    return tuple(sorted(found))
