@@ -19,7 +19,7 @@ from mltkbuild.stages.protocol import Listener, Outcome, Request
 from mltkbuild.stages.table import BUILT
 
 from .conftest import PARTS, Fakes, Files, bring
-from .disk import (
+from .disk.faults import (
     STAGE,
     Steps,
     another_file_system,

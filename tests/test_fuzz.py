@@ -12,7 +12,7 @@ from mltkbuild.errors import MltkError
 from mltkbuild.stages.protocol import Job
 from mltkbuild.workers.executor import do
 
-from .test_micro import dense_model
+from .tflite.test_micro import dense_model
 
 CASES = 10_000
 # Reads, profiles (which starts TensorFlow Lite Micro) and summarises damaged files in a process of its own; tells how

@@ -13,7 +13,7 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.workers.executor import Executor
 
 from .conftest import REPOSITORY, Files
-from .recordings import write_stripes, write_tones
+from .data.recordings import write_stripes, write_tones
 
 MODELS = REPOSITORY / "models"
 WORDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mltkbuild.tflite import params
-from tests.test_micro import dense_model
+from tests.tflite.test_micro import dense_model
 
 GIVEN: dict[str, Any] = {
     "name": "peer",

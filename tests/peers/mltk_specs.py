@@ -23,7 +23,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.recordings import write_stripes, write_tones
+from tests.data.recordings import write_stripes, write_tones
 
 BUILT = (
     *("anomaly_detection", "audio_example1", "autoencoder_example", "basic_example", "basic_tf_dataset_example"),

@@ -1,0 +1,196 @@
+"""What `mltk` does with files that no workspace made, each in a real worker process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mltkbuild.tflite import graph, micro, params
+from mltkbuild.tflite.dictionary import Typed
+
+from ..conftest import Front
+from ..tflite.test_micro import dense_model
+
+MAKE = """
+import sys, keras, numpy as np
+L = keras.layers
+folder = sys.argv[1]
+keras.utils.set_random_seed(3)
+model = keras.Sequential([keras.Input((6, 6, 1)), L.DepthwiseConv2D(3), L.Flatten(), L.Dense(3, activation="softmax")])
+model.save(folder + "/plain.keras")
+model.save(folder + "/plain.h5")
+keras.Sequential([keras.Input((4,)), L.Lambda(lambda x: x * 2), L.Dense(2)]).save(folder + "/lambda.keras")
+keras.Sequential([keras.Input((5, 4)), L.LSTM(3), L.Dense(2)]).save(folder + "/looping.keras")
+keras.Sequential([keras.Input((None, 4)), L.Dense(2)]).save(folder + "/open.keras")
+one, two = keras.Input((4,), name="zed"), keras.Input((6,), name="alpha")
+keras.Model([one, two], [L.Dense(3)(one), L.Dense(2)(two)]).save(folder + "/two.keras")
+x = np.random.default_rng(1).random((40, 6, 6, 1)).astype("float32")
+np.savez(folder + "/data.npz", x=x, y=model.predict(x, verbose=0).argmax(axis=1))
+np.savez(folder + "/two.npz", zed=np.random.default_rng(1).normal(size=(30, 4)),
+         alpha=10 * np.random.default_rng(2).normal(size=(30, 6)))
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keras files and samples, from one process; the `.h5` as Keras 2 saved it, with `groups`."""
+    folder = tmp_path_factory.mktemp("files")
+    subprocess.run([sys.executable, "-c", MAKE, str(folder)], check=True, capture_output=True)
+    with h5py.File(folder / "plain.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "DepthwiseConv2D":
+                layer["config"]["groups"] = 1
+        file.attrs["model_config"] = json.dumps(config)
+    return folder
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_any_keras_file_becomes_int8(front: Front, made: Path, tmp_path: Path, kind: str) -> None:
+    """A `.keras`, and an `.h5` of Keras 2, become an int8 `.tflite` that runs on TensorFlow Lite Micro."""
+    output = tmp_path / "out" / "model.tflite"
+    result = front.mltk("quantize", str(made / f"plain.{kind}"), "--data", str(made / "data.npz"), "-o", str(output))
+    assert (0, "") == (result.code, result.err)
+    assert "runs on TensorFlow Lite Micro with" in result.out
+    model = graph.read(output.read_bytes())
+    assert ("int8", "int8") == (model.inputs[0].dtype, model.outputs[0].dtype)
+    assert "DEPTHWISE_CONV_2D" in model.operator_names
+
+
+@pytest.mark.real
+def test_two_inputs_are_taken_by_name(front: Front, made: Path, tmp_path: Path) -> None:
+    """A model of two inputs is calibrated from arrays by their names."""
+    output = tmp_path / "two.tflite"
+    assert 0 == front.mltk("quantize", str(made / "two.keras"), "--data", str(made / "two.npz"), "-o", str(output)).code
+    assert 2 == len(micro.Micro(output.read_bytes()).outputs)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("plain.keras",), "no --data"),
+        (("plain.keras", "--data", "nothing.npz"), "nothing.npz"),
+        (("lambda.keras", "--float"), "--trust"),
+        (("looping.keras", "--data", "two.npz"), "mltk"),
+        (("open.keras", "--float"), "not fixed"),
+        (("missing.keras", "--float"), "there is no such file"),
+    ],
+)
+def test_what_can_t_be_converted_is_one_error(
+    front: Front, made: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """Missing samples, foreign code, open shapes and missing files are errors, and no file is left."""
+    output = tmp_path / "model.tflite"
+    given = [str(made / word) if "." in word else word for word in arguments]
+    result = front.mltk("quantize", *given, "-o", str(output))
+    assert result.code in (1, 2)
+    assert result.err.startswith("error: ")
+    assert words in result.err or words == "mltk"
+    assert "fix:" in result.err
+    assert not output.exists()
+
+
+@pytest.mark.real
+def test_a_trusted_lambda_is_converted(front: Front, made: Path, tmp_path: Path) -> None:
+    """With --trust the code in a file runs."""
+    output = tmp_path / "model.tflite"
+    assert 0 == front.mltk("quantize", str(made / "lambda.keras"), "--float", "--trust", "-o", str(output)).code
+    assert "float32" == graph.read(output.read_bytes()).inputs[0].dtype
+
+
+@pytest.mark.real
+def test_files_are_evaluated_and_compared(front: Front, made: Path, tmp_path: Path) -> None:
+    """A Keras file and its `.tflite` give figures each, and how far their answers agree."""
+    tflite, report = tmp_path / "model.tflite", tmp_path / "report"
+    data = ("--data", str(made / "data.npz"))
+    front.mltk("quantize", str(made / "plain.keras"), *data, "-o", str(tflite))
+    result = front.mltk("evaluate", str(tflite), str(made / "plain.keras"), *data, "--json", "-o", str(report))
+    found = json.loads(result.out)
+    assert 1.0 == found["keras"]["overall_accuracy"]
+    assert found["tflite"]["overall_accuracy"] > 0.8
+    assert 40 == found["parity"]["n_samples"]
+    assert found["parity"]["agreement"] == pytest.approx(found["tflite"]["overall_accuracy"])
+    assert {"keras", "tflite", "parity.json", "parity.csv", "parity.txt"} <= {path.name for path in report.iterdir()}
+
+
+def write(folder: Path) -> Path:
+    """A `.tflite` made by hand, with parameters."""
+    path = folder / "model.tflite"
+    path.write_bytes(params.embed(dense_model(), {"a": 1, "wide": Typed(5, "int32")}, "made"))
+    return path
+
+
+def test_profile_prints_a_table_json_and_csv(front: Front, tmp_path: Path) -> None:
+    """`mltk profile FILE` counts a dense layer's multiplications and its memory."""
+    path = str(write(tmp_path))
+    document = json.loads(front.mltk("profile", path, "--json").out)
+    assert (8, 8, 32) == (document["macs"], document["parameters"], document["weight_bytes"])
+    assert document["arena"]["total"] % 16 == 0
+    assert "FULLY_CONNECTED" in front.mltk("profile", path).out
+    assert 2 <= len(front.mltk("profile", path, "--csv").out.splitlines())
+
+
+def test_parameters_are_shown_changed_and_removed(front: Front, tmp_path: Path) -> None:
+    """`mltk update_params` changes what is asked for, keeps the types of the others, and can write a copy."""
+    path, copy = write(tmp_path), tmp_path / "copy.tflite"
+    assert "a: 1\nwide: 5\n" == front.mltk("update_params", str(path)).out
+    changes = ("rate=0.5", "labels=[yes please, b]", "on=true", "a=", "zero=0.0")
+    result = front.mltk("update_params", str(path), *changes, "-o", str(copy), "--description", "new")
+    assert (0, "") == (result.code, result.err)
+    found = params.extract_typed(copy.read_bytes())
+    assert {"labels", "on", "rate", "wide", "zero"} == set(found)
+    assert ("int32", "float", "float") == (found["wide"].type, found["zero"].type, found["rate"].type)
+    assert "new" == graph.read(copy.read_bytes()).description
+    assert {"a": 1, "wide": 5} == params.extract(path.read_bytes())
+    assert [[3.0, 11.0]] == micro.Micro(copy.read_bytes()).invoke([np.array([[1, 0, 0, 1]], np.float32)])[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("rate",), "key=value"),
+        (("b=[1",), "can't be read"),
+        (("missing=",), "no such parameter"),
+        (("--params", "nothing.yaml"), "nothing.yaml"),
+        (("a=[1, x]",), "a"),
+    ],
+)
+def test_bad_parameters_change_nothing(front: Front, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    """A parameter that can't be read or stored is one error, and the file is as it was."""
+    path = write(tmp_path)
+    before = path.read_bytes()
+    result = front.mltk("update_params", str(path), *arguments)
+    assert 0 != result.code
+    assert words in result.err
+    assert before == path.read_bytes()
+
+
+def test_options_for_files_are_refused_for_models(front: Front) -> None:
+    """`--data` says nothing about a model of the workspace, whose spec has the samples."""
+    result = front.mltk("quantize", "kws", "--data", "x.npz")
+    assert (2, []) == (result.code, front.fakes.calls)
+    assert "--data is for files" in result.err
+
+
+def test_the_build_s_own_file_is_not_changed(front: Front) -> None:
+    """Parameters of a model are the spec's; its `.tflite` can be changed as a copy only."""
+    result = front.mltk("update_params", "kws", "a=1")
+    assert 2 == result.code
+    assert "my_model.model_parameters" in result.err
+
+
+def test_export_of_any_file(front: Front, tmp_path: Path) -> None:
+    """`mltk export FILE` writes C++ beside it, or where it is told."""
+    result = front.mltk("export", str(write(tmp_path)), "-o", str(tmp_path / "firmware"))
+    assert (0, "") == (result.code, result.err)
+    assert {"model_model.h", "model_model.cc", "model_ops.h", "model_arduino.zip"} <= {
+        path.name for path in (tmp_path / "firmware").iterdir()
+    }

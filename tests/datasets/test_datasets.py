@@ -1,0 +1,415 @@
+"""Public data sets: downloads that are cut, slow, wrong or impossible, and archives that mean harm."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mltkbuild.datasets import download
+from mltkbuild.datasets.arrays import read_idx, read_pickled
+from mltkbuild.datasets.audio import free_spoken_digits
+from mltkbuild.datasets.audio.speech_commands import speech_commands_v2
+from mltkbuild.datasets.download import Source, fetch
+from mltkbuild.datasets.image import cifar10, fashion_mnist, mnist, rock_paper_scissors_v1, rock_paper_scissors_v2
+from mltkbuild.datasets.timeseries import ecg5000
+from mltkbuild.datasets.unpack import unpack, without_top
+from mltkbuild.errors import DataError, UsageError
+
+from ..conftest import REPOSITORY
+from ..disk.faults import mounted
+from .http_server import Site, serving
+
+DATA = bytes(range(256)) * 40
+DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
+DIGITS = REPOSITORY.parent / "shared/data/free-spoken-digit-dataset.tar.gz"
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server with one file; tries follow each other at once."""
+    monkeypatch.setattr(download, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.delenv(download.MIRROR, raising=False)
+    with serving({"/data.bin": DATA}) as found:
+        yield found
+
+
+def source(site: Site, path: str = "/data.bin", digest: str = DIGEST, **more: Any) -> Source:
+    return Source(site.url + path, digest, **more)
+
+
+def left(folder: Path) -> list[str]:
+    """The files that nobody should find."""
+    return [path.name for path in folder.rglob("*") if ".part" in path.name or "unpacking" in path.name]
+
+
+# -- downloads -------------------------------------------------------------------------------------------------------
+
+
+def test_file_is_downloaded_once(site: Site, tmp_path: Path) -> None:
+    """The second time nothing is asked for; progress ends at the whole."""
+    events: list[Mapping[str, object]] = []
+    path = fetch(source(site), tmp_path / "new", events.append)
+    assert (DATA, tmp_path / "new/data.bin") == (path.read_bytes(), path)
+    assert path == fetch(source(site), tmp_path / "new")
+    assert [("/data.bin", 0)] == site.asked
+    assert ({"doing": "data.bin", "done": 10240, "of": 10240}, []) == (dict(events[-1]), left(tmp_path))
+
+
+def test_cut_connection_goes_on(site: Site, tmp_path: Path) -> None:
+    """A download that is cut twice is asked for from where it stopped."""
+    site.cuts = [3500, 2500]
+    assert DATA == fetch(source(site), tmp_path).read_bytes()
+    assert [("/data.bin", 0), ("/data.bin", 3500), ("/data.bin", 6000)] == site.asked
+
+
+def test_killed_download_goes_on(site: Site, tmp_path: Path) -> None:
+    """What an earlier process left is gone on with, not begun anew."""
+    site.cuts = [4000, 0, 0, 0]
+    with pytest.raises(DataError, match="can't be downloaded"):
+        fetch(source(site), tmp_path)
+    site.asked.clear()
+    assert DATA == fetch(source(site), tmp_path).read_bytes()
+    assert [("/data.bin", 4000)] == site.asked
+
+
+@pytest.mark.parametrize(("ranges", "tag"), [(False, '"1"'), (True, '"2"')])
+def test_server_that_can_t_go_on_sends_all(site: Site, tmp_path: Path, ranges: bool, tag: str) -> None:
+    """Without ranges, or when the file has changed meanwhile, the download begins anew and is whole."""
+    site.cuts = [4000]
+
+    def change(event: Mapping[str, object]) -> None:
+        site.ranges, site.tag = ranges, tag
+
+    assert DATA == fetch(source(site), tmp_path, change).read_bytes()
+    assert [0, 0] == [begin for _, begin in site.asked]
+
+
+def test_wrong_digest_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    """A file that isn't the published one is refused, and never has its name."""
+    with pytest.raises(DataError, match="not the one that was published") as caught:
+        fetch(source(site, digest="sha256:" + "0" * 64), tmp_path)
+    assert f"{site.url}/data.bin" == caught.value.where
+    assert [] == [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")]
+    with pytest.raises(DataError, match="not the one that was published"):
+        fetch(source(site, digest="", size=3), tmp_path)
+
+
+def test_missing_file_is_not_asked_for_again(site: Site, tmp_path: Path) -> None:
+    """404 is final; the error names the URL and where a file may be put by hand."""
+    with pytest.raises(DataError, match="can't be downloaded") as caught:
+        fetch(source(site, "/gone.bin"), tmp_path)
+    assert 1 == len(site.asked)
+    assert "404" in str(caught.value.found)
+    assert str(tmp_path / "gone.bin") in str(caught.value.fix)
+
+
+def test_busy_server_is_asked_again(site: Site, tmp_path: Path) -> None:
+    """503 and 429 pass."""
+    site.codes = [503, 429]
+    assert DATA == fetch(source(site), tmp_path).read_bytes()
+    assert 3 == len(site.asked)
+
+
+def test_redirect_is_followed(site: Site, tmp_path: Path) -> None:
+    """A file that has moved is found."""
+    site.moved["/old.bin"] = "/data.bin"
+    assert DATA == fetch(source(site, "/old.bin"), tmp_path).read_bytes()
+
+
+def test_slow_server_is_waited_for_but_not_for_ever(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that trickle are taken; a silence longer than the limit counts as a cut."""
+    site.pause = 0.02
+    assert DATA == fetch(source(site), tmp_path / "slow").read_bytes()
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    site.pause = 0.6
+    with pytest.raises(DataError, match="can't be downloaded"):
+        fetch(source(site), tmp_path / "silent")
+
+
+def test_no_network_names_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection and an unknown host: the URL, the mirror setting and the place for the file."""
+    monkeypatch.setattr(download, "WAITS", ())
+    for url in ("http://127.0.0.1:9/data.bin", "http://nowhere.invalid/data.bin"):
+        with pytest.raises(DataError) as caught:
+            fetch(Source(url, DIGEST), tmp_path)
+        told = str(caught.value)
+        assert (url in told, download.MIRROR in told, str(tmp_path / "data.bin") in told) == (True, True, True)
+
+
+def test_file_put_there_by_hand_is_checked_and_used(site: Site, tmp_path: Path) -> None:
+    """The right file is used without a network; a wrong one is an error, and stays for its owner to look at."""
+    (tmp_path / "data.bin").write_bytes(DATA)
+    assert DATA == fetch(source(site), tmp_path).read_bytes()
+    assert [] == site.asked
+    (tmp_path / "data.bin").write_bytes(b"something else")
+    with pytest.raises(DataError, match="not the one"):
+        fetch(source(site), tmp_path)
+    assert b"something else" == (tmp_path / "data.bin").read_bytes()
+
+
+def test_mirror_comes_first(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder or URL of `MLTK_DATASETS_MIRROR` is asked before the source; what it lacks comes from there."""
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/data.bin").write_bytes(DATA)
+    monkeypatch.setenv(download.MIRROR, str(tmp_path / "mirror"))
+    fetch(source(site), tmp_path / "a")
+    assert [] == site.asked
+    (tmp_path / "mirror/data.bin").unlink()
+    fetch(source(site), tmp_path / "b")
+    assert [("/data.bin", 0)] == site.asked
+    monkeypatch.setenv(download.MIRROR, f"{site.url}/")
+    fetch(Source("http://nowhere.invalid/data.bin", DIGEST), tmp_path / "c")
+    assert 2 == len(site.asked)
+
+
+def test_two_processes_download_once(site: Site, tmp_path: Path) -> None:
+    """Of two at once one downloads, the other waits and has the same file."""
+    site.pause = 0.05
+    script = (
+        "import sys; from pathlib import Path; from mltkbuild.datasets.download import Source, fetch\n"
+        f"print(fetch(Source({site.url + '/data.bin'!r}, {DIGEST!r}), Path(sys.argv[1])).stat().st_size)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert ["10240\n", "10240\n"] == [process.communicate(timeout=60)[0] for process in processes]
+    assert 1 == len(site.asked)
+
+
+def test_full_disk_is_one_error(site: Site, tmp_path: Path) -> None:
+    """No space: an error that says so, and the download goes on when there is some."""
+    with mounted(tmp_path / "small", "size=8k"), pytest.raises(DataError, match="can't be written"):
+        fetch(source(site), tmp_path / "small/data")
+
+
+def test_folder_is_that_of_the_workspace_or_the_one_named(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets/` beside the dodo.py above, `MLTK_DATASETS`, or `dest_dir`."""
+    monkeypatch.setattr(ecg5000, "SOURCE", Source(site.url + "/ecg.csv", name="ecg5000.csv"))
+    site.files["/ecg.csv"] = ("1.5," * 140 + "1.0\n").encode() * 3
+    (tmp_path / "ws/models").mkdir(parents=True)
+    (tmp_path / "ws/dodo.py").touch()
+    monkeypatch.chdir(tmp_path / "ws/models")
+    monkeypatch.delenv("MLTK_DATASETS", raising=False)
+    x, y = ecg5000.load_data()
+    assert ((3, 140), [1, 1, 1]) == (x.shape, y.tolist())
+    assert (tmp_path / "ws/datasets/ecg5000/ecg5000.csv").is_file()
+    monkeypatch.setenv("MLTK_DATASETS", str(tmp_path / "elsewhere"))
+    ecg5000.load_data()
+    assert (tmp_path / "elsewhere/ecg5000/ecg5000.csv").is_file()
+    ecg5000.load_data(dest_dir=tmp_path / "own")
+    assert (tmp_path / "own/ecg5000.csv").is_file()
+
+
+# -- archives --------------------------------------------------------------------------------------------------------
+
+
+def tar(path: Path, *members: tuple[str, bytes | str]) -> Path:
+    """A tar archive; a member with a text is a link to it."""
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                file.addfile(info)
+            else:
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_archive_is_unpacked_once_as_a_whole(tmp_path: Path) -> None:
+    """Files go where they are placed; another content replaces the folder; what was killed is swept away."""
+    archive = tar(tmp_path / "a.tar.gz", ("top/x/1.txt", b"one"), ("top/2.txt", b"two"))
+    (tmp_path / ".unpacking-left").mkdir()
+    folder = unpack(archive, tmp_path / "out", "1")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert [".complete", "2.txt", "x/1.txt"] == names
+    before = folder.stat().st_ino
+    assert before == unpack(archive, tmp_path / "out", "1").stat().st_ino
+    tar(archive, ("top/3.txt", b"three"))
+    assert ["3.txt"] == [path.name for path in unpack(archive, tmp_path / "out", "2").iterdir() if path.suffix]
+    assert [] == left(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/x", "a/../../x", "a\\b", "C:/x", "x/\x1b[31m"])
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    """Nothing is written outside the folder, and no folder is left."""
+    archive = tmp_path / f"a.{kind}"
+    if kind == "tar":
+        tar(archive, ("top/good.txt", b""), (name, b"bad"))
+    else:
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("top/good.txt", b"")
+            file.writestr(name, b"bad")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match="unfit file"):
+        unpack(archive, tmp_path / "in/out", "1")
+    assert [] == [path.name for path in (tmp_path / "in").iterdir() if not path.name.endswith(".lock")]
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    """A link could lead the next member anywhere."""
+    with pytest.raises(DataError, match="is a link"):
+        unpack(tar(tmp_path / "a.tar.gz", ("top/x", "/etc")), tmp_path / "out", "1")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        info = zipfile.ZipInfo("top/x")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(info, "/etc")
+    with pytest.raises(DataError, match="is a link"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive that would unpack to more than any data set has is given up, and nothing stays."""
+    monkeypatch.setattr("mltkbuild.datasets.unpack.LARGEST", 1000)
+    with pytest.raises(DataError, match="unfit file"):
+        unpack(tar(tmp_path / "a.tar.gz", ("top/x", b"0" * 2000)), tmp_path / "out", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_archive_keeps_what_was_there(tmp_path: Path) -> None:
+    """A cut archive is an error; an earlier folder stays."""
+    archive = tar(tmp_path / "a.tar.gz", ("top/x", os.urandom(20_000)))
+    unpack(archive, tmp_path / "out", "1")
+    archive.write_bytes(archive.read_bytes()[:10_000])
+    with pytest.raises(DataError, match="damaged"):
+        unpack(archive, tmp_path / "out", "2")
+    assert (tmp_path / "out/x").is_file()
+
+
+# -- the data sets ---------------------------------------------------------------------------------------------------
+
+
+def test_free_spoken_digits_by_http(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real archive, served here: a folder a digit, with the official split."""
+    if not DIGITS.exists():
+        pytest.skip("needs shared/data/free-spoken-digit-dataset.tar.gz beside the repository")
+    site.files["/fsdd.tar.gz"] = DIGITS.read_bytes()
+    monkeypatch.setattr(
+        free_spoken_digits, "SOURCE", Source(site.url + "/fsdd.tar.gz", name="free-spoken-digit-dataset.tar.gz")
+    )
+    monkeypatch.setenv("MLTK_DATASETS", str(tmp_path))
+    folder = Path(free_spoken_digits.load_data())
+    assert {str(digit): 300 for digit in range(10)} == {
+        path.name: len(list(path.iterdir())) for path in sorted(folder.iterdir()) if path.is_dir()
+    }
+    names = [f"{path.parent.name}/{path.name}" for path in folder.rglob("*.wav")]
+    assert 300 == sum(free_spoken_digits.split_subset(name) == "evaluation" for name in names)
+    assert 6 == len({free_spoken_digits.group_of(name) for name in names})
+    assert 1 == len(site.asked)
+    free_spoken_digits.load_data()
+    assert 1 == len(site.asked)
+
+
+def test_speech_commands_layout(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive without a folder around it: one folder a word; its own lists are left out."""
+    archive = tar(tmp_path / "s.tar.gz", ("./yes/ab_nohash_0.wav", b"x"), ("./_background_noise_/a.wav", b"y"))
+    data = archive.read_bytes()
+    site.files["/speech_commands_v0.02.tar.gz"] = data
+    digest = "sha1:" + hashlib.sha1(data).hexdigest()
+    monkeypatch.setattr(speech_commands_v2, "SOURCE", Source(site.url + "/speech_commands_v0.02.tar.gz", digest))
+    folder = Path(speech_commands_v2.load_data(dest_dir=tmp_path / "data"))
+    assert (True, True) == ((folder / "yes/ab_nohash_0.wav").is_file(), (folder / "_background_noise_/a.wav").is_file())
+    assert "ab" == speech_commands_v2.group_of("yes/ab_nohash_0.wav")
+
+
+def test_images_as_arrays(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNIST from its npz, Fashion-MNIST from IDX files, CIFAR-10 from pickles: `((x, y), (x_test, y_test))`."""
+    images, labels = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28), np.array([3, 4], np.uint8)
+    packed = io.BytesIO()
+    np.savez(packed, x_train=images, y_train=labels, x_test=images[:1], y_test=labels[:1])
+    site.files["/mnist.npz"] = packed.getvalue()
+    monkeypatch.setattr(mnist, "SOURCE", Source(site.url + "/mnist.npz"))
+    (x, y), (x_test, _) = mnist.load_data(dest_dir=tmp_path / "m")
+    np.testing.assert_array_equal(images, x)
+    assert ([3, 4], 1) == (y.tolist(), len(x_test))
+    for number, part in enumerate((images, labels, images[:1], labels[:1])):
+        head = bytes([0, 0, 8, part.ndim]) + np.array(part.shape, ">i4").tobytes()
+        site.files[f"/{number}.gz"] = gzip.compress(head + part.tobytes())
+    monkeypatch.setattr(fashion_mnist, "SOURCES", tuple(Source(f"{site.url}/{number}.gz") for number in range(4)))
+    (x, _), (x_test, _) = fashion_mnist.load_data(dest_dir=tmp_path / "f")
+    np.testing.assert_array_equal(images, x)
+    batch = pickle.dumps({b"data": np.zeros((5, 3072), np.uint8), b"labels": [1, 2, 3, 4, 5]})
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    archive = tar(tmp_path / "c.tar.gz", *((f"cifar-10-batches-py/{name}", batch) for name in names))
+    site.files["/cifar.tar.gz"] = archive.read_bytes()
+    monkeypatch.setattr(cifar10, "SOURCE", Source(site.url + "/cifar.tar.gz"))
+    (x, y), (x_test, _) = cifar10.load_data(dest_dir=tmp_path / "c")
+    assert ((25, 32, 32, 3), (25, 1), 5) == (x.shape, y.shape, len(x_test))
+
+
+def test_debian_s_fashion_mnist_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package is installed nothing is downloaded."""
+    if not fashion_mnist.DEBIAN.is_dir():
+        pytest.skip("needs Debian's package dataset-fashion-mnist")
+    monkeypatch.setenv("MLTK_DATASETS", str(tmp_path))
+    (x, y), (x_test, _) = fashion_mnist.load_data()
+    assert ((60000, 28, 28), (60000,), (10000, 28, 28)) == (x.shape, y.shape, x_test.shape)
+    assert [] == list(tmp_path.iterdir())
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give a call."""
+        return os.system, ("true",)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """A cut IDX file, a table of another shape, and a pickle that wants to run code are errors."""
+    path = tmp_path / "x"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc"))
+    with pytest.raises(DataError, match="IDX"):
+        read_idx(path)
+    path.write_bytes(b"no gzip")
+    with pytest.raises(DataError, match="IDX"):
+        read_idx(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match="can't be read") as caught:
+        read_pickled(path)
+    assert "system" in str(caught.value.found)
+    (tmp_path / "ecg5000.csv").write_text("1,2,3\n")
+    with pytest.raises(DataError, match="not ECG5000"):
+        ecg5000.load_data(dest_dir=tmp_path)
+
+
+def test_hands_come_in_7z(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rock, paper, scissors: unpacked with the extra, an error that names it without."""
+    py7zr = pytest.importorskip("py7zr", reason="needs the extra 7z")
+    with py7zr.SevenZipFile(tmp_path / "hands.7z", "w") as file:
+        file.writestr(b"x", "hands/rock/1.png")
+    site.files["/hands.7z"] = (tmp_path / "hands.7z").read_bytes()
+    for module in (rock_paper_scissors_v1, rock_paper_scissors_v2):
+        monkeypatch.setattr(module, "SOURCE", Source(site.url + "/hands.7z"))
+        folder = Path(module.load_data(dest_dir=tmp_path / module.__name__))
+        assert b"x" == (folder / "rock/1.png").read_bytes()
+    monkeypatch.setitem(sys.modules, "py7zr", None)
+    with pytest.raises(UsageError, match="not installed"):
+        rock_paper_scissors_v1.load_data(dest_dir=tmp_path / "without")
+
+
+def test_place_without_top() -> None:
+    """The archive's one folder is left out."""
+    assert ("a/b", None) == (without_top("top/a/b"), without_top("file"))

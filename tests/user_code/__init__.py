@@ -1,0 +1,1 @@
+"""Tests of a spec's code at work."""
