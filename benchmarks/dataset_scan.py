@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gestures import fake, write_workspace
+from gestures import Fake, fake, write_workspace
 from mltkbuild.disk.digests import digest_files, processors
 from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
@@ -74,7 +74,7 @@ def build(workspace: Path, paths: Sequence[str]) -> float:
             took = time.perf_counter() - start
         return outcome
 
-    builder = Builder(find_workspace(str(workspace)), run=run)
+    builder = Builder(find_workspace(str(workspace)), Fake(run))
     builder.build(MODEL, "data")
     builder.close()
     return took

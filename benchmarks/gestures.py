@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.inputs import CODE, FILE, TEXT, parse
 from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
-from mltkbuild.engine.target_state import CODE, FILE, TEXT
 from mltkbuild.fingerprint.toolchain import version
 from mltkbuild.stages.protocol import Listener, Outcome, Request
 from mltkbuild.stages.table import BUILT, STAGES, makes
@@ -172,6 +172,23 @@ def _facts(request: Request) -> dict[str, object]:
     return facts.get(request.stage, {"bytes": 15488})
 
 
+class Fake:
+    """An executor that runs the fake bodies in this process."""
+
+    def __init__(self, run: Callable[[Request, Listener], Outcome] = fake) -> None:
+        self.run = run
+
+    def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
+        """Nothing runs beside this process."""
+        return []
+
+    def kill(self) -> None:
+        """Nothing runs beside this process."""
+
+    def stop(self) -> None:
+        """Nothing runs beside this process."""
+
+
 def write_workspace(folder: Path, count: int) -> None:
     """Write the specs, their helper module, their data, and `dodo.py`."""
     (folder / "models").mkdir(parents=True)
@@ -191,7 +208,7 @@ def build_workspace(folder: Path) -> Graph:
     Returns:
         The graph, as the records have it.
     """
-    builder = Builder(find_workspace(folder), run=fake)
+    builder = Builder(find_workspace(folder), Fake())
     # A stamp is kept only for a file that is older than a tick of the clock when it is read.
     time.sleep(0.1)
     for name in builder.listing.specs:
@@ -221,8 +238,8 @@ def _graph(builder: Builder) -> Graph:
 
 def _source(name: str) -> str | None:
     """The path of an input that is a source or data file."""
-    prefix = next((prefix for prefix in (CODE, TEXT, FILE) if name.startswith(prefix)), None)
-    return None if prefix is None else name.removeprefix(prefix)
+    kind, subject = parse(name)
+    return subject if kind in {CODE, TEXT, FILE} else None
 
 
 def _as_template(path: str) -> str:

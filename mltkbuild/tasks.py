@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, TextIO
 
 from doit.cmd_base import ModuleTaskLoader
@@ -15,11 +16,13 @@ from doit.reporter import ConsoleReporter
 from doit.task import Task
 
 from mltkbuild.disk import checkpoints, store
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST
+from mltkbuild.engine.freshness import Verdict
 from mltkbuild.errors import MltkError
 from mltkbuild.front.session import Session, current, fail
 from mltkbuild.stages.protocol import RESUME, Start
-from mltkbuild.stages.table import STAGES, TRAIN, Stage, makes
+from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes
 
 
 def positive(text: str) -> int:
@@ -29,8 +32,8 @@ def positive(text: str) -> int:
     return int(text)
 
 
-_TRAIN_PARAMS = (
-    {
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "epochs": {
         "name": "epochs",
         "long": "epochs",
         "short": "e",
@@ -38,7 +41,7 @@ _TRAIN_PARAMS = (
         "default": 0,
         "help": "train this many epochs instead of the spec's",
     },
-    {
+    "weights": {
         "name": "weights",
         "long": "weights",
         "short": "w",
@@ -46,6 +49,9 @@ _TRAIN_PARAMS = (
         "default": "",
         "help": "start from the weights in this file, or from the 'best' checkpoint",
     },
+}
+"""The options that change a stage's result, as doit takes them."""
+_RESUMING: tuple[Mapping[str, Any], ...] = (
     {
         "name": "resume",
         "long": "resume",
@@ -69,6 +75,7 @@ _TRAIN_PARAMS = (
         "help": "delete all checkpoints and train from the beginning",
     },
 )
+"""Those of a stage that keeps checkpoints: how it begins."""
 
 
 class Judge:
@@ -86,21 +93,22 @@ class Judge:
     def __call__(self) -> bool:
         """Whether the stage is up to date."""
         task = self._task
-        # doit runs a task that is up to date only when it is told to run everything.
         try:
-            task.fresh = not self._session.reasons(task.target, task.stage, task.chosen())
+            chosen = task.chosen()
         except MltkError:
             # The run reports it.
             return False
-        if task.start().forces(task.stage):
+        verdict = task.verdict = self._session.judge(task.target, task.stage, chosen)
+        self._session.builder.go_by(verdict)
+        if verdict.reasons or task.start().forces(task.stage):
             self._session.guard()
             return False
-        return task.fresh
+        return True
 
     def __repr__(self) -> str:
         """The reasons in words."""
         task = self._task
-        return self._session.why(task.target, task.stage, task.chosen(), 5)
+        return self._session.why(self._session.judge(task.target, task.stage, task.chosen()), 5)
 
 
 class StageTask(Task):
@@ -109,12 +117,12 @@ class StageTask(Task):
     stage: str
     target: str
     session: Session
-    fresh: bool
+    verdict: Verdict | None
 
     @classmethod
     def template(cls, stage: Stage) -> StageTask:
         """A task of this stage without a target."""
-        params = list(_TRAIN_PARAMS) if stage.name == TRAIN.name else []
+        params = [_OPTIONS[name] for name in stage.options] + (list(_RESUMING) if stage.resumable else [])
         return cls(stage.name, [_no_action], doc=stage.doc, params=params, io={"capture": False}, verbosity=2)
 
     def for_target(self, owner: Session, stage: Stage, target: str) -> StageTask:
@@ -124,7 +132,7 @@ class StageTask(Task):
         task.__dict__.update(self.__dict__)
         task.name = f"{stage.name}:{target}"
         task.subtask_of = stage.name
-        task.stage, task.target, task.session, task.fresh = stage.name, target, owner, False
+        task.stage, task.target, task.session, task.verdict = stage.name, target, owner, None
         task.task_dep = [f"{needed}:{target}" for needed in stage.needs]
         task.targets = _targets(owner, stage, target)
         task.uptodate = [(Judge(owner, task), [], {})]
@@ -144,7 +152,7 @@ class StageTask(Task):
     def start(self) -> Start:
         """How the command line wants the stage to begin."""
         options = self.options or {}
-        if self.stage != TRAIN.name or not options:
+        if not (STAGES[self.stage].resumable and options):
             return RESUME
         resume = options.get("resume_epoch") or (None if options.get("resume", True) else 0)
         return Start(resume=resume, clean=bool(options.get("clean")))
@@ -152,7 +160,10 @@ class StageTask(Task):
     def build(self) -> BaseFail | None:
         """Run the stage."""
         try:
-            self.session.run(self.target, self.stage, self.chosen(), force=self.fresh, start=self.start())
+            verdict = self.verdict or self.session.judge(self.target, self.stage, self.chosen())
+            # doit runs a task that is up to date only when it is told to run everything.
+            start = self.start() if verdict.reasons else replace(self.start(), force=True)
+            self.session.run(verdict, start=start)
         except MltkError as error:
             return _failure(error)
         return None
@@ -171,7 +182,7 @@ class StageTask(Task):
         else:
             with store.locked(folder):
                 names = store.clean(folder, self.stage, always)
-                if self.stage == TRAIN.name:
+                if STAGES[self.stage].resumable:
                     checkpoints.drop(folder.checkpoints)
             for name in names:
                 outstream.write(f"{self.name} - removed {self._shown(name)}\n")
@@ -179,9 +190,7 @@ class StageTask(Task):
     def _foreign(self) -> str | None:
         """An archive that is there but isn't what was built: beside the spec it may be anybody's."""
         state = self.session.builder.state(self.target)
-        name = next(
-            (name for name in makes(STAGES[self.stage], self.target) if name.endswith(store.ARCHIVE_SUFFIX)), ""
-        )
+        name = next((name for name in makes(STAGES[self.stage], self.target) if name.endswith(ARCHIVE_SUFFIX)), "")
         if not name or not os.path.lexists(state.folder.artifact(name)):
             return None
         record = state.record(self.stage)
@@ -219,8 +228,7 @@ def _targets(owner: Session, stage: Stage, target: str) -> list[str]:
     folder = f"{workspace.build_dir}/{target}/"
     beside_spec = os.path.dirname(owner.builder.listing[target].path)
     return [
-        f"{beside_spec}/{name}" if name.endswith(store.ARCHIVE_SUFFIX) else folder + name
-        for name in makes(stage, target)
+        f"{beside_spec}/{name}" if name.endswith(ARCHIVE_SUFFIX) else folder + name for name in makes(stage, target)
     ]
 
 
@@ -241,9 +249,9 @@ def task_mltkbuild() -> Iterator[Any]:
                 group.task_dep.append(task.name)
             yield task
             yield template.for_target(owner, stage, name + TEST)
-        if stage.name == "archive":
+        if stage is ARCHIVE:
             for name, problem in listing.problems.items():
-                group.task_dep.append(f"archive:{name}")
+                group.task_dep.append(f"{ARCHIVE.name}:{name}")
                 yield _problem_task(owner, name, problem)
 
 
@@ -255,11 +263,11 @@ def _problem_task(owner: Session, name: str, problem: MltkError) -> Task:
     """The task of a spec that can't be one."""
 
     def report() -> BaseFail:
-        owner.worst = max(owner.worst, problem.exit_code)
+        owner.exit_with(problem.exit_code)
         return _failure(problem)
 
-    task = ProblemTask(f"archive:{name}", [report], doc=problem.what, io={"capture": False}, verbosity=2)
-    task.subtask_of = "archive"
+    task = ProblemTask(f"{ARCHIVE.name}:{name}", [report], doc=problem.what, io={"capture": False}, verbosity=2)
+    task.subtask_of = ARCHIVE.name
     return task
 
 
@@ -276,14 +284,14 @@ class MltkReporter(ConsoleReporter):
     def skip_uptodate(self, task: Task) -> None:
         """Count it."""
         if isinstance(task, StageTask):
-            task.session.fresh += 1
+            task.session.found_fresh()
         else:
             super().skip_uptodate(task)
 
     def skip_ignore(self, task: Task) -> None:
         """Count it."""
         if isinstance(task, StageTask):
-            task.session.ignored += 1
+            task.session.found_ignored()
         elif not task.has_subtask:
             super().skip_ignore(task)
 
@@ -291,10 +299,11 @@ class MltkReporter(ConsoleReporter):
         """Print an error once, where it arose; stages that depend on a failed one are not errors of their own."""
         owner = current()
         if isinstance(failure, UnmetDependency):
-            owner.left_out += isinstance(task, StageTask)
+            if isinstance(task, StageTask):
+                owner.leave_out()
             return
-        owner.failures.append(task.name)
         error = getattr(failure, "mltk_error", None)
+        owner.failed(task.name)
         if error is not None:
             fail(error)
         else:
@@ -322,7 +331,7 @@ class TerseReporter(MltkReporter):
 
 
 DOIT_CONFIG: Mapping[str, Any] = {
-    "default_tasks": ["archive"],
+    "default_tasks": [ARCHIVE.name],
     "backend": "mltkbuild",
     "dep_file": ".doit.json",
     "par_type": "thread",

@@ -36,7 +36,7 @@ from mltkbuild.stages.protocol import Listener, Outcome, Request
 from mltkbuild.stages.table import BUILT, SLICES, STAGES, makes, reads
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
 from mltkbuild.user_code.watch import watch
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
 # A suite that a script started in the background is deaf to Ctrl+C, and all that it starts would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -238,6 +238,23 @@ class Fakes:
         return {"": json.dumps(description)}
 
 
+class Running:
+    """An executor that runs stages by a function; it is never over, so that what the function uses stays warm."""
+
+    def __init__(self, run: Callable[[Request, Listener], Outcome]) -> None:
+        self.run = run
+
+    def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
+        """Nothing runs beside the test."""
+        return []
+
+    def kill(self) -> None:
+        """Nothing runs beside the test."""
+
+    def stop(self) -> None:
+        """Nothing runs beside the test."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command line gave."""
@@ -267,10 +284,12 @@ def fakes() -> Fakes:
 
 def bring(files: Files, run: Callable[[Request, Listener], Outcome], target: str = "kws", **options: int) -> list[str]:
     """Build a target's archive as doit does, stage by stage in a new build, and say which stages ran."""
-    builder = Builder(files.workspace, run=run)
+    builder = Builder(files.workspace, Running(run))
     ran = []
     for stage in BUILT:
-        if builder.reasons(target, stage, options):
+        verdict = builder.judge(target, stage, options)
+        builder.go_by(verdict)
+        if verdict.reasons:
             built = builder.build(target, stage, options)
             if built.reasons:
                 ran.append(stage)
@@ -349,7 +368,7 @@ class Front:
     def _call(self, function: Callable[[], int | None], folder: str = "") -> Result:
         target_state.forget_folders()
         workspace = self.files.workspace
-        session.use(session.Session(workspace, Builder(workspace, run=self.fakes)))
+        session.use(session.Session(workspace, Builder(workspace, Running(self.fakes))))
         out, err, before, argv = io.StringIO(), io.StringIO(), os.getcwd(), list(sys.argv)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         # doit keeps the standard output that it finds when it is imported.
@@ -377,8 +396,8 @@ def front(workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Fr
 
 
 @pytest.fixture(scope="session")
-def executor() -> Iterator[Executor]:
+def executor() -> Iterator[Processes]:
     """Real worker processes that all tests of a session share."""
-    pool = Executor()
+    pool = Processes()
     yield pool
     pool.stop()

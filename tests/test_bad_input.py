@@ -11,9 +11,9 @@ import pytest
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import DataError, MltkError, SpecError, StageError
 from mltkbuild.stages.table import BUILT
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from .conftest import Files
+from .conftest import Files, Running
 
 pytestmark = pytest.mark.real
 
@@ -83,9 +83,9 @@ def write(root: Path, name: str, text: str) -> Files:
     return files
 
 
-def fail(files: Files, executor: Executor, target: str = "bad") -> tuple[str, MltkError]:
+def fail(files: Files, executor: Processes, target: str = "bad") -> tuple[str, MltkError]:
     """Build until a stage fails; it must leave every file as it was."""
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     for stage in BUILT:
         before = files.tree()
         try:
@@ -235,7 +235,7 @@ BAD: dict[str, tuple[str, str, type[MltkError], str, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_error_that_names_the_line_and_leaves_everything_as_it_was(
-    name: str, tmp_path: Path, executor: Executor
+    name: str, tmp_path: Path, executor: Processes
 ) -> None:
     """A bad spec fails in the stage that can tell, in words about the user's own file; the next model is not hurt."""
     text, stage, kind, code, part = BAD[name]
@@ -250,21 +250,21 @@ def test_bad_input_is_one_error_that_names_the_line_and_leaves_everything_as_it_
     assert any(line.startswith("  fix:   ") for line in lines) or name == "no samples"
     for foreign in (str(tmp_path), "Traceback", "site-packages", "mltkbuild/"):
         assert foreign not in str(error)
-    assert "spec" == Builder(files.workspace, run=executor.run).build("good", "spec").stage
+    assert "spec" == Builder(files.workspace, Running(executor.run)).build("good", "spec").stage
 
 
-def test_broken_edit_keeps_the_old_archive(tmp_path: Path, executor: Executor) -> None:
+def test_broken_edit_keeps_the_old_archive(tmp_path: Path, executor: Processes) -> None:
     """After a build, an edit that can't be built leaves archive, artifacts and records; its undoing costs nothing."""
     files = write(tmp_path / "ws", "bad", GOOD)
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build("bad", "archive")
     before = files.tree()
     files.edit("models/bad.py", "epochs = 1", "epochs = 0")
     assert "spec" == fail(files, executor)[0]
     files.edit("models/bad.py", "epochs = 0", "epochs = 1")
     assert before == {path: data for path, data in files.tree().items() if path in before}
-    again = Builder(files.workspace, run=executor.run)
-    assert [] == [stage for stage in BUILT if again.reasons("bad", stage)]
+    again = Builder(files.workspace, Running(executor.run))
+    assert [] == [stage for stage in BUILT if again.judge("bad", stage).reasons]
 
 
 MLTK_STYLE = change(
@@ -403,24 +403,24 @@ BUILDS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_good_spec_of_every_form_is_built(name: str, tmp_path: Path, executor: Executor) -> None:
+def test_good_spec_of_every_form_is_built(name: str, tmp_path: Path, executor: Processes) -> None:
     """Whatever way MLTK's users write a spec, it becomes an archive, and then nothing is left to do."""
     files = write(tmp_path / "ws", "good", BUILDS[name])
     for path, text in HELPERS.items():
         files.write(path, text)
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build("good", "archive")
     with zipfile.ZipFile(files.root / "models/good.mltk.zip") as archive:
         assert {"good.py", "good.tflite", "good.keras", "provenance.json"} <= set(archive.namelist())
-    again = Builder(files.workspace, run=executor.run)
-    assert [] == [stage for stage in BUILT if again.reasons("good", stage)]
+    again = Builder(files.workspace, Running(executor.run))
+    assert [] == [stage for stage in BUILT if again.judge("good", stage).reasons]
 
 
-def test_dry_run_is_built(tmp_path: Path, executor: Executor) -> None:
+def test_dry_run_is_built(tmp_path: Path, executor: Processes) -> None:
     """A dry run makes an archive of its own from few samples and one epoch, and tells the spec that it is one."""
     text = change("my_model.epochs = 1\n", "my_model.epochs = 50 if my_model.test_mode_enabled else 1\n", "(24", "(240")
     files = write(tmp_path / "ws", "good", text.replace("arange(24)", "arange(240)"))
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build("good-test", "archive")
     assert (files.root / "models/good-test.mltk.zip").exists()
     assert not (files.root / "models/good.mltk.zip").exists()
@@ -429,7 +429,7 @@ def test_dry_run_is_built(tmp_path: Path, executor: Executor) -> None:
     assert 1 == record.facts["epochs"]
 
 
-def test_warm_worker_builds_what_a_fresh_one_does(tmp_path: Path, executor: Executor) -> None:
+def test_warm_worker_builds_what_a_fresh_one_does(tmp_path: Path, executor: Processes) -> None:
     """What one spec sets for the whole process (search path, environment, Keras' settings) is gone for the next."""
     wild = (
         "import os, sys\nsys.path.insert(0, 'x')\nos.environ['OF_A_SPEC'] = '1'\nos.chdir('/')\n"
@@ -443,7 +443,7 @@ def test_warm_worker_builds_what_a_fresh_one_does(tmp_path: Path, executor: Exec
     )
     files = write(tmp_path / "ws", "wild", sets(wild))
     files.write("models/calm.py", sets(look))
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build("wild", "spec")
     builder.build("calm", "spec")
     expected = repr(("float32", "float32", False, False, True, False))
@@ -451,7 +451,7 @@ def test_warm_worker_builds_what_a_fresh_one_does(tmp_path: Path, executor: Exec
     assert "mixed_float16" in (files.root / "build/wild/spec/model.json").read_text(encoding="utf-8")
 
 
-def test_class_attribute_of_the_spec_is_part_of_what_the_loader_reads(tmp_path: Path, executor: Executor) -> None:
+def test_class_attribute_of_the_spec_is_part_of_what_the_loader_reads(tmp_path: Path, executor: Processes) -> None:
     """A constant in the class body, read by its load_dataset through self, makes the data stage run when it changes."""
     files = write(
         tmp_path / "ws",
@@ -464,8 +464,8 @@ def test_class_attribute_of_the_spec_is_part_of_what_the_loader_reads(tmp_path: 
         self.x = self.x * self.scale
 ''', "my_model.dataset = load\n", ""),
     )  # fmt: skip
-    Builder(files.workspace, run=executor.run).build("good", "data")
+    Builder(files.workspace, Running(executor.run)).build("good", "data")
     files.edit("models/good.py", "scale = 2", "scale = 3")
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build("good", "spec")
-    assert ["spec/data.yaml"] == [reason.subject for reason in builder.reasons("good", "data")]
+    assert ["spec/data.yaml"] == [reason.subject for reason in builder.judge("good", "data").reasons]

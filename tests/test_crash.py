@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.disk import store
-from mltkbuild.disk.store import Folder
+from mltkbuild.disk.folder import SCRATCH, Folder
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError
 from mltkbuild.stages.protocol import Listener, Outcome, Request
 from mltkbuild.stages.table import BUILT
 
-from .conftest import PARTS, Fakes, Files, bring
+from .conftest import PARTS, Fakes, Files, Running, bring
 from .disk.faults import (
     STAGE,
     Steps,
@@ -279,7 +279,7 @@ def test_kill_inside_a_stage_leaves_the_old_artifacts(case: str, stage: str, pla
     bring(files, fakes)
     assert f"{stage}:kws" == fakes.calls[0]
     assert expected == build_tree(files)
-    assert not (root / "build/kws" / store.SCRATCH).exists()
+    assert not (root / "build/kws" / SCRATCH).exists()
 
 
 # -- full and read-only disks ----------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_build_on_a_full_disk_goes_on_when_there_is_space(tmp_path: Path) -> Non
             if error is not None:
                 failures += 1
                 assert (True, True) == ("No space left" in str(error.found), "free some space" in str(error.fix))
-            after = {name: content for name, content in build_tree(files).items() if store.SCRATCH not in name}
+            after = {name: content for name, content in build_tree(files).items() if SCRATCH not in name}
             if error is not None and not fakes.calls:
                 assert before == after
             ballast.unlink()
@@ -357,6 +357,8 @@ def test_read_only_build_folder_is_one_error_and_judges_all_the_same(tmp_path: P
         assert error is not None
         assert ("kws", True, []) == (error.where, "read-only" in str(error.fix), fakes.calls)
         assert before == {**build_tree(files), "models/kws.py": before["models/kws.py"]}
-        assert "batch: 64" in Builder(files.workspace, run=fakes).inspect("kws")[1]["spec/model.json"].replace('"', "")
+        assert "batch: 64" in Builder(files.workspace, Running(fakes)).inspect("kws")[1]["spec/model.json"].replace(
+            '"', ""
+        )
         again("rw")
         assert ["spec", *list(BUILT)[2:]] == bring(files, Fakes())

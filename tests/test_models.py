@@ -10,9 +10,9 @@ import pytest
 
 from mltkbuild.disk.workspace import find_workspace, list_specs
 from mltkbuild.engine.builder import Builder
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from .conftest import REPOSITORY, Files
+from .conftest import REPOSITORY, Files, Running
 from .data.recordings import write_stripes, write_tones
 
 MODELS = REPOSITORY / "models"
@@ -71,10 +71,10 @@ NAMES = [path.stem for path in sorted(MODELS.glob("*.py"))]
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", NAMES)
-def test_dry_run_of_every_reference_model(name: str, tmp_path: Path, executor: Executor) -> None:
+def test_dry_run_of_every_reference_model(name: str, tmp_path: Path, executor: Processes) -> None:
     """`NAME-test` goes from the spec to an evaluated int8 `.tflite` that ran on TensorFlow Lite Micro."""
     files = prepared(name, tmp_path / "ws")
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build(f"{name}-test", "evaluate")
     builder.build(f"{name}-test", "params")
     builder.close()

@@ -12,7 +12,7 @@ import pytest
 from mltkbuild.engine import target_state
 from mltkbuild.stages.protocol import Request
 from mltkbuild.stages.table import BUILT
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
 from .conftest import REPOSITORY, Fakes, Files, bring
 
@@ -225,7 +225,7 @@ DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory, executor: Executor) -> Files:
+def digits(tmp_path_factory: pytest.TempPathFactory, executor: Processes) -> Files:
     """The digits model with two epochs, built for real."""
     files = Files(tmp_path_factory.mktemp("digits"))
     files.write("dodo.py", "")
@@ -238,7 +238,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory, executor: Executor) -> File
 @pytest.mark.real
 @pytest.mark.parametrize("name", DIGITS_ROWS)
 def test_digits_edit_runs_just_the_stages_that_it_reaches(
-    name: str, digits: Files, executor: Executor, tmp_path: Path
+    name: str, digits: Files, executor: Processes, tmp_path: Path
 ) -> None:
     """The same table on a real model with real stage bodies."""
     files = Files(tmp_path / "copy")

@@ -15,6 +15,7 @@ from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import MltkError
 from mltkbuild.from_mltk import aliases
 from mltkbuild.front import session
+from mltkbuild.front.interrupt import Interrupt
 from mltkbuild.stages.protocol import RESUME, Options, Start
 from mltkbuild.stages.table import STAGES, upstream
 
@@ -73,27 +74,22 @@ def _interruptible() -> Iterator[list[str]]:
     Gives the list that takes what interrupted trainings have kept.
     """
     kept: list[str] = []
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if in_main else None
-    if not callable(before):
+    answer = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if not callable(answer):
         yield kept
         return
-    answer = before
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        again: list[int] = []
-        # A second one doesn't wait for checkpoints.
-        signal.signal(signal.SIGINT, lambda number, frame: again.append(number))
-        kept.extend(workers.interrupt(lambda: bool(again)))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def then(number: int, frame: FrameType | None, told: list[str]) -> None:
+        kept.extend(told)
         answer(number, frame)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    interrupt = Interrupt(workers.interrupt, (signal.SIGINT,), then)
+    interrupt.begin()
     try:
         yield kept
     finally:
-        signal.signal(signal.SIGINT, answer)
+        interrupt.over()
 
 
 def bring(call: Call, stage: str, options: Options | None = None, start: Start = RESUME) -> None:
@@ -110,8 +106,10 @@ def bring(call: Call, stage: str, options: Options | None = None, start: Start =
     for needed in upstream(stage):
         chosen = {name: value for name, value in (options or {}).items() if name in STAGES[needed].options}
         begin_at = start if needed == stage else RESUME
-        if begin_at.forces(needed) or call.reasons(call.target, needed, chosen):
-            call.run(call.target, needed, chosen, start=begin_at)
+        verdict = call.judge(call.target, needed, chosen)
+        call.builder.go_by(verdict)
+        if verdict.reasons or begin_at.forces(needed):
+            call.run(verdict, start=begin_at)
         elif needed not in call.brought:
-            call.fresh += 1
+            call.found_fresh()
         call.brought.add(needed)

@@ -19,6 +19,7 @@ from mltkbuild.errors import UsageError, short
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.spec.properties import properties_of
 from mltkbuild.user_code.loader import Snapshot, loaded_spec
+from mltkbuild.workers.executor import Lent
 
 Model = str | os.PathLike[str] | MltkModel
 """How a call names a model: `NAME`, `NAME-test`, the path of its spec, or what `load_mltk_model` gave."""
@@ -64,7 +65,7 @@ def find_target(model: Model, test: bool) -> tuple[Builder, TargetState]:
     """The engine for a call and the target that it names."""
     target_state.forget_folders()
     workspace, name, path = _located(model)
-    builder = Builder(workspace, run=workers.run)
+    builder = Builder(workspace, Lent(workers))
     stem = name.removesuffix(TEST)
     if path is not None and stem not in builder.listing.problems:
         spec = builder.listing.specs.get(stem)

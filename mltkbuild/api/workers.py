@@ -8,20 +8,20 @@ import threading
 from collections.abc import Callable
 
 from mltkbuild.stages.protocol import Listener, Outcome, Request
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
 
 class Workers:
     """The worker processes of all calls: the first call that needs one starts it, the next one finds it warm."""
 
     def __init__(self) -> None:
-        self._executor: Executor | None = None
+        self._executor: Processes | None = None
         self._lock = threading.Lock()
 
     def run(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage in one of them."""
         with self._lock:
-            executor = self._executor = self._executor or Executor()
+            executor = self._executor = self._executor or Processes()
         return executor.run(request, listener)
 
     def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
@@ -34,6 +34,11 @@ class Workers:
             What the trainings have kept, a line each.
         """
         return [] if self._executor is None else self._executor.interrupt(hurry)
+
+    def kill(self) -> None:
+        """End them at once, from a signal handler."""
+        if self._executor is not None:
+            self._executor.kill()
 
     def stop(self) -> None:
         """End them at once; the next call starts new ones."""

@@ -13,7 +13,7 @@ from typing import Any
 from mltkbuild.archives.member_names import clash, name_fault
 from mltkbuild.archives.packing import member_name
 from mltkbuild.archives.reading import AGAIN, DISTRUST, ArchiveFile, fault, read_member
-from mltkbuild.disk.store import ARCHIVE_SUFFIX
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import NAME, TEST
 from mltkbuild.errors import StageError
 

@@ -105,7 +105,7 @@ def _evaluated(path: str, root: str, scratch: str) -> list[str]:
         ignored=(scratch,),
         artifacts=artifacts,
     )
-    executor = importlib.import_module("mltkbuild.workers.executor").Executor()
+    executor = importlib.import_module("mltkbuild.workers.executor").Processes()
     try:
         outcome = executor.run(request, lambda event: None)
     finally:

@@ -19,37 +19,13 @@ from mltkbuild.archives.unpacking import unpack as restore
 from mltkbuild.cli.file_commands import ARCHIVE, existing
 from mltkbuild.cli.init import LAYOUT
 from mltkbuild.front.report import plural, size, table
-from mltkbuild.stages.table import STAGES
+from mltkbuild.stages.table import EVALUATE, STAGES
 
 _OWN = ("dodo.py", "pyproject.toml", "gitignore")
 _LARGEST_YAML = 64 << 10
 _LARGEST_FIGURE = 1e15
 _LONGEST_TEXT = 200
-_KERAS_EVALUATION, _TFLITE_EVALUATION = "eval/keras/eval-results.json", "eval/tflite/eval-results.json"
-_MLTK_NAMES = {_KERAS_EVALUATION: "eval/h5/eval-results.json"}
-# Stage -> figure -> the member that has it, and the keys that lead to it there; of a list its length.
-_FIGURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "data": {
-        "training_samples": ("data/manifest.json", "training", "samples"),
-        "evaluation_samples": ("data/manifest.json", "evaluation", "samples"),
-    },
-    "train": {
-        "epochs": ("train/training-history.json", "epochs"),
-        "best_epoch": ("train/training-history.json", "best_epoch"),
-    },
-    "evaluate": {
-        "float_accuracy": (_KERAS_EVALUATION, "overall_accuracy"),
-        "int8_accuracy": (_TFLITE_EVALUATION, "overall_accuracy"),
-        "agreement": ("eval/parity.json", "agreement"),
-    },
-    "profile": {
-        "macs": ("profile.json", "macs"),
-        "parameters": ("profile.json", "parameters"),
-        "flash_bytes": ("profile.json", "flash"),
-        "arena_bytes": ("profile.json", "arena", "total"),
-    },
-}
-
+_MLTK_NAMES = {"eval/keras/eval-results.json": "eval/h5/eval-results.json"}
 # -- unpack ----------------------------------------------------------------------------------------------------------
 
 
@@ -118,7 +94,7 @@ def summary(archive: ArchiveFile) -> dict[str, Any]:
     found = contents(archive)
     tflite = find(archive, ".tflite")
     stages = _stages(archive, found)
-    evaluated: Mapping[str, float] = next((one["figures"] for one in stages if one["stage"] == "evaluate"), {})
+    evaluated: Mapping[str, float] = next((one["figures"] for one in stages if one["stage"] == EVALUATE.name), {})
     return {
         "archive": shown(os.path.basename(archive.path)),
         "bytes": archive.size,
@@ -182,29 +158,31 @@ def _stages(archive: ArchiveFile, found: Contents) -> list[dict[str, Any]]:
     """The stages that made the archive's artifacts, in their order, with the figures that their artifacts hold."""
     known = _figures(archive, found)
     result = []
-    for stage in STAGES:
-        figures = {name: known[stage, name] for name in _FIGURES.get(stage, ()) if (stage, name) in known}
-        if figures or stage in found.stages:
-            result.append({"stage": stage, "figures": figures})
+    for stage in STAGES.values():
+        names = (figure.name for figure in stage.figures)
+        figures = {name: known[stage.name, name] for name in names if (stage.name, name) in known}
+        if figures or stage.name in found.stages:
+            result.append({"stage": stage.name, "figures": figures})
     return result
 
 
 def _figures(archive: ArchiveFile, found: Contents) -> dict[tuple[str, str], float]:
     """The figures that the artifacts hold, by stage and name."""
     wanted: dict[str, list[tuple[str, str, list[str]]]] = {}
-    for stage, figures in _FIGURES.items():
-        for name, (artifact, *keys) in figures.items():
+    for stage in STAGES.values():
+        for figure in stage.figures:
+            artifact, *keys = figure.member or ("",)
             member = _MLTK_NAMES.get(artifact, artifact) if found.mltk else artifact
-            wanted.setdefault(member, []).append((stage, name, keys))
-    known = {}
+            wanted.setdefault(member, []).append((stage.name, figure.name, keys))
+    known: dict[tuple[str, str], float] = {}
     # One document at a time: a small one can take much memory.
     for member, places_in in wanted.items():
         if member in archive.members and archive.members[member].size <= LARGEST_JSON:
             document = read_json(archive, member)
-            for stage, name, keys in places_in:
+            for stage_name, name, keys in places_in:
                 value = _figure(_at(document, keys))
                 if value is not None:
-                    known[stage, name] = value
+                    known[stage_name, name] = value
     return known
 
 

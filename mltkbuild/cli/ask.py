@@ -16,9 +16,16 @@ from mltkbuild.disk.workspace import TEST
 from mltkbuild.engine.explain import changes, unused_checkpoints
 from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
 from mltkbuild.errors import UsageError, did_you_mean
-from mltkbuild.front.report import cut, either, reason_text, reasons_text, size, table
+from mltkbuild.front.report import cut, either, figure_text, figure_value, reason_text, reasons_text, table
 from mltkbuild.front.session import Session, fail
-from mltkbuild.stages.table import STAGES
+from mltkbuild.stages import table as stages
+from mltkbuild.stages.table import EVALUATE, STAGES
+
+# How good a model is comes before what it costs.
+_COLUMNS = sorted(
+    ((stage.name, figure) for stage in STAGES.values() for figure in stage.figures if figure.column),
+    key=lambda column: column[1].unit != "rate",
+)
 
 
 @click.command("list")
@@ -63,18 +70,16 @@ def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
         click.echo(json.dumps([_status_json(steps) for steps in plans], indent=1))
         return
     rows = [row for steps in plans for row in (_stage_rows(steps) if every else [_model_row(steps)])]
-    click.echo(table(("model", "stage", "state", "float", "int8", "size"), rows) if rows else no_models(session))
+    header = ("model", "stage", "state", *(figure.column for _, figure in _COLUMNS))
+    click.echo(table(header, rows) if rows else no_models(session))
 
 
 def figures(steps: Sequence[Step]) -> dict[str, Any]:
-    """Accuracy of both models and the size of the `.tflite`, as the records have them; None where there is none."""
+    """The figures for which `mltk status` has a column, as the records have them; None where there is none."""
     records: dict[str, Record] = {step.stage: step.record for step in steps if step.record is not None}
-    evaluated: Mapping[str, object] = records["evaluate"].facts if "evaluate" in records else {}
-    packed: Mapping[str, object] = records["params"].facts if "params" in records else {}
     return {
-        "float_accuracy": evaluated.get("keras_accuracy"),
-        "int8_accuracy": evaluated.get("tflite_accuracy"),
-        "tflite_bytes": packed.get("bytes"),
+        figure.name: figure_value(figure, records[stage].facts) if stage in records else None
+        for stage, figure in _COLUMNS
     }
 
 
@@ -87,11 +92,9 @@ def state_text(step: Step) -> str:
     return FRESH if step.state == FRESH else f"may change with {either(step.after)}"
 
 
-def _figure_cells(steps: Sequence[Step]) -> tuple[str, str, str]:
+def _figure_cells(steps: Sequence[Step]) -> tuple[str, ...]:
     found = figures(steps)
-    accuracies = [found["float_accuracy"], found["int8_accuracy"]]
-    cells = ["-" if value is None else f"{value:.4f}" for value in accuracies]
-    return cells[0], cells[1], "-" if found["tflite_bytes"] is None else size(found["tflite_bytes"])
+    return tuple(figure_text(figure, found[figure.name]) or "-" for _, figure in _COLUMNS)
 
 
 def _model_row(steps: Sequence[Step]) -> tuple[str, ...]:
@@ -104,9 +107,10 @@ def _model_row(steps: Sequence[Step]) -> tuple[str, ...]:
 
 def _stage_rows(steps: Sequence[Step]) -> list[tuple[str, ...]]:
     cells = _figure_cells(steps)
-    empty = ("", "", "")
+    empty = ("",) * len(_COLUMNS)
     return [
-        (step.target, step.stage, state_text(step), *(cells if step.stage == "evaluate" else empty)) for step in steps
+        (step.target, step.stage, state_text(step), *(cells if step.stage == EVALUATE.name else empty))
+        for step in steps
     ]
 
 
@@ -149,11 +153,13 @@ def explain(target: str, as_json: bool) -> None:
     finally:
         # A changed spec runs in a worker, which Ctrl+C has to end.
         session.close()
-    wanted = [step for step in steps if step.state != FRESH and (last in ("archive", step.stage) or step.error)]
+    wanted = [
+        step for step in steps if step.state != FRESH and (last in (stages.ARCHIVE.name, step.stage) or step.error)
+    ]
     texts = inspected_texts(steps)
     found = {step.stage: changes(session.builder, name, step.stage, step.reasons, texts) for step in wanted}
-    if "train" in found:
-        found["train"] += unused_checkpoints(session.builder, name, texts)
+    for stage in filter(lambda stage: STAGES[stage].resumable, found):
+        found[stage] += unused_checkpoints(session.builder, name, stage, texts)
     if as_json:
         click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
     elif not wanted:
@@ -166,7 +172,7 @@ def _stage_and_name(owner: Session, target: str) -> tuple[str, str]:
     """`NAME`, `NAME:STAGE` or doit's `STAGE:NAME` as stage and name."""
     first, colon, second = target.partition(":")
     if not colon:
-        return "archive", first
+        return stages.ARCHIVE.name, first
     if second in STAGES:
         return second, first
     if first in STAGES:
@@ -226,11 +232,9 @@ def _built_lines(session: Session, name: str) -> list[str]:
     steps = plan(session.builder, name)
     found = figures(steps)
     lines = [f"spec: {session.builder.listing[name].path}"]
-    for label, value in (("float accuracy", found["float_accuracy"]), ("int8 accuracy", found["int8_accuracy"])):
-        if value is not None:
-            lines.append(f"{label}: {value:.4f}")
-    if found["tflite_bytes"] is not None:
-        lines.append(f"{name}.tflite: {size(found['tflite_bytes'])}")
+    for _, figure in _COLUMNS:
+        if text := figure_text(figure, found[figure.name]):
+            lines.append(f"{f'{name}.tflite' if figure.unit == 'bytes' else figure.words}: {text}")
     first = next((step for step in steps if step.state != FRESH), None)
     lines.append("up to date" if first is None else f"{first.stage}: {state_text(first)}")
     return lines

@@ -18,7 +18,7 @@ from mltkbuild.errors import UsageError, did_you_mean
 from mltkbuild.front import session
 from mltkbuild.front.report import cut, duration, either, first_of, plural, reasons_text, table
 from mltkbuild.front.session import Session, fail
-from mltkbuild.stages.table import BUILT, STAGES
+from mltkbuild.stages.table import ARCHIVE, BUILT, PARAMS, STAGES, Stage
 
 
 def enter() -> Session:
@@ -30,7 +30,7 @@ def enter() -> Session:
     return owner
 
 
-def split(target: str, default: str = "archive") -> tuple[str, str]:
+def split(target: str, default: str = ARCHIVE.name) -> tuple[str, str]:
     """`NAME` or `STAGE:NAME` as stage and name.
 
     Raises:
@@ -76,7 +76,8 @@ def parallel(count: int) -> list[str]:
     return ["-n", str(count)] if count > 1 else []
 
 
-_jobs = click.option("-n", "--jobs", type=click.IntRange(1), default=1, help="How many stages run at the same time.")
+_JOBS_HELP = "How many stages run at the same time."
+_jobs = click.option("-n", "--jobs", type=click.IntRange(1), default=1, help=_JOBS_HELP)
 _names = click.argument("names", nargs=-1, metavar="[NAME]...")
 
 
@@ -137,7 +138,7 @@ def train(names: tuple[str, ...], jobs: int, show: bool, verbose: bool, test: bo
     owner.verbose = verbose
     wanted = known(owner, (name + TEST if test and not name.endswith(TEST) else name for name in names))
     words = [word for name in wanted for word in (f"train:{name}", *_train_words(owner, options))]
-    last = "archive" if options["evaluate"] else "params"
+    last = (ARCHIVE if options["evaluate"] else PARAMS).name
     code = run_doit("run", *parallel(jobs), *words, *(f"{last}:{name}" for name in wanted))
     if show and code == 0:
         for name in wanted:
@@ -194,7 +195,7 @@ def quantize(names: tuple[str, ...], jobs: int, **options: Any) -> None:
         file_commands.quantize_file(names[0], options)
         return
     file_commands.require_no(options, names[0])
-    run_stage(names, "params", parallel(jobs))
+    run_stage(names, PARAMS.name, parallel(jobs))
 
 
 def _require_one(names: Sequence[str]) -> None:
@@ -286,7 +287,7 @@ def _clean_orphans(owner: Session, dry_run: bool) -> None:
 def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
     """Print what a build would do and give the exit code: 2 when a spec is wrong."""
     listing = owner.builder.listing
-    wanted = wanted or [("archive", name) for name in listing.defaults]
+    wanted = wanted or [(ARCHIVE.name, name) for name in listing.defaults]
     try:
         plans = [plan(owner.builder, name, stage, inspect=True) for stage, name in wanted]
     finally:
@@ -330,9 +331,9 @@ def plan_summary(plans: Sequence[Sequence[Step]]) -> str:
     broken = sum(any(step.state == BLOCKED for step in one) for one in plans)
     parts = []
     if running or maybe:
-        training = sum(step.stage == "train" for step in running)
+        training = sum(STAGES[step.stage].resumable for step in running)
         trains = f"{training} of {plural(len(plans), 'model')} {'trains' if training == 1 else 'train'}"
-        more = sum(step.stage == "train" for step in maybe)
+        more = sum(STAGES[step.stage].resumable for step in maybe)
         stages = f"{plural(len(running), 'stage')} {'runs' if len(running) == 1 else 'run'}"
         parts += [trains + (f", {more} more may" if more else ""), f"{stages}, {_about(steps)}"]
     elif len(plans) > broken:
@@ -351,6 +352,18 @@ def _about(steps: Sequence[Step]) -> str:
     more = f", up to {duration(seconds + others)} with those that may" if others else ""
     unknown = f", not counting {plural(untimed, 'stage')} that never ran" if untimed else ""
     return f"about {duration(seconds)}{more}{unknown}"
+
+
+def plain_command(stage: Stage) -> click.Command:
+    """The command of a stage of which nothing more is to be said than which models it is wanted for."""
+
+    def bring(names: tuple[str, ...], jobs: int) -> None:
+        run_stage(names, stage.name, parallel(jobs))
+
+    text = f"{stage.doc[0].upper()}{stage.doc[1:]}.\n\n\b\nmltk {stage.command} kws_v2"
+    names = click.Argument(["names"], nargs=-1, required=True, metavar="NAME...")
+    jobs = click.Option(["-n", "--jobs"], type=click.IntRange(1), default=1, help=_JOBS_HELP)
+    return click.Command(stage.command, params=[names, jobs], callback=bring, help=text)
 
 
 COMMANDS = (build, train, quantize, evaluate, clean)

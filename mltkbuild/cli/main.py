@@ -11,6 +11,7 @@ from mltkbuild import __version__
 from mltkbuild.cli import archives, ask, build, init, inspect
 from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.front.session import INTERRUPTED, fail
+from mltkbuild.stages.table import STAGES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -34,6 +35,9 @@ def cli(context: click.Context, gpu: bool) -> None:
 
 for command in (*build.COMMANDS, *ask.COMMANDS, *inspect.COMMANDS, archives.unpack, init.init):
     cli.add_command(command)
+for stage in STAGES.values():
+    if stage.command and stage.command not in cli.commands:
+        cli.add_command(build.plain_command(stage))
 
 
 def main() -> None:

@@ -18,12 +18,11 @@ from mltkbuild.disk.digests import DigestMemo, bytes_digest, processors
 from mltkbuild.disk.durable import write
 from mltkbuild.disk.file_scan import DIGEST, Listing, Row, moved, pack, rows_of, share, unpack
 from mltkbuild.disk.file_scan import __file__ as scan_file
+from mltkbuild.disk.folder import RECORDS, Folder
+from mltkbuild.disk.inputs import FILE, FILES, Input, parse
 from mltkbuild.disk.records import Record, Stamp
-from mltkbuild.disk.store import RECORDS, Folder
 from mltkbuild.errors import RecordError
 
-FILE, FILES = "file ", "files"
-"""The prefix of an input that is a file, and the input that stands for a list of them."""
 LIMIT = 200
 """A record lists so many files itself."""
 SHOWN = 20
@@ -53,10 +52,10 @@ def fold(record: Record, limit: int = LIMIT) -> tuple[Record, bytes]:
         return record, b""
     data = pack(sorted(rows.values()))
     inputs = {name: digest for name, digest in record.inputs.items() if name not in rows}
-    paths = {name.removeprefix(FILE) for name in rows}
+    paths = {parse(name).subject for name in rows}
     folded = replace(
         record,
-        inputs={**inputs, FILES: list_digest((path, record.inputs[FILE + path]) for path in paths)},
+        inputs={**inputs, FILES: list_digest((path, record.inputs[Input(FILE, path).name]) for path in paths)},
         stamps={name: stamp for name, stamp in record.stamps.items() if name not in paths},
         facts={**record.facts, _FACT: bytes_digest(data)},
     )
@@ -66,8 +65,8 @@ def fold(record: Record, limit: int = LIMIT) -> tuple[Record, bytes]:
 def _rows(record: Record) -> Iterator[tuple[str, Row | None]]:
     """Every file of a record, and how a list holds it; None for one that no list can hold."""
     for name, digest in record.inputs.items():
-        if name.startswith(FILE):
-            path = name.removeprefix(FILE)
+        kind, path = parse(name)
+        if kind == FILE:
             encoded = _encoded(path)
             raw = _raw(digest)
             if encoded is None or raw is None:
@@ -166,7 +165,7 @@ def unfold(record: Record, listing: Listing) -> Record:
     stamps: dict[str, Stamp] = dict(record.stamps)
     for folder, name, digest, stamp in rows_of(listing):
         path = _decoded(folder + name)
-        inputs[FILE + path] = digest.hex()
+        inputs[Input(FILE, path).name] = digest.hex()
         if stamp is not None:
             stamps[path] = stamp
     facts = {name: value for name, value in record.facts.items() if name != _FACT}
@@ -228,7 +227,7 @@ def compare(record: Record, folder: Folder, root: str, memo: DigestMemo) -> Comp
     changed = sorted(name for name, digest in old.items() if now.get(os.path.join(root, name)) != digest)
     if not changed:
         return Compared(record)
-    named = {FILE + name: old[name] for name in changed[:SHOWN]}
+    named = {Input(FILE, name).name: old[name] for name in changed[:SHOWN]}
     return Compared(replace(record, inputs={**record.inputs, **named}), len(changed) - len(named))
 
 

@@ -3,9 +3,10 @@
 A stage works in a scratch folder. Publishing then goes through four steps, each durable before the next:
 
 1. every file in scratch is flushed to the disk;
-2. the new record is written as `STAGE.pending`;
+2. the new record, and the list of its files if they are many, is written as `STAGE.pending`;
 3. each file is renamed to its final name, and artifacts that the new record doesn't have are removed;
-4. the record is written as `STAGE.json`, with the stamps of the final files, and `STAGE.pending` is removed.
+4. the record is written as `STAGE.json`, with the stamps of the final files, and `STAGE.pending` and the file lists of
+   earlier records are removed.
 
 After a kill or a disk error at any point, `recover` finishes from step 3 when a pending record is there, and else drops
 the scratch folder. No file ever has its final name before it is complete.
@@ -18,60 +19,22 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
+from mltkbuild.disk import file_lists
 from mltkbuild.disk.digests import digest_of, stamp_of
 from mltkbuild.disk.durable import TEMPORARY, disk_error, flush, flush_folder, move, write
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX, DONE, LOGS, PENDING, RECORDS, SCRATCH, VALUES, Folder
 from mltkbuild.disk.records import Record, Stamp, decode, encode
 from mltkbuild.errors import RecordError
 
-RECORDS, SCRATCH, LOGS, LOCK = ".records", ".scratch", ".logs", ".lock"
-ARCHIVE_SUFFIX = ".mltk.zip"
+LOCK = ".lock"
 CHANGED_SUFFIX = ".changed"
-PENDING, DONE, VALUES = ".pending", ".json", ".values.json"
 KEPT = "the new artifacts are kept, and published then"
 TICK_NS = 10_000_000
 """How coarse the clock of a file system can be."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The artifacts and records of one target.
-
-    Args:
-        target: `NAME` or `NAME-test`.
-        path: Absolute path of `build/TARGET`.
-        archive_dir: Absolute path of the folder that the archive is published in, beside the spec.
-    """
-
-    target: str
-    path: str
-    archive_dir: str
-
-    def artifact(self, name: str) -> str:
-        """The absolute path of an artifact."""
-        if name.endswith(ARCHIVE_SUFFIX):
-            return os.path.join(self.archive_dir, name)
-        return os.path.join(self.path, name)
-
-    def record_path(self, stage: str, suffix: str = DONE) -> str:
-        """The path of a stage's record."""
-        return os.path.join(self.path, RECORDS, stage + suffix)
-
-    def log_path(self, stage: str) -> str:
-        """The path of a stage's log: everything that it and its libraries print."""
-        return os.path.join(self.path, LOGS, f"{stage}.log")
-
-    @property
-    def checkpoints(self) -> str:
-        """The folder of the checkpoints of its training."""
-        return os.path.join(self.path, "train", "checkpoints")
-
-    def scratch_path(self, stage: str) -> str:
-        """The scratch folder that a stage of this process works in."""
-        return os.path.join(self.path, SCRATCH, f"{stage}-{os.getpid()}")
 
 
 def load_record(folder: Folder, stage: str) -> Record | None:
@@ -162,7 +125,7 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
 
     Args:
         folder: The target's folder; its lock must be held.
-        record: The record without its artifacts' stamps.
+        record: The record without its artifacts' stamps; a long list of files is taken out of it and kept beside it.
         scratch: The folder that holds the files under their artifact names.
         values: What the stage read in readable form, for `explain`.
 
@@ -173,7 +136,9 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
         StageError: The disk is full or read-only. Either nothing was published and the old artifacts stand, or
             `recover` will finish what was begun.
     """
+    record, listed = file_lists.fold(record)
     try:
+        file_lists.keep(folder, record, listed)
         for name in sorted(record.artifacts):
             flush(os.path.join(scratch, name))
         write(os.path.join(scratch, VALUES), values)
@@ -274,6 +239,7 @@ def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple
     write(folder.record_path(record.stage), encode(done))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(folder.record_path(record.stage, PENDING))
+    file_lists.drop_others(folder, done)
     flush_folder(os.path.join(folder.path, RECORDS))
     shutil.rmtree(scratch, ignore_errors=True)
     with contextlib.suppress(OSError):

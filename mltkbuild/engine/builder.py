@@ -8,6 +8,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +16,16 @@ from pathlib import Path
 from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, stamp_of
 from mltkbuild.disk.durable import disk_error
+from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
 from mltkbuild.disk.records import Record, Stamp
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
-from mltkbuild.engine.freshness import Reason
+from mltkbuild.engine.freshness import Reason, Verdict
 from mltkbuild.engine.provenance import course_of, parse, provenance
-from mltkbuild.engine.target_state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
+from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.stages.protocol import RESUME, Listener, Options, Outcome, Request, Start
-from mltkbuild.stages.table import STAGES, TRAIN, makes, reads, upstream
-from mltkbuild.workers.executor import Executor
+from mltkbuild.stages.table import ARCHIVE, SPEC, STAGES, makes, reads, upstream
+from mltkbuild.workers.executor import Executor, Processes
 
 # With what `explain` asks for beside a builder.
 MEMO = ".memo.json"
@@ -59,20 +61,19 @@ class Builder:
 
     Args:
         workspace: The workspace.
-        run: Runs a request somewhere and gives its outcome; a pool of worker processes when None.
+        executor: Where stages run; worker processes of its own when None.
     """
 
-    def __init__(self, workspace: Workspace, run: Callable[[Request, Listener], Outcome] | None = None) -> None:
+    def __init__(self, workspace: Workspace, executor: Executor | None = None) -> None:
         self.workspace = workspace
         self.listing: Listing = list_specs(workspace)
         self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
         self._states: dict[str, TargetState] = {}
         # What this build has brought up to date or found so, with the options, judged by the text that it pinned.
         self._done: dict[tuple[str, str], Options] = {}
-        # What a front has asked for with options, before a later stage of the same build needs it.
-        self._chosen: dict[tuple[str, str], Options] = {}
-        self._executor = Executor()
-        self._run = run or self._executor.run
+        # What a front goes by, with the options that it has chosen.
+        self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._executor = executor or Processes()
 
     def state(self, target: str) -> TargetState:
         """The state of a target in this build.
@@ -87,17 +88,20 @@ class Builder:
             found = self._states.setdefault(target, new)
         return found
 
-    def reasons(self, target: str, stage: str, options: Options | None = None) -> tuple[Reason, ...]:
-        """Why a stage must run; empty when it is up to date."""
-        state = self.state(target)
-        # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
-        pinned = state.sources_if_read is not None
-        if options:
-            self._chosen[target, stage] = options
-        reasons = state.reasons(stage, options)
-        if pinned and not reasons:
-            self._done[target, stage] = options or {}
-        return reasons
+    def turn(self, target: str) -> AbstractContextManager[object]:
+        """The lock of a target in this process; a thread that holds it may build."""
+        return self.state(target).turn
+
+    def judge(self, target: str, stage: str, options: Options | None = None) -> Verdict:
+        """Judge a stage; nothing is changed by that."""
+        return self.state(target).judge(stage, options)
+
+    def go_by(self, verdict: Verdict) -> None:
+        """Let this build go by a verdict, and by its options, when this stage or one that needs it is built."""
+        key = verdict.target, verdict.stage
+        self._verdicts[key] = verdict
+        if verdict.pinned and not verdict.reasons:
+            self._done[key] = verdict.options
 
     def build(
         self,
@@ -127,9 +131,6 @@ class Builder:
             if recovered:
                 listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
             state.reload()
-            for finished in recovered:
-                if (record := state.record(finished)) is not None:
-                    file_lists.drop_others(state.folder, record)
             # From here on every judgement is about the text that the stages will run, not about later edits.
             self._share_sources(state)
             _ = state.sources
@@ -137,21 +138,29 @@ class Builder:
                 # What this build has brought up to date stays so for it: a later edit is the next build's. But no stage
                 # may read an artifact that isn't what its record says.
                 done = self._done.get((target, needed))
-                chosen = self._chosen.get((target, needed), {}) if done is None else done
+                given = self._verdicts.get((target, needed))
+                chosen = done if done is not None else given.options if given is not None else {}
                 why = state.reasons(needed, chosen) if done is None else state.damage(needed)
                 if why:
                     self._run_stage(state, needed, chosen, listener)
                 self._done[target, needed] = chosen
-            reasons = state.reasons(stage, options)
+            reasons = self._reasons(state, stage, options or {})
             if start.forces(stage) and not reasons:
                 reasons = (Reason("forced"),)
             built = Built(target, stage, (), state.record(stage))
             if reasons:
-                if stage == TRAIN.name and start.clean:
+                if STAGES[stage].resumable and start.clean:
                     checkpoints.drop(state.folder.checkpoints)
                 built = replace(self._run_stage(state, stage, options or {}, listener, start), reasons=reasons)
             self._done[target, stage] = options or {}
             return built
+
+    def _reasons(self, state: TargetState, stage: str, options: Options) -> tuple[Reason, ...]:
+        """Why a stage must run: the verdict that the front goes by, if there is one that stands."""
+        given = self._verdicts.get((state.target, stage))
+        if given is not None and given.reasons and given.options == options and state.stands(given):
+            return given.reasons
+        return state.reasons(stage, options)
 
     def inspect(self, target: str) -> tuple[Record, dict[str, str]]:
         """Run the spec stage without publishing anything.
@@ -162,11 +171,11 @@ class Builder:
         state = self.state(target)
         # Outside the build folder, so that it works beside a running build and in a workspace that can't be written.
         with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
-            scratch = os.path.join(folder, "spec")
+            scratch = os.path.join(folder, SPEC.name)
             os.mkdir(scratch)
             started = time.time_ns()
-            inputs = state.inputs("spec", None)
-            request = replace(self._request(state, "spec", {}, scratch), log=os.path.join(folder, "log"))
+            inputs = state.inputs(SPEC.name, None)
+            request = replace(self._request(state, SPEC.name, {}, scratch), log=os.path.join(folder, "log"))
             try:
                 outcome = self._execute(request, quiet)
             except StageError as error:
@@ -221,17 +230,15 @@ class Builder:
         scratch = store.begin(state.folder, stage)
         try:
             request = self._request(state, stage, options, scratch)
-            if stage == TRAIN.name:
+            if STAGES[stage].resumable:
                 course = course_of(inputs, state.slice_text(stage))
                 request = replace(request, course=course, start=start)
             outcome = self._execute(request, listener)
             self._check_unchanged(state, stage, inputs)
-            record, listed = file_lists.fold(self._record(state, request, inputs, outcome, started))
-            file_lists.keep(state.folder, record, listed)
+            record = self._record(state, request, inputs, outcome, started)
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
             record, changed = store.publish(state.folder, record, scratch, values)
-            file_lists.drop_others(state.folder, record)
-            if stage == TRAIN.name:
+            if STAGES[stage].resumable:
                 checkpoints.Shelf(state.folder.checkpoints, request.course).finish()
         except OSError as error:
             raise disk_error(error, f"{stage}:{state.target}") from error
@@ -252,7 +259,7 @@ class Builder:
     def _execute(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage's body and check that it made what it promised."""
         where = f"{request.stage}:{request.target}"
-        outcome = self._run(request, listener)
+        outcome = self._executor.run(request, listener)
         if outcome.error is not None:
             raise _placed(outcome.error, where)
         lacking = [name for name in makes(STAGES[request.stage], request.target) if name not in outcome.artifacts]
@@ -274,12 +281,9 @@ class Builder:
 
     def _request(self, state: TargetState, stage: str, options: Options, scratch: str) -> Request:
         earlier = [record for needed in upstream(stage)[:-1] if (record := state.record(needed)) is not None]
-        spec_record = state.record("spec")
+        spec_record = state.record(SPEC.name)
         known = {
-            self.workspace.path(name.removeprefix(FILE)): digest
-            for record in earlier
-            for name, digest in record.inputs.items()
-            if name.startswith(FILE)
+            self.workspace.path(path): digest for record in earlier for path, digest in of_kind(record.inputs, FILE)
         }
         return Request(
             target=state.target,
@@ -297,7 +301,7 @@ class Builder:
             options={name: options[name] for name in STAGES[stage].options if name in options},
             known_files=known,
             file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
-            provenance=provenance(state, earlier) if stage == "archive" else {},
+            provenance=provenance(state, earlier) if STAGES[stage] is ARCHIVE else {},
             checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
             distribute=str(spec_record.facts.get("distribute") or "") if spec_record is not None else "",
@@ -316,14 +320,14 @@ class Builder:
         stamps: dict[str, Stamp] = {}
         for path, digest in outcome.files.items():
             name = self.workspace.relative(path) or path
-            if CODE + name in inputs:
+            if Input(CODE, name).name in inputs:
                 continue
-            noticed[FILE + name] = digest
+            noticed[Input(FILE, name).name] = digest
             stamp = stamp_of(path)
             if stamp is not None and max(stamp[1], stamp[2]) < started - RACY_NS:
                 stamps[name] = stamp
-        noticed |= {PROPERTY + name: state.property_digest(name) or "" for name in outcome.reads}
-        noticed |= {LIBRARY + name: found for name, found in outcome.libraries.items()}
+        noticed |= {Input(PROPERTY, name).name: state.property_digest(name) or "" for name in outcome.reads}
+        noticed |= {Input(LIBRARY, name).name: found for name, found in outcome.libraries.items()}
         facts = dict(outcome.facts)
         if IMPORTS in inputs:
             facts["outside"] = sorted(state.sources.outside)

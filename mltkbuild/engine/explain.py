@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mltkbuild.disk import checkpoints, store
+from mltkbuild.disk import checkpoints
+from mltkbuild.disk.folder import VALUES
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.provenance import course_of, parse
 from mltkbuild.errors import MltkError
+from mltkbuild.stages.table import STAGES, slice_name
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
 _NONE = object()
@@ -36,7 +38,7 @@ def changes(
     if not reasons:
         return []
     folder = builder.state(target).folder
-    before = _old_values(folder.record_path(stage, store.VALUES))
+    before = _old_values(folder.record_path(stage, VALUES))
     found: list[str] = []
     for reason in reasons:
         if reason.subject in before:
@@ -45,18 +47,21 @@ def changes(
     return found
 
 
-def unused_checkpoints(builder: Builder, target: str, inspected: Mapping[str, str] | None = None) -> list[str]:
+def unused_checkpoints(
+    builder: Builder, target: str, stage: str, inspected: Mapping[str, str] | None = None
+) -> list[str]:
     """What keeps the checkpoints of another training from being used, a line each: it lasts until the new one is done.
 
     Args:
         builder: The engine.
         target: The target.
+        stage: The stage that keeps them.
         inspected: The new text of slices that are not published.
     """
     state = builder.state(target)
     try:
-        text = (inspected or {}).get("spec/train.yaml") or state.slice_text("train")
-        course = course_of(state.inputs("train", None), text)
+        text = (inspected or {}).get(slice_name(STAGES[stage].slice)) or state.slice_text(stage)
+        course = course_of(state.inputs(stage, None), text)
     except (OSError, MltkError):
         return []
     found = []

@@ -26,6 +26,27 @@ class Reason:
     new: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A stage, judged once: what is shown, and what the builder goes by while it stands.
+
+    Args:
+        target: The target.
+        stage: The stage.
+        options: The options of the command line that it was judged for.
+        reasons: Why it runs; empty when it is up to date.
+        pinned: Whether it is about the text of the spec that this build runs, and not about what lay on the disk.
+        basis: What it goes by that another build may replace.
+    """
+
+    target: str
+    stage: str
+    options: Mapping[str, int | str]
+    reasons: tuple[Reason, ...]
+    pinned: bool = False
+    basis: tuple[object, ...] = ()
+
+
 def reasons_to_run(
     record: Record | None, inputs: Mapping[str, str | None], artifacts: Mapping[str, str | None]
 ) -> tuple[Reason, ...]:
@@ -51,6 +72,17 @@ def reasons_to_run(
             reasons.append(Reason("input new", name, old, new))
         elif old != new:
             reasons.append(Reason("input gone" if new is None else "input changed", name, old, new))
+    return (*reasons, *damaged(record, artifacts))
+
+
+def damaged(record: Record, artifacts: Mapping[str, str | None]) -> tuple[Reason, ...]:
+    """Say which artifacts are not what a record says, and so make its stage run whatever its inputs are.
+
+    Args:
+        record: The record of a stage's last success.
+        artifacts: Digests of its artifacts as they lie on the disk; None for a missing one.
+    """
+    reasons = []
     for name in sorted(record.artifacts):
         old, new = record.artifacts[name], artifacts.get(name)
         if new is None:

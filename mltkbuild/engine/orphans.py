@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mltkbuild.disk import store
 from mltkbuild.disk.digests import digest_of
 from mltkbuild.disk.durable import disk_error
-from mltkbuild.disk.store import Folder
+from mltkbuild.disk.folder import Folder
 from mltkbuild.disk.workspace import TEST, Listing, Workspace
 from mltkbuild.errors import RecordError, WorkspaceError
 from mltkbuild.stages.table import STAGES

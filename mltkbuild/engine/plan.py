@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from mltkbuild.disk.inputs import ARTIFACT, parse
 from mltkbuild.disk.records import Record
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
-from mltkbuild.engine.target_state import (
-    CODE,
-    FILE,
-    IMPORTS,
-    LIBRARY,
-    OPTION,
-    PROPERTY,
-    REVISION,
-    TEXT,
-    TOOL,
-    TargetState,
-)
+from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.protocol import Options
-from mltkbuild.stages.table import STAGES, upstream
+from mltkbuild.stages.table import ARCHIVE, SPEC, STAGES, upstream
 
-_NO_ARTIFACTS = (CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION, IMPORTS, REVISION)
 FRESH, RUNS, MAY_RUN, BLOCKED = "up to date", "runs", "may run", "blocked"
 
 
@@ -58,7 +47,7 @@ class Step:
 def plan(
     builder: Builder,
     target: str,
-    stage: str = "archive",
+    stage: str = ARCHIVE.name,
     *,
     inspect: bool = False,
     options: Options | None = None,
@@ -107,7 +96,7 @@ class _Walk:
         texts: Mapping[str, str] = {}
         try:
             reasons = self._state.reasons(name, self._options)
-            if name == "spec" and reasons and self._inspect:
+            if name == SPEC.name and reasons and self._inspect:
                 assumed, texts = self._builder.inspect(self._state.target)
                 self._state.assume(assumed)
         except MltkError as error:
@@ -125,7 +114,7 @@ class _Walk:
 
 def _provisional(reason: Reason) -> bool:
     """Whether a reason is only that the stage which makes an input has lost its record and runs first."""
-    return reason.kind == "input gone" and not reason.subject.startswith(_NO_ARTIFACTS)
+    return reason.kind == "input gone" and parse(reason.subject).kind == ARTIFACT
 
 
 def total_seconds(steps: Iterable[Step], state: str = RUNS) -> tuple[float, int]:

@@ -7,8 +7,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
+from mltkbuild.disk.inputs import FILE, OPTION, TEXT, Input
+from mltkbuild.disk.inputs import parse as parse_input
 from mltkbuild.disk.records import Record
-from mltkbuild.engine.target_state import FILE, OPTION, TargetState
+from mltkbuild.engine.target_state import TargetState
+from mltkbuild.stages.table import TRAIN, slice_name
 
 NOT_ON_COURSE = frozenset(
     {
@@ -35,7 +38,7 @@ def course_of(inputs: Mapping[str, str | None], slice_text: str) -> dict[str, ob
     if isinstance(settings, dict):
         properties = {name: value for name, value in settings["properties"].items() if name not in NOT_ON_COURSE}
         settings = {**settings, "properties": properties}
-    without = ("spec/train.yaml", OPTION + "epochs")
+    without = (slice_name(TRAIN.slice), Input(OPTION, "epochs").name)
     return {"inputs": {name: digest for name, digest in inputs.items() if name not in without}, "settings": settings}
 
 
@@ -51,7 +54,7 @@ def provenance(state: TargetState, earlier: Sequence[Record]) -> dict[str, objec
         "model": state.spec.name,
         "target": state.target,
         "spec": state.spec.path,
-        "sources": {name.partition(" ")[2]: digest for name, digest in state.sources.digests("text ").items()},
+        "sources": {parse_input(name).subject: digest for name, digest in state.sources.digests(TEXT).items()},
         "stages": {
             record.stage: {
                 "inputs": portable(record.inputs),
@@ -67,9 +70,9 @@ def portable(inputs: Mapping[str, str]) -> dict[str, str]:
     """Inputs without this machine's folders: a file outside the workspace goes by its name and its digest."""
     found: dict[str, str] = {}
     for name, digest in sorted(inputs.items()):
-        path = name.removeprefix(FILE)
-        outside = name.startswith(FILE) and os.path.isabs(path)
-        shown = f"{FILE}outside the workspace: {os.path.basename(path)} {digest[:12]}" if outside else name
+        kind, path = parse_input(name)
+        outside = kind == FILE and os.path.isabs(path)
+        shown = Input(FILE, f"outside the workspace: {os.path.basename(path)} {digest[:12]}").name if outside else name
         found[shown] = digest
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -9,21 +10,32 @@ from dataclasses import dataclass, field
 
 from mltkbuild.disk import file_lists, store
 from mltkbuild.disk.digests import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
+from mltkbuild.disk.folder import PENDING, RECORDS, Folder
+from mltkbuild.disk.inputs import (
+    CODE,
+    FILE,
+    FILES,
+    IMPORTS,
+    LIBRARY,
+    OPTION,
+    PROPERTY,
+    REVISION,
+    TEXT,
+    TOOL,
+    Input,
+    of_kind,
+    parse,
+)
 from mltkbuild.disk.records import Record, Stamp
-from mltkbuild.disk.store import Folder
 from mltkbuild.disk.workspace import Spec, Workspace, import_folders, module_file
-from mltkbuild.engine.freshness import Reason, reasons_to_run
+from mltkbuild.engine.freshness import Reason, Verdict, damaged, reasons_to_run
 from mltkbuild.errors import RecordError, SpecError
 from mltkbuild.fingerprint.code import workspace_closure
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.fingerprint.values import digest_value
 from mltkbuild.stages.protocol import Options
-from mltkbuild.stages.table import STAGES, Stage, reads
+from mltkbuild.stages.table import STAGES, Stage, reads, slice_name, upstream
 
-CODE, TEXT, FILE = "code ", "text ", file_lists.FILE
-PROPERTY, TOOL, LIBRARY, OPTION = "property ", "tool ", "library ", "option "
-IMPORTS = "imports"
-REVISION = "stage revision"
 NOT_IMPORTED = frozenset({"mltkbuild", "dodo"})
 
 
@@ -41,11 +53,10 @@ class Sources:
     outside: frozenset[str]
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
-    def digests(self, prefix: str) -> dict[str, str | None]:
-        """The files as inputs: by meaning for the prefix CODE, by their bytes for TEXT."""
-        if prefix == CODE:
-            return {CODE + path: source_digest(text.encode()) for path, text in self.texts.items()}
-        return {TEXT + path: bytes_digest(text.encode()) for path, text in self.texts.items()}
+    def digests(self, kind: str) -> dict[str, str | None]:
+        """The files as inputs of a kind: by meaning for CODE, by their bytes for TEXT."""
+        digest = source_digest if kind == CODE else bytes_digest
+        return {Input(kind, path).name: digest(text.encode()) for path, text in self.texts.items()}
 
 
 class TargetState:
@@ -73,14 +84,20 @@ class TargetState:
         self._pending: frozenset[str] | None = None
         self._import_folders = import_folders(workspace, spec.path)
         self._reading = threading.Lock()
-        self.turn = threading.Lock()
+        # A thread that shows a stage holds it around the build of the stage, which holds it again.
+        self.turn = threading.RLock()
 
     # -- records -----------------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Forget the records read so far: another build may have written new ones."""
-        self._records = {}
-        self._pending = None
+        """Read the records anew that were read so far: another build may have written new ones.
+
+        One that is what it was stays the same object, so that a verdict which goes by it stands.
+        """
+        before, self._records, self._pending = self._records, {}, None
+        for stage, old in before.items():
+            if self.record_or_error(stage) == old:
+                self._records[stage] = old
 
     def record(self, stage: str) -> Record | None:
         """A stage's record; None when there is none or it can't be read."""
@@ -128,6 +145,26 @@ class TargetState:
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
+    def judge(self, stage_name: str, options: Options | None = None) -> Verdict:
+        """Judge a stage; what its upstream stages may change doesn't count.
+
+        Raises:
+            SpecError: The spec can't be read.
+        """
+        # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
+        pinned = self._sources is not None
+        basis = self._basis(stage_name)
+        return Verdict(self.target, stage_name, options or {}, self.reasons(stage_name, options), pinned, basis)
+
+    def stands(self, verdict: Verdict) -> bool:
+        """Whether no other build has published anything since that a verdict goes by."""
+        now = self._basis(verdict.stage)
+        return len(now) == len(verdict.basis) and all(map(operator.is_, now, verdict.basis))
+
+    def _basis(self, stage_name: str) -> tuple[object, ...]:
+        """What a judgement goes by that other builds write: the records, and what waits to be published."""
+        return (*map(self.record_or_error, upstream(stage_name)), self._is_pending(stage_name))
+
     def reasons(self, stage_name: str, options: Options | None = None) -> tuple[Reason, ...]:
         """Why a stage must run; empty when it is up to date. What its upstream stages may change doesn't count."""
         found = self.record_or_error(stage_name)
@@ -149,23 +186,23 @@ class TargetState:
         pending = self._pending
         if pending is None:
             try:
-                names = os.listdir(os.path.join(self.folder.path, store.RECORDS))
+                names = os.listdir(os.path.join(self.folder.path, RECORDS))
             except OSError:
                 names = []
-            pending = self._pending = frozenset(name for name in names if name.endswith(store.PENDING))
-        return bool(pending) and stage_name + store.PENDING in pending
+            pending = self._pending = frozenset(name for name in names if name.endswith(PENDING))
+        return bool(pending) and stage_name + PENDING in pending
 
     def damage(self, stage_name: str) -> tuple[Reason, ...]:
         """Why a stage must run again although its inputs stand: its artifacts are not what its record says."""
         record = self.record(stage_name)
-        return reasons_to_run(record, record.inputs if record else {}, self.artifacts(record) if record else {})
+        return (Reason("never built"),) if record is None else damaged(record, self.artifacts(record))
 
     def inputs(self, stage_name: str, record: Record | None, options: Options | None = None) -> dict[str, str | None]:
         """Digests of all that a stage would read now: what the stage table says, and what its last run noticed."""
         stage = STAGES[stage_name]
         found: dict[str, str | None] = {REVISION: str(stage.revision)}
         for tool in stage.tools:
-            found[TOOL + tool] = self._tool(tool)
+            found[Input(TOOL, tool).name] = self._tool(tool)
         for name in reads(stage, self.target):
             found[name] = self.artifact_digest(name, stage)
         if stage.sources == "code":
@@ -185,7 +222,7 @@ class TargetState:
 
     def slice_text(self, stage_name: str) -> str:
         """What a stage reads of the spec, as the spec stage wrote it."""
-        with open(self.folder.artifact(f"spec/{stage_name}.yaml"), encoding="utf-8") as file:
+        with open(self.folder.artifact(slice_name(STAGES[stage_name].slice)), encoding="utf-8") as file:
             return file.read()
 
     def artifact_digest(self, name: str, reader: Stage) -> str | None:
@@ -202,15 +239,15 @@ class TargetState:
     def _add_code(self, found: dict[str, str | None], record: Record | None) -> None:
         """The spec's code by meaning: from the record while no file has changed, else read anew."""
         if self._sources is None and record is not None and self._finds_the_same(record):
-            recorded = {name: digest for name, digest in record.inputs.items() if name.startswith(CODE)}
+            recorded = dict(of_kind(record.inputs, CODE))
             current = {
-                name: self._memo.digest(self.workspace.path(name[5:]), record.stamps, name[5:], digest, "code")
-                for name, digest in recorded.items()
+                path: self._memo.digest(self.workspace.path(path), record.stamps, path, digest, "code")
+                for path, digest in recorded.items()
             }
             outside = record.facts.get("outside")
             imports = self.shadowed(outside) if isinstance(outside, list) else None
             if current == recorded and imports == record.inputs.get(IMPORTS):
-                found.update(current)
+                found.update({Input(CODE, path).name: digest for path, digest in current.items()})
                 found[IMPORTS] = imports
                 return
         found.update(self.sources.digests(CODE))
@@ -226,11 +263,10 @@ class TargetState:
         if self._sources is not None or record is None or spec_record is None:
             found.update(self.sources.digests(TEXT))
             return
-        for name in spec_record.inputs:
-            if name.startswith(CODE):
-                path = name[5:]
-                old = record.inputs.get(TEXT + path, "")
-                found[TEXT + path] = self._memo.digest(self.workspace.path(path), record.stamps, path, old)
+        for path, _ in of_kind(spec_record.inputs, CODE):
+            name = Input(TEXT, path).name
+            old = record.inputs.get(name, "")
+            found[name] = self._memo.digest(self.workspace.path(path), record.stamps, path, old)
 
     def _add_noticed(self, found: dict[str, str | None], record: Record) -> None:
         """What the last run noticed: files that user code read, properties, library versions.
@@ -238,15 +274,15 @@ class TargetState:
         Of a list of files, those that have changed stand beside it, as `file_lists.compare` has found them.
         """
         for name, old in record.inputs.items():
-            if name == file_lists.FILES:
+            kind, subject = parse(name)
+            if kind == FILES:
                 found[name] = old
-            elif name.startswith(FILE):
-                path = self.workspace.path(name[5:])
-                found[name] = self._memo.digest(path, record.stamps, name[5:], old)
-            elif name.startswith(PROPERTY):
-                found[name] = self.property_digest(name[9:])
-            elif name.startswith(LIBRARY):
-                found[name] = self._tool(name[8:])
+            elif kind == FILE:
+                found[name] = self._memo.digest(self.workspace.path(subject), record.stamps, subject, old)
+            elif kind == PROPERTY:
+                found[name] = self.property_digest(subject)
+            elif kind == LIBRARY:
+                found[name] = self._tool(subject)
 
     def _options(self, stage: Stage, options: Options) -> dict[str, str | None]:
         """Options that differ from what the spec says, a file by its digest; a dry run has its own epochs."""
@@ -254,9 +290,9 @@ class TargetState:
         for name in stage.options:
             value = options.get(name)
             if name == "weights" and value is not None:
-                found[OPTION + name] = digest_of(self.workspace.path(str(value)))
+                found[Input(OPTION, name).name] = digest_of(self.workspace.path(str(value)))
             elif value is not None and self.target == self.spec.name and self._differs(name, value):
-                found[OPTION + name] = str(value)
+                found[Input(OPTION, name).name] = str(value)
         return found
 
     def _differs(self, name: str, value: object) -> bool:
@@ -271,7 +307,7 @@ class TargetState:
         found = digests.get(name, "default") if isinstance(digests, dict) else None
         if found is not None:
             return str(found)
-        return digest_value({key: digest for key, digest in record.inputs.items() if key.startswith(CODE)})
+        return digest_value({Input(CODE, path).name: digest for path, digest in of_kind(record.inputs, CODE)})
 
     def shadowed(self, outside: object) -> str:
         """The modules that the spec takes from elsewhere although the workspace now has files of these names."""
@@ -292,7 +328,7 @@ class TargetState:
 
     def _finds_the_same(self, record: Record) -> bool:
         """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
-        paths = [name[5:] for name in record.inputs if name.startswith(CODE)]
+        paths = [path for path, _ in of_kind(record.inputs, CODE)]
         if self.spec.path not in paths or self.packages(paths) != record.facts.get("packages", {}):
             return False
         listed = self._listed()

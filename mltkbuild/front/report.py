@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from mltkbuild.disk import inputs
 from mltkbuild.engine.freshness import Reason
-from mltkbuild.engine.target_state import CODE, FILE, IMPORTS, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL
+from mltkbuild.stages.table import Figure, Stage
+from mltkbuild.training.epochs import TELLING
 
 WORD = 12
 """A longer word is cut within, so that no line loses much more than it must."""
 
-_PLAIN = (TOOL, LIBRARY, OPTION)
+_PLAIN = frozenset({inputs.TOOL, inputs.LIBRARY, inputs.OPTION})
 
 
 def reason_text(reason: Reason) -> str:
@@ -30,28 +32,48 @@ def reason_text(reason: Reason) -> str:
 
 
 def _input_text(reason: Reason) -> str:
-    subject = reason.subject
-    if subject == REVISION:
+    kind, subject = inputs.parse(reason.subject)
+    if kind == inputs.REVISION:
         return "mltkbuild makes this stage differently now"
-    if subject == IMPORTS:
+    if kind == inputs.IMPORTS:
         return f"the workspace now has modules that the spec imports: {reason.new or 'none'}"
-    for prefix in _PLAIN:
-        if subject.startswith(prefix):
-            return _plain_text(reason, subject.removeprefix(prefix), option=prefix == OPTION)
+    if kind in _PLAIN:
+        return _plain_text(reason, subject, option=kind == inputs.OPTION)
     verb = {"input new": "is new", "input gone": "is gone"}.get(reason.kind, "changed")
-    if subject.startswith(CODE):
-        return f"code of {subject.removeprefix(CODE)} {verb}"
-    if subject.startswith(TEXT):
-        return f"text of {subject.removeprefix(TEXT)} {verb}"
-    for prefix in (FILE, PROPERTY):
-        subject = subject.removeprefix(prefix)
-    return f"{subject} {verb}"
+    if kind in {inputs.CODE, inputs.TEXT}:
+        return f"{kind} of {subject} {verb}"
+    return f"{reason.subject if kind == inputs.FILES else subject} {verb}"
 
 
 def _plain_text(reason: Reason, name: str, *, option: bool) -> str:
     """A reason whose digests are readable values."""
     unset = "the spec's value" if option else "none"
     return f"{name}: {reason.old or unset} -> {reason.new or unset}"
+
+
+def figure_value(figure: Figure, facts: Mapping[str, object]) -> object:
+    """A figure as a record has it; None when it has none."""
+    value: object = facts
+    for key in figure.fact:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if figure.fact else None
+
+
+def figure_text(figure: Figure, value: object) -> str:
+    """A figure in words; empty for a value that is none."""
+    if figure.unit == "metric":
+        metrics = value if isinstance(value, Mapping) else {}
+        name = next((name for name in TELLING if name in metrics), None)
+        return f"{name} {metrics[name]:.4f}" if name else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return {"bytes": size, "rate": "{:.4f}".format, "count": "{:,}".format}[figure.unit](value)
+
+
+def figures_text(stage: Stage, facts: Mapping[str, object]) -> str:
+    """The figures of a record that people look for first."""
+    texts = ((figure, figure_text(figure, figure_value(figure, facts))) for figure in stage.figures if figure.shown)
+    return ", ".join(figure.shown.format(text) for figure, text in texts if text)
 
 
 def reasons_text(reasons: Sequence[Reason], limit: int = 1) -> str:

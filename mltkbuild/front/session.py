@@ -9,8 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import FrameType
 
@@ -18,11 +17,12 @@ from mltkbuild.disk import checkpoints
 from mltkbuild.disk.workspace import Workspace, find_workspace
 from mltkbuild.engine.builder import Builder, Built
 from mltkbuild.engine.explain import changes
-from mltkbuild.engine.freshness import Reason
+from mltkbuild.engine.freshness import Reason, Verdict
 from mltkbuild.errors import MltkError, UsageError
-from mltkbuild.front.report import duration, first_of, plural, reason_text, size
+from mltkbuild.front.interrupt import Interrupt
+from mltkbuild.front.report import duration, figures_text, first_of, plural, reason_text
 from mltkbuild.stages.protocol import RESUME, Event, Options, Start
-from mltkbuild.training.epochs import TELLING
+from mltkbuild.stages.table import STAGES
 
 INTERRUPTED = 130
 READING, WORTH_SHOWING = "files", 2000
@@ -50,7 +50,6 @@ class Session:
         self.worst = 0
         self._running: list[str] = []
         self._reading = False
-        self._turns: dict[str, threading.Lock] = {}
         self._display: object | None = None
         self._lock = threading.Lock()
         self._guarded = False
@@ -59,53 +58,50 @@ class Session:
         self._started = time.monotonic()
         self.builder.memo.progress = self._show_reading
 
-    def reasons(self, target: str, stage: str, options: Options) -> tuple[Reason, ...]:
-        """Why a stage must run; what can't be judged is left to the run, which reports it."""
+    def judge(self, target: str, stage: str, options: Options) -> Verdict:
+        """Judge a stage; what can't be judged is left to the run, which reports it."""
         try:
-            reasons = self.builder.reasons(target, stage, options)
+            return self.builder.judge(target, stage, options)
         except MltkError as error:
-            reasons = (Reason("unreadable", error.where or "", error.what),)
-        if reasons:
-            self.guard()
-        return reasons
+            return Verdict(target, stage, options, (Reason("unreadable", error.where or "", error.what),))
 
-    def run(self, target: str, stage: str, options: Options, *, force: bool = False, start: Start = RESUME) -> Built:
+    def run(self, verdict: Verdict, *, start: Start = RESUME) -> Built:
         """Run a stage and show it.
 
         Args:
-            target: `NAME` or `NAME-test`.
-            stage: The stage.
-            options: Options that change its result.
-            force: Run it even when it is up to date.
-            start: From where a training begins.
+            verdict: The stage with its options, judged.
+            start: Whether it runs even when it is up to date, and from where a training begins.
 
         Raises:
             MltkError: It failed; nothing was published.
             SystemExit: The build was interrupted.
         """
         # Stages of one target take turns; waiting for one's own build is nothing to tell.
-        with self._lock:
-            turn = self._turns.setdefault(target, threading.Lock())
-        with turn:
-            return self._run(target, stage, options, replace(start, force=True) if force else start)
+        try:
+            with self.builder.turn(verdict.target):
+                return self._run(verdict, start)
+        except MltkError as error:
+            self.exit_with(error.exit_code)
+            raise
 
-    def _run(self, target: str, stage: str, options: Options, start: Start) -> Built:
-        label = f"{stage}:{target}"
+    def _run(self, verdict: Verdict, start: Start) -> Built:
+        label = f"{verdict.stage}:{verdict.target}"
         display = self.display
-        why = self.why(target, stage, options)
+        why = self.why(verdict)
+        self.builder.go_by(verdict)
         self._running.append(label)
         display.begin(label, why)
         said: list[str] = []
         text: str | None = f"failed  ({why})"
         try:
-            built = self.builder.build(target, stage, options, partial(self._hear, label, said), start=start)
+            hear = partial(self._hear, label, said)
+            built = self.builder.build(verdict.target, verdict.stage, verdict.options, hear, start=start)
             text = _result_text(built, why, said)
-        except MltkError as error:
+        except MltkError:
             if self._interrupted is not None:
                 # The workers were ended, so whatever they were at has failed; that is no error to report.
                 text = None
                 raise SystemExit(INTERRUPTED) from None
-            self.worst = max(self.worst, error.exit_code)
             raise
         except (SystemExit, KeyboardInterrupt):
             text = None
@@ -170,11 +166,10 @@ class Session:
             raise UsageError("there is no such weights file", found=weights, fix="give the path of one, or 'best'")
         return path
 
-    def why(self, target: str, stage: str, options: Options, limit: int = 1) -> str:
+    def why(self, verdict: Verdict, limit: int = 1) -> str:
         """Why a stage runs, in values where the spec's slices tell them: `layer conv2d: filters 16 -> 8`."""
-        reasons = self.reasons(target, stage, options)
-        told = changes(self.builder, target, stage, reasons)
-        named = [reason_text(reason) for reason in reasons if not (told and reason.subject.startswith("spec/"))]
+        told = changes(self.builder, verdict.target, verdict.stage, verdict.reasons)
+        named = [reason_text(reason) for reason in verdict.reasons if not (told and reason.subject.startswith("spec/"))]
         return first_of(told + named, limit) or "asked for"
 
     @property
@@ -196,20 +191,37 @@ class Session:
             return
         self._guarded = True
         atexit.register(self.close)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._interrupt)
+        Interrupt(self._end, (signal.SIGINT, signal.SIGTERM), self._exit).begin()
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        again: list[int] = []
-        for each in (signal.SIGINT, signal.SIGTERM):
-            # A second one doesn't wait for checkpoints.
-            signal.signal(each, lambda number, frame: again.append(number))
+    def _end(self, hurry: Callable[[], bool]) -> list[str]:
         self._interrupted = tuple(self._running)
-        kept = self.builder.interrupt(lambda: bool(again))
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
+        return self.builder.interrupt(hurry)
+
+    def _exit(self, number: int, frame: FrameType | None, kept: list[str]) -> None:
         self._kept += kept
         raise SystemExit(INTERRUPTED)
+
+    # -- counting ----------------------------------------------------------------------------------------------------
+
+    def found_fresh(self) -> None:
+        """Count a stage that is up to date."""
+        self.fresh += 1
+
+    def found_ignored(self) -> None:
+        """Count a stage that doit was told to ignore."""
+        self.ignored += 1
+
+    def failed(self, label: str) -> None:
+        """Count a task that failed."""
+        self.failures.append(label)
+
+    def exit_with(self, code: int) -> None:
+        """Let the process end with this exit code, or with a worse one."""
+        self.worst = max(self.worst, code)
+
+    def leave_out(self) -> None:
+        """Count a stage that can't run because one that it needs has failed."""
+        self.left_out += 1
 
     def close(self) -> None:
         """End the workers, give the terminal back, keep what was learned about files."""
@@ -275,27 +287,9 @@ def _result_text(built: Built, why: str, said: Sequence[str]) -> str:
     """What a stage made, in a few words, and why it ran."""
     if not built.reasons:
         return "another build had done it"
-    figures = _figures(built.record.facts) if built.record is not None else ""
+    figures = figures_text(STAGES[built.stage], built.record.facts) if built.record is not None else ""
     made = ", ".join([*([figures] if figures else []), *said])
     return f"{made}  ({why})" if made else why
-
-
-def _figures(facts: Mapping[str, object]) -> str:
-    """The figures of a record that people look for first."""
-    parts = []
-    if isinstance(metrics := facts.get("metrics"), Mapping):
-        name = next((name for name in TELLING if name in metrics), None)
-        parts.append(f"{facts.get('epochs')} epochs" + (f", {name} {metrics[name]:.4f}" if name else ""))
-    for name, text in (("keras_accuracy", "float"), ("tflite_accuracy", "int8")):
-        if isinstance(value := facts.get(name), float):
-            parts.append(f"{text} {value:.4f}")
-    if isinstance(macs := facts.get("macs"), int):
-        parts.append(f"{macs:,} MACs")
-    if isinstance(arena := facts.get("arena"), int):
-        parts.append(f"{size(arena)} of RAM")
-    if isinstance(count := facts.get("bytes"), int):
-        parts.append(size(count))
-    return ", ".join(parts)
 
 
 def fail(error: MltkError) -> int:

@@ -27,7 +27,6 @@ from mltkbuild.spec.properties import (
 )
 
 VERSION = Rule("an integer from 0 to 2147483647", lambda value: is_int(value) and 0 <= value < 2**31, operator.index)
-STAGES_WITH_USER_CODE = ("data", "train", "quantize", "evaluate")
 
 # What MLTK's model has and this one has not, with the way to go.
 _CHECKPOINTS = "the build keeps its own checkpoints; a stage's files are in my_model.log_dir"

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from mltkbuild.disk.file_lists import known_files
 from mltkbuild.errors import MltkError
+from mltkbuild.stages.table import STAGES
 
 Event = Mapping[str, object]
 """Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text; or
@@ -35,7 +36,7 @@ class Start:
 
     def forces(self, stage: str) -> bool:
         """Whether a stage runs even when it is up to date: who says where to begin wants it to."""
-        return self.force or (stage == "train" and (self.resume is not None or self.clean))
+        return self.force or (STAGES[stage].resumable and (self.resume is not None or self.clean))
 
 
 RESUME = Start()
@@ -108,7 +109,7 @@ class Request:
     @property
     def alone(self) -> bool:
         """True for a stage that needs a worker in which TensorFlow hasn't run yet."""
-        return self.stage == "train" and self.distribute == "multiworker"
+        return STAGES[self.stage].resumable and self.distribute == "multiworker"
 
     @property
     def test(self) -> bool:

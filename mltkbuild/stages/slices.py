@@ -15,9 +15,9 @@ import yaml
 from mltkbuild.fingerprint.reach import Sources, reach
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
 from mltkbuild.spec.generators import Generator
-from mltkbuild.spec.model import STAGES_WITH_USER_CODE, MltkModel
+from mltkbuild.spec.model import MltkModel
 from mltkbuild.spec.properties import Settings, name_of_constant, properties_of
-from mltkbuild.stages.table import SLICES, STAGES
+from mltkbuild.stages.table import DATA, PARAMS, SLICES, STAGES
 
 INEXACT = "inexact "
 WHOLE = "whole spec and its modules"
@@ -48,9 +48,9 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
             else:
                 code[name] = value
     code.update(_methods(model, stage, sources))
-    if stage in STAGES_WITH_USER_CODE:
+    if STAGES[stage].user_code:
         code.update({f"attribute {name}": value for name, value in _attributes(model, sources)})
-    if stage == "params":
+    if stage == PARAMS.slice:
         values["model_parameters"] = {key: readable(value) for key, value in sorted(model.embedded_parameters.items())}
     return {"properties": values, "code": exactly(reach(code, sources), whole)}
 
@@ -75,8 +75,7 @@ def _methods(model: MltkModel, stage: str, sources: Sources) -> Iterator[tuple[s
             filename = getattr(getattr(function, "__code__", None), "co_filename", None)
             if filename is None or sources.label(filename) is None:
                 continue
-            stages = ("data",) if name.endswith("_dataset") else STAGES_WITH_USER_CODE
-            if stage in stages:
+            if stage == DATA.slice if name.endswith("_dataset") else STAGES[stage].user_code:
                 yield f"method {name}", function
 
 

@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a stage: the same one on the terminal, in `mltk status`, of an archive and in JSON.
+
+    Args:
+        name: What JSON calls it, and with spaces people.
+        fact: The keys that lead to it in the record's facts; empty where it is told of archives alone.
+        member: The artifact that holds it and the keys that lead to it there; of a list its length.
+        unit: 'count', 'bytes', 'rate' (four decimals) or 'metric' (of the metrics, the one that tells most).
+        shown: How the line of a stage on the terminal says it; empty where it doesn't.
+        column: Its column in `mltk status`; empty for none.
+    """
+
+    name: str
+    fact: tuple[str, ...] = ()
+    member: tuple[str, ...] = ()
+    unit: str = "count"
+    shown: str = ""
+    column: str = ""
+
+    @property
+    def words(self) -> str:
+        """Its name for people."""
+        return self.name.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -16,10 +42,16 @@ class Stage:
         reads: The artifacts that it reads, with `{name}` for the target's name.
         makes: The artifacts that it always makes, with `{id}` for the target's name as an identifier; some settings
             make it write further ones.
+        slice: Which part of the spec it reads, `spec/SLICE.yaml`; empty for none.
         revision: Counts up when the stage's own code makes other artifacts of the same inputs.
         tools: The packages whose version its result depends on.
         options: The command line options that change its result.
         sources: How the spec's files count: 'code' (parsed), 'text' (every byte) or not at all ('').
+        user_code: Whether methods and attributes of the spec's own classes, which its functions may use, count.
+        resumable: Whether it can be stopped, and goes on from its own checkpoint.
+        figures: What its record tells people.
+        command: The `mltk` command that asks for it; empty for none. Unless `cli` has more to say, it only brings the
+            stage up to date.
     """
 
     name: str
@@ -27,27 +59,24 @@ class Stage:
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
+    slice: str = ""
     revision: int = 1
     tools: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     sources: str = ""
+    user_code: bool = False
+    resumable: bool = False
+    figures: tuple[Figure, ...] = ()
+    command: str = ""
 
 
 TOOLCHAIN = ("python", "tensorflow", "keras")
-SLICES = ("data", "train", "quantize", "params", "evaluate")
+_BYTES = Figure("tflite_bytes", ("bytes",), unit="bytes", shown="{}")
 
-SPEC = Stage(
-    "spec",
-    "run the spec, build its Keras model, write down what each stage reads",
-    makes=(*(f"spec/{stage}.yaml" for stage in SLICES), "spec/model.json", "summary.txt"),
-    tools=TOOLCHAIN,
-    sources="code",
-)
 DATA = Stage(
     "data",
     "load the data set and check it",
     needs=("spec",),
-    reads=("spec/data.yaml",),
     makes=(
         "data/manifest.json",
         "data/training.json",
@@ -55,41 +84,84 @@ DATA = Stage(
         "data/evaluation.json",
         "data/calibration.json",
     ),
+    slice="data",
+    user_code=True,
+    figures=(
+        Figure("training_samples", ("samples", "training"), ("data/manifest.json", "training", "samples")),
+        Figure("evaluation_samples", ("samples", "evaluation"), ("data/manifest.json", "evaluation", "samples")),
+    ),
 )
 TRAIN = Stage(
     "train",
     "train the Keras model",
     needs=("spec", "data"),
-    reads=("spec/train.yaml", "spec/model.json", "data/training.json", "data/validation.json"),
+    reads=("spec/model.json", "data/training.json", "data/validation.json"),
     makes=("{name}.keras", "train/history.json", "train/history.png", "train/log.txt"),
+    slice="train",
     revision=2,
     tools=TOOLCHAIN,
     options=("epochs", "weights"),
+    user_code=True,
+    resumable=True,
+    figures=(
+        Figure("epochs", ("epochs",), ("train/training-history.json", "epochs"), shown="{} epochs"),
+        Figure("best_epoch", ("best_epoch",), ("train/training-history.json", "best_epoch")),
+        Figure("metrics", ("metrics",), unit="metric", shown="{}"),
+    ),
+    command="train",
 )
 QUANTIZE = Stage(
     "quantize",
     "convert the model to int8 for TensorFlow Lite Micro",
     needs=("spec", "data", "train"),
-    reads=("spec/quantize.yaml", "{name}.keras", "data/calibration.json"),
+    reads=("{name}.keras", "data/calibration.json"),
     makes=("{name}.converted.tflite", "tflm.json"),
+    slice="quantize",
     revision=2,
     tools=TOOLCHAIN,
+    user_code=True,
+    figures=(_BYTES,),
+    command="quantize",
 )
 PARAMS = Stage(
     "params",
     "embed the model parameters in the .tflite",
     needs=("spec", "quantize"),
-    reads=("spec/params.yaml", "{name}.converted.tflite", "tflm.json"),
+    reads=("{name}.converted.tflite", "tflm.json"),
     makes=("{name}.tflite",),
+    slice="params",
     revision=2,
+    figures=(replace(_BYTES, column="size"),),
 )
 EVALUATE = Stage(
     "evaluate",
     "evaluate the Keras model and the quantized one",
     needs=("spec", "data", "train", "quantize"),
-    reads=("spec/evaluate.yaml", "{name}.keras", "{name}.converted.tflite", "tflm.json", "data/evaluation.json"),
+    reads=("{name}.keras", "{name}.converted.tflite", "tflm.json", "data/evaluation.json"),
     makes=("eval/keras/results.json", "eval/keras/summary.txt", "eval/tflite/results.json", "eval/tflite/summary.txt"),
+    slice="evaluate",
     revision=2,
+    user_code=True,
+    figures=(
+        Figure(
+            "float_accuracy",
+            ("keras_accuracy",),
+            ("eval/keras/eval-results.json", "overall_accuracy"),
+            unit="rate",
+            shown="float {}",
+            column="float",
+        ),
+        Figure(
+            "int8_accuracy",
+            ("tflite_accuracy",),
+            ("eval/tflite/eval-results.json", "overall_accuracy"),
+            unit="rate",
+            shown="int8 {}",
+            column="int8",
+        ),
+        Figure("agreement", ("parity",), ("eval/parity.json", "agreement"), unit="rate"),
+    ),
+    command="evaluate",
 )
 PROFILE = Stage(
     "profile",
@@ -97,6 +169,13 @@ PROFILE = Stage(
     needs=("params",),
     reads=("{name}.tflite",),
     makes=("profile.json", "profile.txt", "profile.csv"),
+    figures=(
+        Figure("macs", ("macs",), ("profile.json", "macs"), shown="{} MACs"),
+        Figure("parameters", (), ("profile.json", "parameters")),
+        Figure("flash_bytes", ("flash",), ("profile.json", "flash"), unit="bytes"),
+        Figure("arena_bytes", ("arena",), ("profile.json", "arena", "total"), unit="bytes", shown="{} of RAM"),
+    ),
+    command="profile",
 )
 ARCHIVE = Stage(
     "archive",
@@ -111,19 +190,38 @@ EXPORT = Stage(
     needs=("spec", "data", "quantize", "params"),
     reads=("{name}.tflite", "tflm.json", "data/evaluation.json"),
     makes=("export/{id}_model.h", "export/{id}_model.cc", "export/{id}_ops.h", "export/{id}_arduino.zip"),
+    figures=(Figure("bytes", ("bytes",), unit="bytes", shown="{}"),),
+    command="export",
 )
 
 VIEW_DATA = Stage(
     "view_data",
     "show the data set in one HTML page",
     needs=("spec", "data"),
-    reads=("spec/train.yaml", "data/training.json", "data/validation.json", "data/evaluation.json"),
+    reads=("data/training.json", "data/validation.json", "data/evaluation.json"),
     makes=("data_view.html",),
+    slice="train",
+    command="view_data",
 )
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage for stage in (SPEC, DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT, VIEW_DATA)
-}
+_AFTER_SPEC = (DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT, VIEW_DATA)
+SLICES = tuple(dict.fromkeys(stage.slice for stage in _AFTER_SPEC if stage.slice))
+"""The parts of a spec that stages read."""
+
+
+def slice_name(part: str) -> str:
+    """The artifact that holds a part of the spec."""
+    return f"spec/{part}.yaml"
+
+
+SPEC = Stage(
+    "spec",
+    "run the spec, build its Keras model, write down what each stage reads",
+    makes=(*map(slice_name, SLICES), "spec/model.json", "summary.txt"),
+    tools=TOOLCHAIN,
+    sources="code",
+)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (SPEC, *_AFTER_SPEC)}
 
 
 def makes(stage: Stage, target: str) -> tuple[str, ...]:
@@ -134,7 +232,8 @@ def makes(stage: Stage, target: str) -> tuple[str, ...]:
 
 def reads(stage: Stage, target: str) -> tuple[str, ...]:
     """The artifacts that a stage reads for a target."""
-    return tuple(name.replace("{name}", target) for name in stage.reads)
+    names = (slice_name(stage.slice), *stage.reads) if stage.slice else stage.reads
+    return tuple(name.replace("{name}", target) for name in names)
 
 
 def upstream(name: str) -> tuple[str, ...]:

@@ -17,12 +17,10 @@ from typing import Any
 
 from mltkbuild.process import end_with_parent, life
 from mltkbuild.stages.protocol import Event, Job, Outcome, Request
+from mltkbuild.stages.table import STAGES
 
 STEP_SECONDS = 0.2
 """Progress within an epoch is reported at most this often."""
-
-STOPPABLE = frozenset({"train"})
-"""The stages that can keep where they are when they are asked to stop."""
 
 
 def start(pipe: Connection[Any, Any]) -> None:
@@ -36,7 +34,7 @@ def start(pipe: Connection[Any, Any]) -> None:
 
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:
     """Let a training keep where it is; end anything else at once."""
-    if life.stage not in STOPPABLE or life.stop.is_set():
+    if not (life.stage and STAGES[life.stage].resumable) or life.stop.is_set():
         os._exit(128 + number)
     life.stop.set()
 

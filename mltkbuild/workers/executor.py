@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.stages.protocol import Job, Listener, Outcome, Request
+from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -152,7 +153,7 @@ class Worker:
     def is_training(self) -> bool:
         """Whether the process is at a stage that can keep where it is."""
         busy = self._future is not None and not self._future.done()
-        return busy and self._request is not None and self._request.stage in entry.STOPPABLE
+        return busy and self._request is not None and STAGES[self._request.stage].resumable
 
     def ask_to_stop(self) -> None:
         """Let the process keep where it is and end its stage; safe in a signal handler."""
@@ -200,8 +201,35 @@ def do(job: Job) -> Any:
         worker.stop()
 
 
-class Executor:
-    """As many workers as stages run at the same time; each is reused while it lives."""
+class Executor(Protocol):
+    """Runs stages somewhere: in processes here, or on another machine."""
+
+    def run(self, request: Request, listener: Listener) -> Outcome:
+        """Run one stage, and hand its events on; blocks until it is done.
+
+        Raises:
+            WorkerDied: Where it ran, it ended without an answer.
+        """
+
+    def interrupt(self, hurry: Callable[[], bool]) -> list[str]:
+        """End all stages, a training when it has kept where it is; for a signal handler. Later requests are refused.
+
+        Args:
+            hurry: Says whether not to wait for that any longer.
+
+        Returns:
+            What the trainings have kept, a line each.
+        """
+
+    def kill(self) -> None:
+        """End all stages at once and refuse later requests; safe in a signal handler."""
+
+    def stop(self) -> None:
+        """End all stages at once and give up what they ran in."""
+
+
+class Processes:
+    """As many worker processes as stages run at the same time; each is reused while it lives."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal may come while it is held, and ends the workers
@@ -283,6 +311,22 @@ class Executor:
             self._busy.clear()
         for worker in workers:
             worker.stop()
+
+
+class Lent:
+    """An executor that outlives the build that it is lent to, and stays warm for the next one.
+
+    Args:
+        owner: The executor; whoever made it stops it.
+    """
+
+    def __init__(self, owner: Executor) -> None:
+        self.run = owner.run
+        self.interrupt = owner.interrupt
+        self.kill = owner.kill
+
+    def stop(self) -> None:
+        """Nothing: the build is over, and the executor isn't."""
 
 
 @contextlib.contextmanager

@@ -14,9 +14,9 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import DataError, MltkError
 from mltkbuild.stages.protocol import Event
 from mltkbuild.tflite import params
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from ..conftest import Files, bring
+from ..conftest import Files, Running, bring
 from .recordings import write_stripes, write_tone, write_tones
 
 pytestmark = pytest.mark.real
@@ -123,16 +123,16 @@ def tones(tmp_path: Path) -> Files:
     return files
 
 
-def build(files: Files, executor: Executor, stage: str = "params") -> list[Event]:
+def build(files: Files, executor: Processes, stage: str = "params") -> list[Event]:
     """Bring a stage and what it needs up to date, and give what was said."""
     events: list[Event] = []
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     builder.build("kws", stage, None, events.append)
     builder.close()
     return events
 
 
-def fail(files: Files, executor: Executor, stage: str = "data") -> MltkError:
+def fail(files: Files, executor: Processes, stage: str = "data") -> MltkError:
     with pytest.raises(MltkError) as caught:
         build(files, executor, stage)
     return caught.value
@@ -152,7 +152,7 @@ def names(files: Files, subset: str) -> list[str]:
     return list(json.loads(artifact(files, f"data/features/{subset}.json"))["names"])
 
 
-def test_threads_don_t_change_a_bit(images: Files, executor: Executor) -> None:
+def test_threads_don_t_change_a_bit(images: Files, executor: Processes) -> None:
     """One and two pipeline threads, and one that is left to TensorFlow, give the same `.tflite`."""
     made: list[bytes] = []
     for cores in ("cores=1", "cores=2", "cores=None"):
@@ -162,7 +162,7 @@ def test_threads_don_t_change_a_bit(images: Files, executor: Executor) -> None:
     assert made[0] == made[1] == made[2]
 
 
-def test_stopped_training_with_augmentation_goes_on_exactly(images: Files, executor: Executor) -> None:
+def test_stopped_training_with_augmentation_goes_on_exactly(images: Files, executor: Processes) -> None:
     """A training that failed within its second epoch gives the bytes of one that never stopped."""
     images.write("trip", "")
     assert "tripped" in str(fail(images, executor, "params"))
@@ -170,9 +170,9 @@ def test_stopped_training_with_augmentation_goes_on_exactly(images: Files, execu
     notes = [str(event["note"]) for event in build(images, executor) if "note" in event]
     assert any("goes on" in note for note in notes), notes
     stopped = artifact(images, "kws.tflite")
-    Builder(images.workspace, run=executor.run).close()
+    Builder(images.workspace, Running(executor.run)).close()
     images.write("models/other.py", (images.root / "models/kws.py").read_text(encoding="utf-8"))
-    builder = Builder(images.workspace, run=executor.run)
+    builder = Builder(images.workspace, Running(executor.run))
     builder.build("other", "quantize")
     builder.close()
     calm = (images.root / "build/other/other.converted.tflite").read_bytes()
@@ -180,7 +180,7 @@ def test_stopped_training_with_augmentation_goes_on_exactly(images: Files, execu
     assert stopped
 
 
-def test_edits_re_run_what_they_reach(images: Files, executor: Executor) -> None:
+def test_edits_re_run_what_they_reach(images: Files, executor: Processes) -> None:
     """A random step trains anew with the same features; what comes before makes new ones; a comment neither."""
     after_train = ["train", "quantize", "params", "evaluate", "profile", "archive"]
     everything = ["spec", "data", *after_train]
@@ -200,7 +200,7 @@ def test_edits_re_run_what_they_reach(images: Files, executor: Executor) -> None
     assert ["archive"] == bring(images, executor.run)
 
 
-def test_added_recording_moves_no_other(tones: Files, executor: Executor) -> None:
+def test_added_recording_moves_no_other(tones: Files, executor: Processes) -> None:
     """One more wav re-runs the data stage and what follows; the others stay in their subsets; a touch does nothing."""
     bring(tones, executor.run)
     before = {subset: names(tones, subset) for subset in ("training", "validation")}
@@ -220,7 +220,7 @@ def test_added_recording_moves_no_other(tones: Files, executor: Executor) -> Non
     assert before == {subset: names(tones, subset) for subset in before}
 
 
-def test_front_end_is_embedded(tones: Files, executor: Executor) -> None:
+def test_front_end_is_embedded(tones: Files, executor: Processes) -> None:
     """The device finds all 28 settings of the front end and the normalization in the `.tflite`; the spec's own win."""
     tones.edit("models/kws.py", "my_model.epochs = 2", "my_model.epochs = 2\nmy_model.model_parameters['x'] = 3")
     build(tones, executor)
@@ -232,7 +232,7 @@ def test_front_end_is_embedded(tones: Files, executor: Executor) -> None:
     assert pytest.approx(1 / 256) == found["samplewise_norm.rescale"]
 
 
-def test_features_without_randomness_are_made_once(tones: Files, executor: Executor) -> None:
+def test_features_without_randomness_are_made_once(tones: Files, executor: Processes) -> None:
     """Spectrograms are kept and restored like any artifact: a damaged one is made again, with the same bytes."""
     build(tones, executor, "data")
     before = features(tones)
@@ -243,9 +243,9 @@ def test_features_without_randomness_are_made_once(tones: Files, executor: Execu
     assert before == features(tones)
 
 
-def test_dry_run_takes_a_few(tones: Files, executor: Executor) -> None:
+def test_dry_run_takes_a_few(tones: Files, executor: Processes) -> None:
     """`NAME-test` prepares a few samples of each class, in a folder of its own."""
-    builder = Builder(tones.workspace, run=executor.run)
+    builder = Builder(tones.workspace, Running(executor.run))
     builder.build("kws-test", "quantize")
     builder.close()
     found = json.loads((tones.root / "build/kws-test/data/training.json").read_text(encoding="utf-8"))
@@ -255,7 +255,7 @@ def test_dry_run_takes_a_few(tones: Files, executor: Executor) -> None:
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 
-def test_bad_sample_stops_or_is_left_out(tones: Files, executor: Executor) -> None:
+def test_bad_sample_stops_or_is_left_out(tones: Files, executor: Processes) -> None:
     """A corrupt recording is named; with `bad_samples = 'skip'` it is left out, counted, and listed."""
     (tones.root / "data/low/007.wav").write_bytes(b"RIFF....WAVEnonsense")
     (tones.root / "data/high/011.wav").write_bytes(b"")
@@ -285,14 +285,14 @@ def test_bad_sample_stops_or_is_left_out(tones: Files, executor: Executor) -> No
         ("offset_range=(0.5, 0.5)", "bg_noise_dir='noise'", "background noise can't be read"),
     ],
 )
-def test_wrong_data_set_is_one_error(tones: Files, executor: Executor, old: str, new: str, text: str) -> None:
+def test_wrong_data_set_is_one_error(tones: Files, executor: Processes, old: str, new: str, text: str) -> None:
     """A missing folder, a misspelt class, a single class, settings that can't be: one error that names it."""
     tones.edit("models/kws.py", old, new)
     assert text in str(fail(tones, executor))
     assert not (tones.root / "build/kws/data").exists()
 
 
-def test_data_set_is_never_written_into(tones: Files, executor: Executor) -> None:
+def test_data_set_is_never_written_into(tones: Files, executor: Processes) -> None:
     """A build leaves the data set's folder as it was, to the names in it."""
     folder = tones.root / "data"
     before = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
@@ -300,7 +300,7 @@ def test_data_set_is_never_written_into(tones: Files, executor: Executor) -> Non
     assert before == {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
 
 
-def test_training_reads_what_was_prepared(tones: Files, executor: Executor) -> None:
+def test_training_reads_what_was_prepared(tones: Files, executor: Processes) -> None:
     """A recording that goes while its model is trained doesn't matter to that training; the next build knows."""
     tones.edit(
         "models/kws.py",
@@ -315,7 +315,7 @@ def test_training_reads_what_was_prepared(tones: Files, executor: Executor) -> N
     assert "low/001.wav" not in names(tones, "training") + names(tones, "validation")
 
 
-def test_arrays_are_a_data_set_too(images: Files, executor: Executor) -> None:
+def test_arrays_are_a_data_set_too(images: Files, executor: Processes) -> None:
     """`((x, y), (x_test, y_test))` from a function: the first for training and validation, the second to evaluate."""
     images.edit(
         "models/kws.py",

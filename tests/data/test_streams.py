@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from mltkbuild.data import streams
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
 from ..conftest import Files, bring
 from .recordings import write_stripes
@@ -78,7 +78,7 @@ my_model.build_model_function = build
 
 
 @pytest.mark.real
-def test_a_changed_picture_is_noticed_though_tensorflow_reads_it(tmp_path: Path, executor: Executor) -> None:
+def test_a_changed_picture_is_noticed_though_tensorflow_reads_it(tmp_path: Path, executor: Processes) -> None:
     """Another content under a name, and a further file, each run the data stage and what follows; a touch none."""
     files = Files(tmp_path / "ws")
     files.write("dodo.py", "")
@@ -96,7 +96,7 @@ def test_a_changed_picture_is_noticed_though_tensorflow_reads_it(tmp_path: Path,
 
 
 @pytest.mark.real
-def test_what_can_t_be_watched_is_said(tmp_path: Path, executor: Executor) -> None:
+def test_what_can_t_be_watched_is_said(tmp_path: Path, executor: Processes) -> None:
     """A stream whose paths nobody knows beforehand is named by the data stage."""
     files = Files(tmp_path / "ws")
     files.write("dodo.py", "")

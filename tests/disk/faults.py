@@ -20,8 +20,8 @@ import pytest
 
 from mltkbuild.disk import store
 from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.folder import DONE, LOGS, RECORDS, VALUES, Folder
 from mltkbuild.disk.records import Record
-from mltkbuild.disk.store import Folder
 from mltkbuild.errors import RecordError, StageError
 
 STAGE = "archive"
@@ -64,13 +64,13 @@ def tree(root: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_dir() or path.name == store.LOCK or "__pycache__" in path.parts or store.LOGS in path.parts:
+        if path.is_dir() or path.name == store.LOCK or "__pycache__" in path.parts or LOGS in path.parts:
             continue
         found[name] = path.read_bytes()
-        if store.RECORDS in path.parts and name.endswith(store.DONE) and not name.endswith(store.VALUES):
+        if RECORDS in path.parts and name.endswith(DONE) and not name.endswith(VALUES):
             target = Folder(path.parts[-3], str(path.parent.parent), "")
             try:
-                record = store.load_record(target, path.name.removesuffix(store.DONE))
+                record = store.load_record(target, path.name.removesuffix(DONE))
             except RecordError:
                 continue
             assert record is not None

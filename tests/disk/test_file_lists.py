@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from mltkbuild.disk import file_lists, file_scan
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, bytes_digest, digest_of, stamp_of
-from mltkbuild.disk.file_lists import FILE, FILES, compare, drop_others, fold, keep, known_files, list_digest, list_path
+from mltkbuild.disk.file_lists import compare, drop_others, fold, keep, known_files, list_digest, list_path
+from mltkbuild.disk.folder import Folder
+from mltkbuild.disk.inputs import FILE, FILES, Input, parse
 from mltkbuild.disk.records import Record, Stamp
-from mltkbuild.disk.store import Folder
 from mltkbuild.errors import RecordError
 from mltkbuild.stages.protocol import Request
 
@@ -40,7 +41,7 @@ def folder_of(root: Path) -> Folder:
 
 def record_of(files: Mapping[str, str], stamps: Mapping[str, Stamp] | None = None) -> Record:
     """The record of a data stage that has read some files, and a property."""
-    inputs = {"property classes": "p", **{FILE + path: digest for path, digest in files.items()}}
+    inputs = {"property classes": "p", **{Input(FILE, path).name: digest for path, digest in files.items()}}
     return Record("data", "kws", inputs, {"data/manifest.json": "m"}, stamps=dict(stamps or {}), facts={"n": 1})
 
 
@@ -62,7 +63,7 @@ def listed(root: Path) -> Record:
 def changed(root: Path, record: Record) -> dict[str, str]:
     """The files that a comparison names, with their old digests."""
     found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "build/.memo.json"))).record
-    return {name.removeprefix(FILE): digest for name, digest in found.inputs.items() if name.startswith(FILE)}
+    return {parse(name).subject: digest for name, digest in found.inputs.items() if parse(name).kind == FILE}
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_few_files_stay_in_the_record() -> None:
     """A record lists as many files as LIMIT itself."""
     record = record_of({f"{number}.wav": "0" * 64 for number in range(file_lists.LIMIT)})
     assert (record, b"") == fold(record)
-    more = replace(record, inputs={**record.inputs, FILE + "one more": "0" * 64})
+    more = replace(record, inputs={**record.inputs, Input(FILE, "one more").name: "0" * 64})
     assert {"property classes", FILES} == set(fold(more)[0].inputs)
 
 
@@ -119,14 +120,14 @@ def test_few_files_stay_in_the_record() -> None:
 def test_name_that_a_list_can_not_hold_stays_in_the_record(path: str) -> None:
     """Text that doesn't come back from bytes as it was is no name for a list."""
     folded, _ = fold(record_of({path: "0" * 64, "a.wav": "0" * 64}), 0)
-    assert {"property classes", FILES, FILE + path} == set(folded.inputs)
+    assert {"property classes", FILES, Input(FILE, path).name} == set(folded.inputs)
 
 
 @pytest.mark.parametrize("digest", ["", "text:" + "0" * 64, "A" * 64, "0" * 62, "0 " * 32, "missing"])
 def test_digest_that_is_no_sha_256_stays_in_the_record(digest: str) -> None:
     """A list holds the bytes of digests, so any other text stays where it is."""
     folded, _ = fold(record_of({"odd.wav": digest, "a.wav": "0" * 64}), 0)
-    assert digest == folded.inputs[FILE + "odd.wav"]
+    assert digest == folded.inputs[Input(FILE, "odd.wav").name]
 
 
 def test_time_beyond_the_format_is_no_stamp(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_list_that_is_not_the_record_s_is_an_error(harm: str, root: Path) -> Non
 def test_only_the_list_of_the_newest_record_is_kept(root: Path) -> None:
     """The lists of earlier records of the stage go; those of other stages stay."""
     first = listed(root)
-    other, data = fold(replace(first, stage="data2", inputs={FILE + "a": "0" * 64}), 0)
+    other, data = fold(replace(first, stage="data2", inputs={Input(FILE, "a").name: "0" * 64}), 0)
     keep(folder_of(root), other, data)
     second = kept(root, record_of({"a.wav": "0" * 64}))
     drop_others(folder_of(root), second)
@@ -336,8 +337,8 @@ def test_first_changed_files_are_named_and_the_others_counted(root: Path, monkey
     for number in range(10):
         (root / f"data/yes/{number}.wav").unlink()
     found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "memo")))
-    named = {name for name in found.record.inputs if name.startswith(FILE)}
-    assert ({FILE + "data/yes/0.wav", FILE + "data/yes/1.wav"}, 8) == (named, found.more)
+    named = {name for name in found.record.inputs if parse(name).kind == FILE}
+    assert ({Input(FILE, "data/yes/0.wav").name, Input(FILE, "data/yes/1.wav").name}, 8) == (named, found.more)
 
 
 def test_touched_files_are_read_once(root: Path) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mltkbuild.disk import file_lists
 from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of
-from mltkbuild.disk.file_lists import FILE, FILES
+from mltkbuild.disk.inputs import FILE, FILES, parse
 from mltkbuild.disk.records import Record, encode
 from mltkbuild.engine import target_state
 from mltkbuild.engine.builder import Builder
@@ -27,7 +27,7 @@ from mltkbuild.stages.protocol import Request
 from mltkbuild.stages.table import BUILT
 from mltkbuild.user_code.watch import watch
 
-from ..conftest import Fakes, Files, bring
+from ..conftest import Fakes, Files, Running, bring
 from ..test_crash import MOST_STEPS, build_and_die, build_tree
 from .faults import Steps, disk_full, killed, watching
 
@@ -60,7 +60,7 @@ def fill(files: Files) -> Files:
 
 def record_of(files: Files) -> Record:
     """The record of the data stage."""
-    record = Builder(files.workspace, run=Fakes()).state("kws").record("data")
+    record = Builder(files.workspace, Running(Fakes())).state("kws").record("data")
     assert record is not None
     return record
 
@@ -72,8 +72,8 @@ def lists_in(files: Files) -> list[str]:
 
 def reasons(files: Files) -> list[str]:
     """Why the data stage would run, in words."""
-    builder = Builder(files.workspace, run=Fakes())
-    return [reason_text(reason) for reason in builder.reasons("kws", "data")]
+    builder = Builder(files.workspace, Running(Fakes()))
+    return [reason_text(reason) for reason in builder.judge("kws", "data").reasons]
 
 
 # -- from build to build ---------------------------------------------------------------------------------------------
@@ -153,7 +153,8 @@ def test_front_names_the_first_changed_file_and_the_count(
     bring(fill(workspace), fakes)
     for number in (7, 8, 9):
         (samples(workspace) / f"{number:03}.txt").unlink()
-    why = Session(workspace.workspace).why("kws", "data", {}, limit=2)
+    owner = Session(workspace.workspace)
+    why = owner.why(owner.judge("kws", "data", {}), limit=2)
     assert "samples/training changed; samples/training/007.txt is gone (and 2 more)" == why
 
 
@@ -177,7 +178,7 @@ def test_record_that_names_each_file_is_still_read(
     with monkeypatch.context() as yesterday:
         yesterday.setattr(file_lists.fold, "__defaults__", (10**9,))
         bring(fill(workspace), fakes)
-    assert COUNT < sum(name.startswith(FILE) for name in record_of(workspace).inputs)
+    assert COUNT < sum(parse(name).kind == FILE for name in record_of(workspace).inputs)
     assert [] == bring(workspace, fakes)
     (samples(workspace) / "007.txt").write_text("x")
     assert ["samples/training/007.txt changed"] == reasons(workspace)
@@ -220,10 +221,10 @@ def test_later_stages_are_told_of_a_list_and_not_of_each_file(workspace: Files, 
 def test_inspection_writes_no_list(workspace: Files) -> None:
     """To run a changed spec just to know what it reaches leaves nothing behind, however much it reads."""
     fill(workspace).edit("models/kws.py", "width = parts.WIDTH", 'width = len(parts.read_samples("training"))')
-    builder = Builder(workspace.workspace, run=Fakes())
+    builder = Builder(workspace.workspace, Running(Fakes()))
     record, _ = builder.inspect("kws")
     assert (COUNT + 4, False) == (
-        sum(name.startswith(FILE) for name in record.inputs),
+        sum(parse(name).kind == FILE for name in record.inputs),
         (workspace.root / "build").exists(),
     )
 
@@ -240,7 +241,7 @@ def test_reading_many_touched_files_is_shown(workspace: Files, fakes: Fakes, mon
         time.sleep(RACY_NS / 1e9 * 2)
         if shown:
             monkeypatch.setattr(session, "WORTH_SHOWING", COUNT)
-        assert () == Session(workspace.workspace).reasons("kws", "data", {})
+        assert () == Session(workspace.workspace).judge("kws", "data", {}).reasons
         assert shown == ("touched files" in out.getvalue())
     display.close()
 
@@ -280,7 +281,7 @@ def test_full_disk_while_a_list_is_written_is_one_error(workspace: Files) -> Non
     (samples(workspace) / "007.txt").write_text("changed")
     errors = 0
     for number in range(1, MOST_STEPS):
-        builder = Builder(workspace.workspace, run=Fakes())
+        builder = Builder(workspace.workspace, Running(Fakes()))
         try:
             with watching(Steps(number, disk_full)):
                 builder.build("kws", "data")

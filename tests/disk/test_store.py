@@ -18,8 +18,8 @@ import pytest
 from mltkbuild.disk import store
 from mltkbuild.disk.digests import bytes_digest, stamp_of
 from mltkbuild.disk.durable import TEMPORARY, UNTOUCHED
+from mltkbuild.disk.folder import DONE, PENDING, RECORDS, SCRATCH, VALUES, Folder
 from mltkbuild.disk.records import Record, encode
-from mltkbuild.disk.store import Folder
 from mltkbuild.errors import RecordError, StageError
 
 from .faults import (
@@ -76,7 +76,7 @@ def test_published_files_have_their_final_names_and_a_record(folder: Folder, tmp
         "build/kws/eval/a.json",
         "models/kws.mltk.zip",
     } == set(tree(tmp_path))
-    assert not os.path.exists(os.path.join(folder.path, store.SCRATCH))
+    assert not os.path.exists(os.path.join(folder.path, SCRATCH))
 
 
 def test_stamps_are_taken_when_a_later_edit_will_show(folder: Folder) -> None:
@@ -196,7 +196,7 @@ def test_missing_record_is_none(folder: Folder) -> None:
 def test_torn_pending_record_is_dropped(data: bytes, folder: Folder) -> None:
     """A pending record that is none publishes nothing, and the old artifacts stand."""
     run_stage(folder, OLD)
-    Path(folder.record_path(STAGE, store.PENDING)).write_bytes(data)
+    Path(folder.record_path(STAGE, PENDING)).write_bytes(data)
     with store.locked(folder):
         assert () == store.recover(folder)
     assert (OLD, False) == (texts(folder, OLD), store.has_pending(folder, STAGE))
@@ -206,7 +206,7 @@ def test_pending_record_whose_files_are_gone_is_dropped(folder: Folder) -> None:
     """A publication can't be finished without its files: the old record stands and the stage runs again."""
     record, _ = run_stage(folder, OLD)
     pending = replace(record, artifacts={"b.txt": bytes_digest(b"gone")}, facts={"scratch": "archive-1"})
-    Path(folder.record_path(STAGE, store.PENDING)).write_bytes(encode(pending))
+    Path(folder.record_path(STAGE, PENDING)).write_bytes(encode(pending))
     with store.locked(folder):
         assert () == store.recover(folder)
     assert (record, False) == (store.load_record(folder, STAGE), store.has_pending(folder, STAGE))
@@ -215,10 +215,10 @@ def test_pending_record_whose_files_are_gone_is_dropped(folder: Folder) -> None:
 def test_recovery_publishes_only_what_the_record_says(folder: Folder) -> None:
     """A file in scratch that isn't what the pending record says never replaces a final one that is."""
     record, _ = run_stage(folder, OLD)
-    scratch = Path(folder.path, store.SCRATCH, "archive-1")
+    scratch = Path(folder.path, SCRATCH, "archive-1")
     scratch.mkdir(parents=True)
     (scratch / "b.txt").write_text("half", encoding="utf-8")
-    Path(folder.record_path(STAGE, store.PENDING)).write_bytes(encode(replace(record, facts={"scratch": "archive-1"})))
+    Path(folder.record_path(STAGE, PENDING)).write_bytes(encode(replace(record, facts={"scratch": "archive-1"})))
     with store.locked(folder):
         assert (STAGE,) == store.recover(folder)
     assert OLD == texts(folder, OLD)
@@ -230,7 +230,7 @@ def test_pending_record_can_not_name_a_folder_elsewhere(folder: Folder, tmp_path
     (tmp_path / "b.txt").write_text("new b", encoding="utf-8")
     artifacts = {"b.txt": bytes_digest(b"new b")}
     pending = replace(record, artifacts=artifacts, facts={"scratch": str(tmp_path)})
-    Path(folder.record_path(STAGE, store.PENDING)).write_bytes(encode(pending))
+    Path(folder.record_path(STAGE, PENDING)).write_bytes(encode(pending))
     with store.locked(folder):
         assert () == store.recover(folder)
     assert "old b" == text(folder, "b.txt")
@@ -239,13 +239,13 @@ def test_pending_record_can_not_name_a_folder_elsewhere(folder: Folder, tmp_path
 def test_recover_sweeps_what_dead_builds_left(folder: Folder) -> None:
     """Scratch folders and half-written records of dead processes go; logs and artifacts stay."""
     run_stage(folder, OLD)
-    os.makedirs(os.path.join(folder.path, store.SCRATCH, "train-1/deep"))
-    Path(folder.record_path("train", store.PENDING) + TEMPORARY).write_text("half", encoding="utf-8")
+    os.makedirs(os.path.join(folder.path, SCRATCH, "train-1/deep"))
+    Path(folder.record_path("train", PENDING) + TEMPORARY).write_text("half", encoding="utf-8")
     Path(folder.log_path("train")).write_text("log", encoding="utf-8")
     with store.locked(folder):
         assert () == store.recover(folder)
-    assert not os.path.exists(os.path.join(folder.path, store.SCRATCH))
-    assert [STAGE + store.DONE, STAGE + store.VALUES] == sorted(os.listdir(os.path.join(folder.path, store.RECORDS)))
+    assert not os.path.exists(os.path.join(folder.path, SCRATCH))
+    assert [STAGE + DONE, STAGE + VALUES] == sorted(os.listdir(os.path.join(folder.path, RECORDS)))
     assert os.path.exists(folder.log_path("train"))
 
 
@@ -254,7 +254,7 @@ def test_forget_drops_the_record_and_keeps_the_artifacts(folder: Folder) -> None
     run_stage(folder, OLD)
     assert [True, False] == [store.forget(folder, STAGE), store.forget(folder, STAGE)]
     assert (None, OLD) == (store.load_record(folder, STAGE), texts(folder, OLD))
-    assert [] == os.listdir(os.path.join(folder.path, store.RECORDS))
+    assert [] == os.listdir(os.path.join(folder.path, RECORDS))
 
 
 def test_clean_deletes_artifacts_and_keeps_the_record(folder: Folder, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_clean_deletes_artifacts_and_keeps_the_record(folder: Folder, tmp_path: 
         assert set(files) == set(store.clean(folder, STAGE, ["kws.mltk.zip", "never.txt"]))
         assert () == store.clean(folder, STAGE, ["kws.mltk.zip", "never.txt"])
     assert record == store.load_record(folder, STAGE)
-    assert [store.LOCK, store.RECORDS] == sorted(os.listdir(folder.path))
+    assert [store.LOCK, RECORDS] == sorted(os.listdir(folder.path))
     assert [] == os.listdir(tmp_path / "models")
 
 
@@ -277,7 +277,7 @@ def test_clean_leaves_what_it_did_not_make(folder: Folder, tmp_path: Path) -> No
         path.write_text("mine", encoding="utf-8")
     with store.locked(folder):
         store.clean(folder, STAGE, [])
-    assert [store.LOCK, store.RECORDS, "eval"] == sorted(os.listdir(folder.path))
+    assert [store.LOCK, RECORDS, "eval"] == sorted(os.listdir(folder.path))
     assert (["notes.txt"], ["kws.py"]) == (os.listdir(Path(folder.path, "eval")), os.listdir(tmp_path / "models"))
 
 
@@ -408,13 +408,13 @@ def test_error_of_a_full_disk_says_what_became_of_the_artifacts(tmp_path: Path) 
 def test_values_are_json_beside_the_record(folder: Folder) -> None:
     """What `explain` compares lies beside the record, and is `{}` where a stage gives nothing."""
     run_stage(folder, OLD)
-    assert {} == json.loads(Path(folder.record_path(STAGE, store.VALUES)).read_text(encoding="utf-8"))
+    assert {} == json.loads(Path(folder.record_path(STAGE, VALUES)).read_text(encoding="utf-8"))
 
 
 def test_record_of_a_stage_has_its_own_name() -> None:
     """Record, pending record, values and log of a stage never share a file."""
     folder = Folder("kws", "/w/build/kws", "/w/models")
-    paths = [folder.record_path("train", suffix) for suffix in (store.DONE, store.PENDING, store.VALUES)]
+    paths = [folder.record_path("train", suffix) for suffix in (DONE, PENDING, VALUES)]
     assert 4 == len({*paths, folder.log_path("train")})
     assert "/w/models/kws.mltk.zip" == folder.artifact("kws.mltk.zip")
     assert "/w/build/kws/train/log.txt" == folder.artifact("train/log.txt")
@@ -425,10 +425,10 @@ def test_discard_keeps_what_waits_for_its_final_name(folder: Folder) -> None:
     record = Record(STAGE, "kws", {}, {})
     with store.locked(folder):
         scratch = store.begin(folder, STAGE)
-        os.makedirs(os.path.join(folder.path, store.RECORDS))
-        Path(folder.record_path(STAGE, store.PENDING)).write_bytes(encode(record))
+        os.makedirs(os.path.join(folder.path, RECORDS))
+        Path(folder.record_path(STAGE, PENDING)).write_bytes(encode(record))
         store.discard(folder, STAGE)
         assert os.path.isdir(scratch)
-        os.unlink(folder.record_path(STAGE, store.PENDING))
+        os.unlink(folder.record_path(STAGE, PENDING))
         store.discard(folder, STAGE)
         assert not os.path.exists(scratch)

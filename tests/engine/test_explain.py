@@ -13,9 +13,9 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.explain import changes, difference, unused_checkpoints
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.provenance import course_of
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from ..conftest import REPOSITORY, Fakes, Files, Front, bring
+from ..conftest import REPOSITORY, Fakes, Files, Front, Running, bring
 
 
 def layer(name: str, kind: str = "Conv2D", inbound: object = None, **config: object) -> dict[str, object]:
@@ -124,7 +124,7 @@ def test_values_that_are_lost_or_damaged_leave_the_plain_reason(
     if text is not None:
         values.write_text(text)
     reason = Reason("input changed", "spec/train.yaml", "a", "b")
-    assert [] == changes(Builder(workspace.workspace, run=fakes), "kws", "train", [reason])
+    assert [] == changes(Builder(workspace.workspace, Running(fakes)), "kws", "train", [reason])
 
 
 def test_damaged_slice_leaves_the_plain_reason(front: Front) -> None:
@@ -149,7 +149,7 @@ def augment(images):
 
 
 @pytest.mark.real
-def test_real_edits_are_explained_by_value(tmp_path: Path, executor: Executor) -> None:
+def test_real_edits_are_explained_by_value(tmp_path: Path, executor: Processes) -> None:
     """On the digits model: a property, a layer, a helper function and a constant are told as the user wrote them."""
     files = Files(tmp_path)
     files.write("dodo.py", "")
@@ -183,14 +183,14 @@ def test_real_edits_are_explained_by_value(tmp_path: Path, executor: Executor) -
 
 def test_checkpoints_of_another_training_are_told(workspace: Files, fakes: Fakes) -> None:
     """Checkpoints with another fingerprint are named with what differs; those of this training are not."""
-    builder = Builder(workspace.workspace, run=fakes)
+    builder = Builder(workspace.workspace, Running(fakes))
     builder.build("kws", "train")
     state = builder.state("kws")
     course = course_of(state.inputs("train", None), state.slice_text("train"))
     inputs = dict(course["inputs"]) if isinstance(course["inputs"], dict) else {}
     other = {**course, "inputs": {**inputs, "data/training.json": "another"}}
     Shelf(state.folder.checkpoints, course).put(Position(3), b"mine")
-    assert [] == unused_checkpoints(builder, "kws")
+    assert [] == unused_checkpoints(builder, "kws", "train")
     Shelf(state.folder.checkpoints, other).put(Position(7), b"not mine")
     expected = ["checkpoints up to epoch 7 are not used: data/training.json differs"]
-    assert expected == unused_checkpoints(builder, "kws")
+    assert expected == unused_checkpoints(builder, "kws", "train")

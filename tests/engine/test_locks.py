@@ -18,7 +18,7 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.stages.protocol import Event, Listener, Outcome, Request
 from mltkbuild.stages.table import BUILT
 
-from ..conftest import Fakes, Files, bring, wait_for
+from ..conftest import Fakes, Files, Running, bring, wait_for
 
 ONCE = [f"{stage}:kws" for stage in BUILT]
 SECONDS = 30
@@ -47,7 +47,7 @@ def lines(path: Path) -> list[str]:
 def build_at_once(root: Path, name: str, others: tuple[str, ...]) -> None:
     """In a process of its own: wait until the others are ready too, then build, and write down what it says."""
     files = Files(root)
-    builder = Builder(files.workspace, run=CountedFakes(root / "calls"))
+    builder = Builder(files.workspace, Running(CountedFakes(root / "calls")))
 
     def note(event: Event) -> None:
         with (root / f"notes-{name}").open("a", encoding="utf-8") as file:
@@ -61,7 +61,7 @@ def build_at_once(root: Path, name: str, others: tuple[str, ...]) -> None:
 
 def hold_lock(root: Path, target: str) -> None:
     """In a process of its own: take a target's lock and keep it."""
-    builder = Builder(Files(root).workspace, run=Fakes())
+    builder = Builder(Files(root).workspace, Running(Fakes()))
     with store.locked(builder.state(target).folder):
         (root / "held").touch()
         time.sleep(SECONDS)
@@ -122,7 +122,7 @@ def test_killed_holder_frees_the_lock(workspace: Files, start: Callable[..., For
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(SECONDS)
     notes: list[Event] = []
-    builder = Builder(workspace.workspace, run=Fakes())
+    builder = Builder(workspace.workspace, Running(Fakes()))
     assert builder.build("kws", "archive", listener=notes.append).reasons
     assert not [note for note in notes if "waiting" in str(note)]
 
@@ -132,7 +132,7 @@ def test_two_targets_do_not_block_each_other(workspace: Files, start: Callable[.
     start(hold_lock, workspace.root, "kws")
     wait_for((workspace.root / "held").exists)
     notes: list[Event] = []
-    Builder(workspace.workspace, run=Fakes()).build("kws-test", "archive", listener=notes.append)
+    Builder(workspace.workspace, Running(Fakes())).build("kws-test", "archive", listener=notes.append)
     assert not [note for note in notes if "waiting" in str(note)]
 
 
@@ -142,15 +142,15 @@ def test_asking_does_not_wait_for_a_build(workspace: Files, start: Callable[...,
     workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     start(hold_lock, workspace.root, "kws")
     wait_for((workspace.root / "held").exists)
-    builder = Builder(workspace.workspace, run=Fakes())
-    assert builder.reasons("kws", "spec")
+    builder = Builder(workspace.workspace, Running(Fakes()))
+    assert builder.judge("kws", "spec").reasons
     assert "spec" == builder.inspect("kws")[0].stage
 
 
 def test_two_threads_share_the_work(workspace: Files) -> None:
     """Two threads of one build, as `doit -n 2` has them, run each stage once, and neither says that it waits."""
     fakes = CountedFakes(workspace.root / "calls")
-    builder = Builder(workspace.workspace, run=fakes)
+    builder = Builder(workspace.workspace, Running(fakes))
     notes: list[Event] = []
     errors: list[BaseException] = []
 
@@ -165,7 +165,7 @@ def test_two_threads_share_the_work(workspace: Files) -> None:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         for stage in BUILT:
-            builder.reasons("kws", stage)
+            builder.go_by(builder.judge("kws", stage))
     for thread in threads:
         thread.join(SECONDS)
     assert ([], []) == (errors, notes)
@@ -175,7 +175,7 @@ def test_two_threads_share_the_work(workspace: Files) -> None:
 
 def test_clean_waits_for_a_running_build(workspace: Files) -> None:
     """A cleaning in the middle of a build comes after it, and what it deletes is made again by the next."""
-    folder = Builder(workspace.workspace, run=Fakes()).state("kws").folder
+    folder = Builder(workspace.workspace, Running(Fakes())).state("kws").folder
     cleaned: list[tuple[str, ...]] = []
 
     def clean() -> None:
@@ -185,7 +185,7 @@ def test_clean_waits_for_a_running_build(workspace: Files) -> None:
     thread = threading.Thread(target=clean)
     fakes = Fakes()
     fakes.before["train"] = lambda request: thread.start()
-    builder = Builder(workspace.workspace, run=fakes)
+    builder = Builder(workspace.workspace, Running(fakes))
     builder.build("kws", "archive")
     thread.join(SECONDS)
     assert "kws.keras" in cleaned[0]
@@ -197,7 +197,7 @@ def test_forget_in_the_middle_of_a_build_harms_nothing(workspace: Files) -> None
     bring(workspace, Fakes())
     workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     fakes = Fakes()
-    folder = Builder(workspace.workspace, run=fakes).state("kws").folder
+    folder = Builder(workspace.workspace, Running(fakes)).state("kws").folder
 
     def forget(request: Request) -> None:
         store.forget(folder, "train")

@@ -10,7 +10,7 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, RUNS, inspected_texts, plan, total_seconds
 from mltkbuild.stages.table import BUILT
 
-from ..conftest import Fakes, Files, bring
+from ..conftest import Fakes, Files, Running, bring
 from ..test_rebuild_table import ROWS
 
 
@@ -26,7 +26,7 @@ def test_plan_names_every_stage_that_the_build_then_runs(name: str, workspace: F
     bring(workspace, fakes)
     ROWS[name][0](workspace)
     before = workspace.tree()
-    steps = plan(Builder(workspace.workspace, run=fakes), "kws", inspect=True)
+    steps = plan(Builder(workspace.workspace, Running(fakes)), "kws", inspect=True)
     after = {path: data for path, data in workspace.tree().items() if path != "build/.memo.json"}
     assert {path: data for path, data in before.items() if path != "build/.memo.json"} == after
     states = {step.stage: step.state for step in steps}
@@ -37,7 +37,7 @@ def test_plan_names_every_stage_that_the_build_then_runs(name: str, workspace: F
 
 def test_plan_of_what_was_never_built(workspace: Files, fakes: Fakes) -> None:
     """Every stage runs, none has a time."""
-    steps = plan(Builder(workspace.workspace, run=fakes), "kws")
+    steps = plan(Builder(workspace.workspace, Running(fakes)), "kws")
     assert [(stage, RUNS, None) for stage in BUILT] == [(step.stage, step.state, step.seconds) for step in steps]
     assert (0.0, len(BUILT)) == total_seconds(steps)
 
@@ -47,7 +47,7 @@ def test_plan_without_inspection_runs_nothing(workspace: Files, fakes: Fakes) ->
     bring(workspace, fakes)
     fakes.calls.clear()
     workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
-    steps = plan(Builder(workspace.workspace, run=fakes), "kws")
+    steps = plan(Builder(workspace.workspace, Running(fakes)), "kws")
     assert [] == fakes.calls
     assert {"spec": RUNS, "data": MAY_RUN, "train": MAY_RUN} == {step.stage: step.state for step in steps[:3]}
     assert ({}, (3.0, 0)) == (inspected_texts(steps), total_seconds(steps))
@@ -58,7 +58,7 @@ def test_inspection_tells_exactly_what_an_edit_reaches(workspace: Files, fakes: 
     bring(workspace, fakes)
     fakes.calls.clear()
     workspace.edit("models/kws.py", '"one"', '"two"')
-    steps = plan(Builder(workspace.workspace, run=fakes), "kws", inspect=True)
+    steps = plan(Builder(workspace.workspace, Running(fakes)), "kws", inspect=True)
     assert ["spec:kws"] == fakes.calls
     assert {"spec": RUNS, "params": RUNS, "profile": MAY_RUN, "archive": RUNS} == {
         step.stage: step.state for step in steps if step.state != FRESH
@@ -71,7 +71,7 @@ def test_inspection_tells_exactly_what_an_edit_reaches(workspace: Files, fakes: 
 def test_plan_up_to_a_stage_and_with_options(workspace: Files, fakes: Fakes) -> None:
     """Only the stages up to the wanted one are judged, with the options of the command line."""
     bring(workspace, fakes)
-    builder = Builder(workspace.workspace, run=fakes)
+    builder = Builder(workspace.workspace, Running(fakes))
     assert ["spec", "data", "train"] == [step.stage for step in plan(builder, "kws", "train")]
     assert {FRESH} == {step.state for step in plan(builder, "kws", "train", options={"epochs": 10})}
     assert RUNS == plan(builder, "kws", "train", options={"epochs": 3})[-1].state
@@ -83,7 +83,7 @@ def test_broken_spec_blocks_its_own_plan_alone(workspace: Files, fakes: Fakes) -
     workspace.write("models/kws.py", "# @mltk_model\nx = (\n")
     workspace.spec("vad")
     workspace.spec("bad-name")
-    builder = Builder(workspace.workspace, run=fakes)
+    builder = Builder(workspace.workspace, Running(fakes))
     for name, seconds in (("kws", 1.5), ("bad-name", None)):
         steps = plan(builder, name, inspect=True)
         assert [(BLOCKED, seconds)] * len(BUILT) == [(step.state, step.seconds) for step in steps]

@@ -12,7 +12,7 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.provenance import NOT_ON_COURSE, course_of, parse, portable, provenance
 from mltkbuild.stages.table import upstream
 
-from ..conftest import Fakes, Files, bring
+from ..conftest import Fakes, Files, Running, bring
 
 SLICE = "code: {}\nproperties:\n  batch_size: 32\n  epochs: 10\n"
 
@@ -45,7 +45,7 @@ def test_origins_name_no_folder_of_a_machine(digests: dict[str, str]) -> None:
 def test_the_origin_of_an_archive(workspace: Files, fakes: Fakes) -> None:
     """Every earlier stage is told by its inputs, artifacts and tools, without a time or a place."""
     bring(workspace, fakes)
-    state = Builder(workspace.workspace, run=fakes).state("kws")
+    state = Builder(workspace.workspace, Running(fakes)).state("kws")
     records = [record for stage in upstream("archive")[:-1] if (record := state.record(stage)) is not None]
 
     found = provenance(state, records)

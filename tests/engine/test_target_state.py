@@ -13,15 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mltkbuild.disk.inputs import CODE, FILE, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL, Input, parse
 from mltkbuild.engine import target_state
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
-from mltkbuild.engine.target_state import CODE, FILE, LIBRARY, OPTION, PROPERTY, TEXT, TOOL, TargetState
+from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import SpecError
 from mltkbuild.fingerprint.toolchain import version
 from mltkbuild.stages.table import BUILT
 
-from ..conftest import SPEC, Fakes, Files, bring
+from ..conftest import SPEC, Fakes, Files, Running, bring
 
 TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive"]
 
@@ -40,7 +41,7 @@ def again(files: Files, fakes: Fakes, target: str = "kws") -> list[str]:
 
 def state_of(files: Files, target: str = "kws") -> TargetState:
     """A target's state as a new build has it."""
-    return Builder(files.workspace, run=Fakes()).state(target)
+    return Builder(files.workspace, Running(Fakes())).state(target)
 
 
 def subjects(reasons: tuple[Reason, ...]) -> list[str]:
@@ -157,7 +158,7 @@ def test_files_that_user_code_reads_are_inputs(workspace: Files, fakes: Fakes) -
     bring(workspace, fakes)
     record = state_of(workspace).record("data")
     assert record is not None
-    names = {name.removeprefix(FILE) for name in record.inputs if name.startswith(FILE)}
+    names = {parse(name).subject for name in record.inputs if parse(name).kind == FILE}
     assert {"samples/training", *(f"samples/training/{number}.txt" for number in range(3))} == names
 
 
@@ -167,7 +168,7 @@ def test_file_that_is_gone_is_a_reason(place: str, workspace: Files, fakes: Fake
     bring(workspace, fakes)
     path = workspace.root / place
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert FILE + place in subjects(state_of(workspace).reasons("data"))
+    assert Input(FILE, place).name in subjects(state_of(workspace).reasons("data"))
 
 
 def test_data_outside_the_workspace_is_an_input(workspace: Files, fakes: Fakes, tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_data_outside_the_workspace_is_an_input(workspace: Files, fakes: Fakes, 
     workspace.edit("models/parts.py", "    folder = ", f"    Path({str(outside)!r}).read_text()\n    folder = ")
     bring(workspace, fakes)
     outside.write_text("2", encoding="utf-8")
-    assert [FILE + str(outside)] == subjects(state_of(workspace).reasons("data"))
+    assert [Input(FILE, str(outside)).name] == subjects(state_of(workspace).reasons("data"))
 
 
 def test_property_that_a_stage_reads_beyond_its_slice_is_an_input(workspace: Files, fakes: Fakes) -> None:
@@ -188,7 +189,7 @@ def test_property_that_a_stage_reads_beyond_its_slice_is_an_input(workspace: Fil
     bring(workspace, fakes)
     record = state_of(workspace).record("data")
     assert record is not None
-    assert {PROPERTY + "batch_size"} == {name for name in record.inputs if name.startswith(PROPERTY)}
+    assert {"batch_size"} == {parse(name).subject for name in record.inputs if parse(name).kind == PROPERTY}
     workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     assert ["spec", "data", *TRAINS[1:]] == bring(workspace, fakes)
 
@@ -204,7 +205,9 @@ def test_property_without_a_digest_counts_by_the_whole_code(workspace: Files, fa
     assert "default" == target.property_digest("no such property")
     target.assume(replace(record, facts={**record.facts, "properties": {"odd": None}}))
     whole = target.property_digest("odd")
-    inputs = {name: "other" if name == CODE + "models/kws.py" else digest for name, digest in record.inputs.items()}
+    inputs = {
+        name: "other" if name == Input(CODE, "models/kws.py").name else digest for name, digest in record.inputs.items()
+    }
     target.assume(replace(record, inputs=inputs, facts={"properties": {"odd": None}}))
     assert whole != target.property_digest("odd")
 
@@ -254,7 +257,7 @@ def test_toolchain_policy_says_how_exactly_a_version_counts(  # noqa: PLR0917  #
     versions(monkeypatch, {**BEFORE, package: newer})
     target = state_of(workspace)
     found = {stage: subjects(target.reasons(stage)) for stage in BUILT}
-    assert {stage: [TOOL + package] if stage in expected else [] for stage in BUILT} == found
+    assert {stage: [Input(TOOL, package).name] if stage in expected else [] for stage in BUILT} == found
 
 
 def test_library_that_the_spec_reaches_counts_exactly(workspace: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +265,7 @@ def test_library_that_the_spec_reaches_counts_exactly(workspace: Files, monkeypa
     workspace.write("pyproject.toml", '[tool.mltkbuild]\ntoolchain = "ignore"\n')
     bring(workspace, Fakes())
     versions(monkeypatch, {"click": "99.0"})
-    assert [LIBRARY + "click"] == subjects(state_of(workspace).reasons("spec"))
+    assert [Input(LIBRARY, "click").name] == subjects(state_of(workspace).reasons("spec"))
 
 
 def test_changed_policy_is_a_change_of_version(workspace: Files) -> None:
@@ -280,8 +283,8 @@ def test_changed_policy_is_a_change_of_version(workspace: Files) -> None:
 def test_option_counts_where_it_differs_from_the_spec(epochs: int, options_state: TargetState) -> None:
     """An option with the spec's own value is no option; any other is an input of its stage."""
     inputs = options_state.inputs("train", None, {"epochs": epochs})
-    assert (None if epochs == 10 else str(epochs)) == inputs.get(OPTION + "epochs")
-    assert OPTION + "epochs" not in options_state.inputs("quantize", None, {"epochs": epochs})
+    assert (None if epochs == 10 else str(epochs)) == inputs.get(Input(OPTION, "epochs").name)
+    assert Input(OPTION, "epochs").name not in options_state.inputs("quantize", None, {"epochs": epochs})
 
 
 @pytest.fixture
@@ -307,7 +310,11 @@ def test_archive_reads_every_artifact_and_every_byte_of_the_sources(workspace: F
     inputs = target.inputs("archive", target.record("archive"))
     made = [target.record(stage) for stage in BUILT if stage != "archive"]
     names = {name for record in made if record is not None for name in record.artifacts}
-    assert names | {TEXT + "models/kws.py", TEXT + "models/parts.py", target_state.REVISION} == set(inputs)
+    assert names | {
+        Input(TEXT, "models/kws.py").name,
+        Input(TEXT, "models/parts.py").name,
+        REVISION,
+    } == set(inputs)
 
 
 def test_judging_reads_and_writes_nothing_new(workspace: Files, fakes: Fakes) -> None:

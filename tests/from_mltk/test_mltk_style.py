@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from mltkbuild.errors import DataError, SpecError
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
 from ..conftest import Files, bring
 from ..data.recordings import write_stripes, write_tones
@@ -284,7 +284,7 @@ def document(files: Files, name: str) -> Any:
     return json.loads((files.root / "build/kws" / name).read_text(encoding="utf-8"))
 
 
-def test_tf_data_of_mltk_s_helpers(tmp_path: Path, executor: Executor) -> None:
+def test_tf_data_of_mltk_s_helpers(tmp_path: Path, executor: Processes) -> None:
     """Recordings listed, read, changed and heard by MLTK's functions; weights balanced by what the listing counts."""
     files = workspace(tmp_path, TF_DATASET)
     write_tones(files.root / "data", ["low", "high"], 24)
@@ -296,7 +296,7 @@ def test_tf_data_of_mltk_s_helpers(tmp_path: Path, executor: Executor) -> None:
     assert [] == bring(files, executor.run)
 
 
-def test_an_added_recording_is_noticed_behind_tf_data(tmp_path: Path, executor: Executor) -> None:
+def test_an_added_recording_is_noticed_behind_tf_data(tmp_path: Path, executor: Processes) -> None:
     """What MLTK's functions read and list is an input of the build, though TensorFlow calls them."""
     files = workspace(tmp_path, TF_DATASET)
     write_tones(files.root / "data", ["low", "high"], 16)
@@ -305,7 +305,7 @@ def test_an_added_recording_is_noticed_behind_tf_data(tmp_path: Path, executor: 
     assert {"data", "train"} <= set(bring(files, executor.run))
 
 
-def test_anomalies_among_pictures(tmp_path: Path, executor: Executor) -> None:
+def test_anomalies_among_pictures(tmp_path: Path, executor: Processes) -> None:
     """An auto-encoder learns one folder; held-out samples of it are told from those of the folder `abnormal`."""
     files = workspace(tmp_path, ANOMALIES)
     write_stripes(files.root / "data", ["normal", "abnormal"], 30)
@@ -316,7 +316,7 @@ def test_anomalies_among_pictures(tmp_path: Path, executor: Executor) -> None:
     assert 30 < document(files, "data/evaluation.json")["samples"] < 60
 
 
-def test_anomalies_need_their_folder(tmp_path: Path, executor: Executor) -> None:
+def test_anomalies_need_their_folder(tmp_path: Path, executor: Processes) -> None:
     """Without samples of the second class the data stage says which folder it looked for."""
     files = workspace(tmp_path, ANOMALIES)
     write_stripes(files.root / "data", ["normal", "abnorml"], 8)
@@ -325,7 +325,7 @@ def test_anomalies_need_their_folder(tmp_path: Path, executor: Executor) -> None
     assert "abnorml" in str(caught.value.fix)
 
 
-def test_a_loader_is_asked_for_one_class_at_a_time(tmp_path: Path, executor: Executor) -> None:
+def test_a_loader_is_asked_for_one_class_at_a_time(tmp_path: Path, executor: Processes) -> None:
     """A loader with an argument `classes` gets each evaluation class by itself, as MLTK's auto-encoders do."""
     files = workspace(tmp_path, BY_CLASS)
     bring(files, executor.run)
@@ -334,7 +334,7 @@ def test_a_loader_is_asked_for_one_class_at_a_time(tmp_path: Path, executor: Exe
     assert (21, True) == (results["n_samples"], results["overall_roc_auc"] > 0.95)
 
 
-def test_distilled_scheduled_calibrated_and_evaluated_by_the_spec(tmp_path: Path, executor: Executor) -> None:
+def test_distilled_scheduled_calibrated_and_evaluated_by_the_spec(tmp_path: Path, executor: Processes) -> None:
     """A student that is saved, a schedule that ends the training, samples for a generator, a classifier's report."""
     files = workspace(tmp_path, OWN_EVALUATION)
     bring(files, executor.run)
@@ -345,7 +345,7 @@ def test_distilled_scheduled_calibrated_and_evaluated_by_the_spec(tmp_path: Path
         assert (files.root / f"build/kws/eval/{kind}/confusion_matrix.png").is_file()
 
 
-def test_samples_at_a_rate_of_their_own(tmp_path: Path, executor: Executor) -> None:
+def test_samples_at_a_rate_of_their_own(tmp_path: Path, executor: Processes) -> None:
     """Without the front end any rate will do; a function may change what it gets, and knows the type wanted."""
     files = workspace(tmp_path, HEARTBEATS)
     time = np.arange(400) / 360
@@ -364,7 +364,7 @@ def test_samples_at_a_rate_of_their_own(tmp_path: Path, executor: Executor) -> N
     assert document(files, "eval/tflite/results.json")["n_samples"] > 0
 
 
-def test_several_inputs_in_memory_are_an_error_that_helps(tmp_path: Path, executor: Executor) -> None:
+def test_several_inputs_in_memory_are_an_error_that_helps(tmp_path: Path, executor: Processes) -> None:
     """Two arrays in place of one are taken for two inputs, not for two samples."""
     text = BY_CLASS.replace("self.x, self.y, self.validation_data = waves[20:]", "self.x, self.y, _ = [waves[20:]] * 2")
     files = workspace(tmp_path, text)

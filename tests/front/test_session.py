@@ -11,10 +11,10 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError, UsageError
 from mltkbuild.front import session
 from mltkbuild.front.session import Session
-from mltkbuild.stages.protocol import Event, Request
+from mltkbuild.stages.protocol import RESUME, Event, Request, Start
 from mltkbuild.stages.table import BUILT
 
-from ..conftest import Fakes, Files
+from ..conftest import Fakes, Files, Running
 
 
 class Shown:
@@ -59,16 +59,21 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
 
 def new(files: Files, fakes: Fakes) -> Session:
     """A session of a new process."""
-    return Session(files.workspace, Builder(files.workspace, run=fakes))
+    return Session(files.workspace, Builder(files.workspace, Running(fakes)))
+
+
+def run(owner: Session, target: str, stage: str, start: Start = RESUME) -> None:
+    """Judge a stage and run it, as a front does."""
+    owner.run(owner.judge(target, stage, {}), start=start)
 
 
 def test_counts_and_closing_line(workspace: Files, fakes: Fakes, shown: Shown) -> None:
     """The closing line counts what ran, what was up to date, what failed, was left out or ignored."""
     owner = new(workspace, fakes)
     assert "up to date: 0 stages" == owner.summary()
-    owner.run("kws", "spec", {})
+    run(owner, "kws", "spec")
     assert owner.summary().startswith("done: 1 stage ran, 0 up to date, ")
-    owner.run("kws", "spec", {})
+    run(owner, "kws", "spec")
     assert (1, 1, ("spec:kws", "another build had done it")) == (owner.ran, owner.fresh, shown.lines[-1])
     owner.failures, owner.left_out, owner.ignored = ["train:kws"], 4, 2
     assert "failed: train:kws; 1 stage ran, 1 up to date, 2 ignored, 4 left out" == owner.summary()
@@ -81,51 +86,51 @@ def test_failed_stage_is_shown_with_why_it_ran(workspace: Files, fakes: Fakes, s
     owner = new(workspace, fakes)
     fakes.fail = {"spec": StageError("no")}
     with pytest.raises(StageError):
-        owner.run("kws", "spec", {})
+        run(owner, "kws", "spec")
     assert (("spec:kws", "failed  (never built)"), 1) == (shown.lines[-1], owner.worst)
     with pytest.raises(UsageError):
-        owner.run("other", "spec", {})
+        run(owner, "other", "spec")
     assert 2 == owner.worst
 
 
 def test_same_result_is_said_on_the_stage_s_own_line(workspace: Files, fakes: Fakes, shown: Shown) -> None:
     """A stage that gives what it gave before says so beside its reason, not in a line of its own."""
     owner = new(workspace, fakes)
-    owner.run("kws", "spec", {})
-    owner.run("kws", "spec", {}, force=True)
+    run(owner, "kws", "spec")
+    run(owner, "kws", "spec", Start(force=True))
     assert ("spec:kws", "gave the same result as before  (asked for)") == shown.lines[-1]
     assert [] == shown.notes
 
 
 def test_edited_artifact_is_told(workspace: Files, fakes: Fakes, shown: Shown) -> None:
     """When a build sets somebody's edit aside, it says where that file is now."""
-    new(workspace, fakes).run("kws", "quantize", {})
+    run(new(workspace, fakes), "kws", "quantize")
     workspace.write("build/kws/kws.keras", "mine")
-    new(workspace, fakes).run("kws", "train", {})
+    run(new(workspace, fakes), "kws", "train")
     assert ["  kws.keras had been changed by somebody; that file is kept as kws.keras.changed"] == shown.notes
     assert "mine" == Path(workspace.root, "build/kws/kws.keras.changed").read_text()
 
 
 def test_reasons_of_what_can_t_be_judged(workspace: Files, fakes: Fakes, shown: Shown) -> None:
     """A spec that can't be read is a reason to run, so that the run reports it."""
-    new(workspace, fakes).run("kws", "spec", {})
+    run(new(workspace, fakes), "kws", "spec")
     workspace.write("models/kws.py", "").write_bytes(b"# @mltk_model\nx = '\xe9'\n")
     owner = new(workspace, fakes)
-    assert ["unreadable"] == [reason.kind for reason in owner.reasons("kws", "spec", {})]
-    assert "models/kws.py: this file can't be read" == owner.why("kws", "spec", {})
+    assert ["unreadable"] == [reason.kind for reason in owner.judge("kws", "spec", {}).reasons]
+    assert "models/kws.py: this file can't be read" == owner.why(owner.judge("kws", "spec", {}))
 
 
 def test_stages_of_one_target_take_turns_in_silence(workspace: Files, fakes: Fakes, shown: Shown) -> None:
     """Two stages of one target that may run at the same time don't, and nobody is told to wait for himself."""
     owner = new(workspace, fakes)
-    owner.run("kws", "quantize", {})
+    run(owner, "kws", "quantize")
     inside = threading.Event()
 
     def linger(request: Request) -> None:
         inside.wait(0.2)
 
     fakes.before = {"params": linger, "evaluate": linger}
-    threads = [threading.Thread(target=owner.run, args=("kws", stage, {})) for stage in ("params", "evaluate")]
+    threads = [threading.Thread(target=run, args=(owner, "kws", stage)) for stage in ("params", "evaluate")]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -13,14 +13,14 @@ from mltkbuild.front import session
 from mltkbuild.front.session import Session
 from mltkbuild.stages.table import STAGES
 
-from ..conftest import Fakes, Files, Front
+from ..conftest import Fakes, Files, Front, Running
 
 
 @pytest.fixture
 def owner(workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     """The current session of a workspace, which the test's tasks belong to."""
     monkeypatch.chdir(workspace.root)
-    found = Session(workspace.workspace, Builder(workspace.workspace, run=fakes))
+    found = Session(workspace.workspace, Builder(workspace.workspace, Running(fakes)))
     monkeypatch.setattr(found, "guard", lambda: None)
     session.use(found)
     yield found

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 
 from mltkbuild.engine.builder import Builder
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from ..conftest import Files
+from ..conftest import Files, Running
 from ..data.recordings import RATE, write_stripes, write_tones
 from ..data.test_prepared import AUDIO, IMAGES
 
@@ -40,9 +40,9 @@ window.addEventListener("load", async () => {
 """
 
 
-def page(files: Files, executor: Executor) -> str:
+def page(files: Files, executor: Processes) -> str:
     """The page's text, made by a build."""
-    builder = Builder(files.workspace, run=executor.run)
+    builder = Builder(files.workspace, Running(executor.run))
     for stage in ("spec", "data", "view_data"):
         builder.build("kws", stage)
     builder.close()
@@ -67,7 +67,7 @@ def tones(tmp_path: Path) -> Files:
     return files
 
 
-def test_page_names_what_is_odd(tones: Files, executor: Executor) -> None:
+def test_page_names_what_is_odd(tones: Files, executor: Processes) -> None:
     """Duplicates across subsets, silent and clipped recordings; the samples as they are and as training draws them."""
     text = page(tones, executor)
     told = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text))
@@ -95,7 +95,7 @@ def shown(folder: Path, text: str) -> dict[str, object]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_recordings_play_in_a_browser(tones: Files, executor: Executor, tmp_path: Path) -> None:
+def test_recordings_play_in_a_browser(tones: Files, executor: Processes, tmp_path: Path) -> None:
     """Each recording has its length for the browser's player, each spectrogram is a picture, nothing is too wide."""
     text = page(tones, executor)
     found = shown(tmp_path, text)
@@ -107,7 +107,7 @@ def test_recordings_play_in_a_browser(tones: Files, executor: Executor, tmp_path
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_pictures_show_in_a_browser(executor: Executor, tmp_path: Path) -> None:
+def test_pictures_show_in_a_browser(executor: Processes, tmp_path: Path) -> None:
     """Pictures of each class and subset, before and after augmentation."""
     files = Files(tmp_path / "ws")
     files.write("dodo.py", "")

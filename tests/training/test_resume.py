@@ -21,9 +21,9 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, SpecError, StageError, WorkerDied
 from mltkbuild.stages.protocol import RESUME, Event, Options, Start
 from mltkbuild.training import training_state
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from ..conftest import Files
+from ..conftest import Files, Running
 from ..disk.faults import fill, mounted
 from . import kills
 
@@ -112,7 +112,7 @@ class Place:
     """A workspace with one model, trained in shared workers."""
 
     files: Files
-    executor: Executor
+    executor: Processes
     name: str = NAME
 
     @property
@@ -138,7 +138,7 @@ class Place:
     def train(self, options: Options | None = None, start: Start = RESUME) -> Trained:
         """Bring the training up to date."""
         events: list[Event] = []
-        builder = Builder(self.files.workspace, run=self.executor.run)
+        builder = Builder(self.files.workspace, Running(self.executor.run))
         built = builder.build(self.name, "train", options, events.append, start=start)
         builder.close()
         assert built.record is not None
@@ -162,8 +162,8 @@ class Place:
 
     def tflite(self, options: Options) -> bytes:
         """The bytes of the model for the device."""
-        builder = Builder(self.files.workspace, run=self.executor.run)
-        builder.reasons(self.name, "train", options)
+        builder = Builder(self.files.workspace, Running(self.executor.run))
+        builder.go_by(builder.judge(self.name, "train", options))
         builder.build(self.name, "params")
         builder.close()
         return (self.folder / f"{self.name}.tflite").read_bytes()
@@ -173,7 +173,7 @@ Make = Callable[..., Place]
 
 
 @pytest.fixture
-def make(tmp_path: Path, executor: Executor) -> Make:
+def make(tmp_path: Path, executor: Processes) -> Make:
     """Makes workspaces with the tiny model, with texts replaced: old, new, old, new, ..."""
 
     def place(*pairs: str, root: Path | None = None, text: str = SPEC) -> Place:
@@ -191,7 +191,7 @@ def make(tmp_path: Path, executor: Executor) -> Make:
 # -- stopped from outside ----------------------------------------------------------------------------------------------
 
 
-def test_killed_and_interrupted_training_is_as_if_it_never_stopped(tmp_path: Path, executor: Executor) -> None:
+def test_killed_and_interrupted_training_is_as_if_it_never_stopped(tmp_path: Path, executor: Processes) -> None:
     """Ctrl+C, SIGTERM, SIGKILL in a checkpoint and in publishing: the same model in the end, and nothing left over."""
     made = {}
     for name in ("calm", "killed"):
@@ -199,7 +199,7 @@ def test_killed_and_interrupted_training_is_as_if_it_never_stopped(tmp_path: Pat
     workspace = made["killed"]
 
     def finish(one: kills.Workspace) -> None:
-        builder = Builder(Files(one.root).workspace, run=executor.run)
+        builder = Builder(Files(one.root).workspace, Running(executor.run))
         builder.build(kills.NAME, "params")
         builder.close()
 
@@ -387,7 +387,7 @@ def test_checkpoint_of_another_fingerprint_is_kept_until_the_end_and_not_used(ma
     assert (False, 1) == (old.exists(), len(place.shelves))
 
 
-def test_twice_the_epochs_are_those_at_once(tmp_path: Path, executor: Executor) -> None:
+def test_twice_the_epochs_are_those_at_once(tmp_path: Path, executor: Processes) -> None:
     """10 epochs then 20, and 20 then 10, give the bytes of a training that was told so at once; stopped ones too."""
     places = {}
     for name in ("first", "second"):

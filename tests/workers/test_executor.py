@@ -15,9 +15,9 @@ import pytest
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError, WorkerDied
 from mltkbuild.workers.executor import ENVIRONMENT as WORKERS
-from mltkbuild.workers.executor import Executor
+from mltkbuild.workers.executor import Processes
 
-from ..conftest import ENVIRONMENT, SECONDS, SLEEP, Files, pid_of, wait_for
+from ..conftest import ENVIRONMENT, SECONDS, SLEEP, Files, Running, pid_of, wait_for
 
 PRINT = 'print("to the log"); sys.stderr.write("error too"); os.system("echo from a child"); os.write(1, b"raw")'
 
@@ -33,9 +33,9 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Executor]:
+def own() -> Iterator[Processes]:
     """Worker processes of this file, which its tests may kill."""
-    pool = Executor()
+    pool = Processes()
     yield pool
     pool.stop()
 
@@ -49,13 +49,13 @@ def is_alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_killed_worker_fails_its_stage_alone(files: Files, own: Executor) -> None:
+def test_killed_worker_fails_its_stage_alone(files: Files, own: Processes) -> None:
     """A worker that is killed gives one error that names stage and likely cause; the next stage gets a new worker."""
     files.tiny(SLEEP)
     files.tiny("pass", "other")
     killer = threading.Thread(target=lambda: os.kill(pid_of(files), signal.SIGKILL))
     killer.start()
-    builder = Builder(files.workspace, run=own.run)
+    builder = Builder(files.workspace, Running(own.run))
     with pytest.raises(WorkerDied) as caught:
         builder.build("kws", "data")
     killer.join()
@@ -69,11 +69,11 @@ def test_killed_worker_fails_its_stage_alone(files: Files, own: Executor) -> Non
     assert not (files.root / "build/kws/.scratch").exists()
 
 
-def test_crash_of_native_code_is_told_apart_from_a_kill(files: Files, own: Executor) -> None:
+def test_crash_of_native_code_is_told_apart_from_a_kill(files: Files, own: Processes) -> None:
     """A segmentation fault is named as one, and not as a lack of memory."""
     files.tiny("import ctypes; ctypes.string_at(0)")
     with pytest.raises(WorkerDied) as caught:
-        Builder(files.workspace, run=own.run).build("kws", "data")
+        Builder(files.workspace, Running(own.run)).build("kws", "data")
     assert ("data:kws", "Segmentation fault in native code (TensorFlow or its converter)") == (
         caught.value.where,
         caught.value.found,
@@ -98,35 +98,35 @@ def test_worker_ends_with_its_parent(files: Files) -> None:
 
 
 def test_what_a_stage_prints_goes_to_its_log(
-    files: Files, executor: Executor, capfd: pytest.CaptureFixture[str]
+    files: Files, executor: Processes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Everything that a stage, its libraries and its children print is in its log and nowhere else."""
     files.tiny(PRINT)
-    Builder(files.workspace, run=executor.run).build("kws", "data")
+    Builder(files.workspace, Running(executor.run)).build("kws", "data")
     log = (files.root / "build/kws/.logs/data.log").read_text(encoding="utf-8", errors="replace")
     assert [True] * 4 == [text in log for text in ("to the log", "error too", "from a child", "raw")]
     assert ("", "") == capfd.readouterr()
 
 
-def test_warm_worker_keeps_the_logs_of_stages_apart(files: Files, executor: Executor) -> None:
+def test_warm_worker_keeps_the_logs_of_stages_apart(files: Files, executor: Processes) -> None:
     """A log holds one run of one stage, also when one worker runs many."""
     files.tiny('print("first")')
-    Builder(files.workspace, run=executor.run).build("kws", "data")
+    Builder(files.workspace, Running(executor.run)).build("kws", "data")
     files.tiny('print("second")')
-    Builder(files.workspace, run=executor.run).build("kws", "data")
+    Builder(files.workspace, Running(executor.run)).build("kws", "data")
     log = (files.root / "build/kws/.logs/data.log").read_text(encoding="utf-8", errors="replace")
     assert (False, True) == ("first" in log, "second" in log)
 
 
 def test_stopped_executor_refuses_and_ends_its_workers(files: Files) -> None:
     """Stopping ends a running stage at once as a failure, and later requests are refused."""
-    own = Executor()
+    own = Processes()
     files.tiny(SLEEP)
     found: list[BaseException] = []
 
     def build() -> None:
         try:
-            Builder(files.workspace, run=own.run).build("kws", "data")
+            Builder(files.workspace, Running(own.run)).build("kws", "data")
         except StageError as error:
             found.append(error)
 
@@ -138,12 +138,12 @@ def test_stopped_executor_refuses_and_ends_its_workers(files: Files) -> None:
     assert [WorkerDied] == [type(error) for error in found]
     wait_for(lambda: not is_alive(worker))
     with pytest.raises(StageError, match="stopped"):
-        Builder(files.workspace, run=own.run).build("kws", "data")
+        Builder(files.workspace, Running(own.run)).build("kws", "data")
 
 
-def test_environment_of_the_deciding_process_stays(files: Files, executor: Executor) -> None:
+def test_environment_of_the_deciding_process_stays(files: Files, executor: Processes) -> None:
     """What a worker's environment must hold is not left behind in the process that started it."""
     before = {name: os.environ.get(name) for name in WORKERS}
     files.tiny(f"assert {dict(WORKERS)!r}.items() <= os.environ.items()")
-    Builder(files.workspace, run=executor.run).build("kws", "data")
+    Builder(files.workspace, Running(executor.run)).build("kws", "data")
     assert before == {name: os.environ.get(name) for name in WORKERS}

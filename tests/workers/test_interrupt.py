@@ -102,7 +102,7 @@ def runs(files: Files, stage: str) -> Callable[[], bool]:
 
 def to_do(files: Files) -> list[str]:
     """The stages that a build would run now."""
-    return [stage for stage in BUILT if Builder(files.workspace).reasons("digits", stage)]
+    return [stage for stage in BUILT if Builder(files.workspace).judge("digits", stage).reasons]
 
 
 def whole(files: Files) -> None:
