@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 _LAMBDA = "__lambda__"
 _KERAS = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
+# Records on people's disks know what mltkbuild gives to specs by where it was first. A class that moves within the
+# package is no other value, and must retrain nothing.
+_FIRST = {
+    "mltkbuild.from_mltk": "mltkbuild.ported",
+    "mltkbuild.from_mltk.aliases": "mltkbuild.compat",
+    "mltkbuild.from_mltk.media": "mltkbuild.ported.files",
+    "mltkbuild.from_mltk.no_effect": "mltkbuild.foreign_mixins",
+    "mltkbuild.spec": "mltkbuild",
+    "mltkbuild.tflite": "mltkbuild.bodies",
+    "mltkbuild.training": "mltkbuild.bodies",
+    "mltkbuild.training.epochs": "mltkbuild.epochs",
+    "mltkbuild.training.fit": "mltkbuild.bodies.train",
+}
+
+
+def recorded_module(module: str) -> str:
+    """The name by which records know a module: its own, unless it is one of mltkbuild's that has moved."""
+    if not module.startswith("mltkbuild."):
+        return module
+    parent, _, name = module.rpartition(".")
+    return _FIRST.get(module) or (f"{_FIRST[parent]}.{name}" if parent in _FIRST else module)
+
+
+def full_name(value: Any) -> str:
+    """Name a class or a function, `module.name`, as records do."""
+    return f"{recorded_module(str(value.__module__))}.{value.__qualname__}"
+
+
 def class_name(kind: type) -> str:
     """Name a class, `module.Class`; the built-in ones without their module."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return kind.__qualname__ if kind.__module__ == "builtins" else full_name(kind)
 
 
 def type_name(value: object) -> str:

@@ -111,7 +111,7 @@ class Lookups(Rows, ABC):
         file = self.origins.of_module(module)
         if file is None and not is_namespace(module):
             self.library(module.__name__)
-            return f"<module {module.__name__}>"
+            return f"<module {kinds.recorded_module(module.__name__)}>"
         if whole and self.first("module", id(module)):
             self.later(self.whole, module)
         return f"<module {file or module.__name__}>"

@@ -94,7 +94,7 @@ def _label(value: object) -> str:
     if type(value) is tuple:
         return "(" + ", ".join(map(_label, value)) + ")"
     if kinds.really(value, type) or kinds.really(value, types.FunctionType):
-        return f"{value.__module__}.{value.__qualname__}"
+        return kinds.full_name(value)
     if isinstance(value, enum.Enum):
         return f"{kinds.type_name(value)}.{value.name}"
     raise Inexact

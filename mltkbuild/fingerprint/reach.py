@@ -101,7 +101,7 @@ class _Walk(Lookups):
         """Name an object that has parts, each described at its own place."""
         if self.origins.is_public(value, value):
             self.library(value.__module__)
-            return f"<{kinds.type_name(value)} {value.__module__}.{value.__qualname__}>"
+            return f"<{kinds.type_name(value)} {kinds.full_name(value)}>"
         known = self.places.get(id(value))
         if known is not None:
             return f"<same as {known[0]}>"
@@ -113,7 +113,7 @@ class _Walk(Lookups):
         found = None if self.origins.is_ours(value) else parts.wrapped(value)
         if found is not None:
             if kinds.really(value, types.MethodType) and self.origins.is_public(value.__func__, value):
-                return f"<method {value.__module__}.{value.__qualname__}>"
+                return f"<method {kinds.full_name(value)}>"
             self.library(type(value).__module__)
             self.parts(place, found)
             return f"<{kinds.class_name(type(value))}>"
@@ -204,11 +204,12 @@ class _Walk(Lookups):
 
     def library_function(self, function: types.FunctionType, place: str) -> str:
         """Name a library's function; one that was made at run time is looked into for what it closes over."""
-        name = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"
+        module = kinds.recorded_module(str(function.__globals__.get("__name__")))
+        name = f"{module}.{function.__code__.co_qualname}"
         self.library(function.__globals__.get("__name__"))
         if self.origins.is_public(function, function):
             self.library(function.__module__)
-            return f"<function {function.__module__}.{function.__qualname__}>"
+            return f"<function {kinds.full_name(function)}>"
         label, fresh = self.name(name, function)
         if fresh and hasattr(function, "registry") and hasattr(function, "dispatch"):
             # functools.singledispatch: besides the registry it closes over a cache.

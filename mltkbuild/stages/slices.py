@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from mltkbuild.fingerprint.kinds import full_name, recorded_module
 from mltkbuild.fingerprint.reach import Sources, reach
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
 from mltkbuild.spec.generators import Generator
@@ -169,7 +170,10 @@ def _normal(config: Any) -> Any:
     if isinstance(config, Mapping):
         if config.get("class_name") == "__lambda__":
             return {"class_name": "__lambda__"}
-        return {str(key): _normal(value) for key, value in config.items() if key != "shared_object_id"}
+        normal = {str(key): _normal(value) for key, value in config.items() if key != "shared_object_id"}
+        if isinstance(module := normal.get("module"), str):
+            normal["module"] = recorded_module(module)
+        return normal
     if isinstance(config, list | tuple):
         return [_normal(item) for item in config]
     if config is None or isinstance(config, str | bool | int | float):
@@ -177,7 +181,7 @@ def _normal(config: Any) -> Any:
     try:
         return readable(config)
     except Unfingerprintable:
-        return f"{type(config).__module__}.{type(config).__qualname__}"
+        return full_name(type(config))
 
 
 def _workspace_parts(keras_model: Any, sources: Sources) -> Iterator[tuple[str, object]]:

@@ -1,0 +1,71 @@
+"""A build folder that commit 9f7cfca made, before the package was put in rooms: it is up to date, and stays exact.
+
+`build_9f7cfca.zip` is a workspace that this commit's engine built with this suite's fake bodies, whose slices are real.
+Its `toolchain` is "ignore", so that no version of Python or TensorFlow is a reason.
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mltkbuild.engine.builder import Builder
+from mltkbuild.fingerprint import kinds, libraries
+from mltkbuild.stages.table import BUILT
+
+from ..conftest import Fakes, Files, Running, bring
+
+EARLIER = Path(__file__).with_name("build_9f7cfca.zip")
+EXPECTED: list[str] = []
+"""The stages that run again, which the changelog names."""
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """The workspace as it was left, and the versions of then in the fingerprints of code."""
+    then = {"mltkbuild": {"mltkbuild": "0.1.0"}, **{name: {"python": "3.11"} for name in sys.stdlib_module_names}}
+    monkeypatch.setattr(libraries, "versions", lambda module: then[module.partition(".")[0]])
+    with zipfile.ZipFile(EARLIER) as archive:
+        archive.extractall(tmp_path)
+    return Files(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["kws", "sounds"])
+def test_earlier_build_is_up_to_date(target: str, earlier: Files, fakes: Fakes) -> None:
+    """What was built before the upgrade is not built again."""
+    judged = Builder(earlier.workspace, Running(fakes))
+    assert EXPECTED == [stage for stage in BUILT if judged.judge(target, stage).reasons]
+
+
+@pytest.mark.parametrize("target", ["kws", "sounds"])
+def test_first_edit_after_the_upgrade_reaches_what_it_reaches(target: str, earlier: Files, fakes: Fakes) -> None:
+    """The spec stage runs, and finds for each slice what the earlier commit found: a new description trains nothing."""
+    earlier.edit(f"models/{target}.py", '"one"', '"two"')
+    ran = bring(earlier, fakes, target)
+    assert sorted({"spec", "params", "profile", "archive", *EXPECTED}, key=BUILT.index) == ran
+
+
+MOVED = {
+    "mltkbuild.spec.audio_settings": "mltkbuild.audio_settings",
+    "mltkbuild.spec.image_generator": "mltkbuild.image_generator",
+    "mltkbuild.from_mltk.keras_parts": "mltkbuild.ported.keras_parts",
+    "mltkbuild.from_mltk.media": "mltkbuild.ported.files",
+    "mltkbuild.from_mltk.aliases": "mltkbuild.compat",
+    "mltkbuild.from_mltk.no_effect": "mltkbuild.foreign_mixins",
+    "mltkbuild.tflite.tflite_model": "mltkbuild.bodies.tflite_model",
+    "mltkbuild.training.history": "mltkbuild.bodies.history",
+    "mltkbuild.architectures.tenet": "mltkbuild.architectures.tenet",
+    "mltkbuild.data.user_functions": "mltkbuild.data.user_functions",
+    "mltkbuild": "mltkbuild",
+    "keras.src.layers": "keras.src.layers",
+    "mltkbuilder.spec.x": "mltkbuilder.spec.x",
+}
+
+
+@pytest.mark.parametrize("module", MOVED)
+def test_module_goes_by_its_recorded_name(module: str) -> None:
+    """What mltkbuild gives to specs goes into fingerprints by where it was first; anything else by its own name."""
+    assert MOVED[module] == kinds.recorded_module(module)
