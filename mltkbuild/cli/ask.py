@@ -10,8 +10,9 @@ import click
 
 from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
-from mltkbuild.cli.file_commands import ARCHIVE, is_file, summarize_file
+from mltkbuild.cli.file_commands import is_file, summarize_file
 from mltkbuild.disk.records import Record
+from mltkbuild.disk.store import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.engine.explain import changes, unused_checkpoints
 from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
@@ -204,7 +205,7 @@ def summarize(name: str, trust: bool) -> None:
     mltk summarize model.tflite
     mltk summarize kws.mltk.zip
     """
-    if name.endswith(ARCHIVE):
+    if name.endswith(ARCHIVE_SUFFIX):
         summarize_archive(name)
         return
     if is_file(name):
