@@ -142,6 +142,21 @@ def test_sample_changed_while_training_is_noticed_by_the_next_build(workspace: F
     assert FROM_DATA == bring(workspace, fakes)
 
 
+def test_data_file_called_as_an_artifact_counts_whole(workspace: Files, fakes: Fakes) -> None:
+    """A loader's own `train/history.json` has no part that doesn't count, as the history of a training has."""
+    workspace.write("data/train/history.json", '{"segments": [1]}')
+    workspace.edit(
+        "models/kws.py",
+        "return parts.read_samples(subset)",
+        'return [parts.Path("data/train/history.json").read_text()]',
+    )
+    os.chdir(workspace.root)
+    assert ALL == bring(workspace, fakes)
+    workspace.write("data/train/history.json", '{"segments": [2]}')
+    assert FROM_DATA == bring(workspace, fakes)
+    assert [] == bring(workspace, fakes)
+
+
 def test_reverted_edit_before_a_build_costs_nothing(workspace: Files, fakes: Fakes) -> None:
     """An edit that is undone before the next build runs no stage."""
     bring(workspace, fakes)

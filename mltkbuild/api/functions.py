@@ -14,6 +14,7 @@ from mltkbuild.api.calls import Call
 from mltkbuild.api.results import EvaluationResults, TrainingResults, tensors_of
 from mltkbuild.api.which_model import Model
 from mltkbuild.disk import durable
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST, find_workspace, list_specs
 from mltkbuild.errors import UsageError, short
 from mltkbuild.from_mltk import aliases
@@ -63,7 +64,7 @@ def train_model(  # noqa: PLR0913, PLR0917  # MLTK's parameters
         calls.bring(call, "train", options, _start(resume_epoch, clean))
         if quantize:
             calls.bring(call, "archive" if create_archive else "params", options)
-        archive = call.state.folder.artifact(f"{call.target}.mltk.zip") if quantize and create_archive else None
+        archive = call.state.folder.artifact(call.target + ARCHIVE_SUFFIX) if quantize and create_archive else None
         results = TrainingResults(call.state, archive, model if isinstance(model, MltkModel) else None)
         if show:
             _show(call, results.pictures)

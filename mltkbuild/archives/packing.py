@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild.archives.writing import write_zip
-from mltkbuild.disk.digests import history_without_segments
+from mltkbuild.disk.digests import HISTORY, history_without_segments
+from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import SpecError
 
 # MLTK's names for files that have another one in the build folder.
 _MLTK_NAMES = {
-    "train/history.json": "train/training-history.json",
+    HISTORY: "train/training-history.json",
     "train/history.png": "train/training-history.png",
     "eval/keras/results.json": "eval/keras/eval-results.json",
     "eval/tflite/results.json": "eval/tflite/eval-results.json",
@@ -49,10 +50,10 @@ def run(  # noqa: PLR0913, PLR0917  # a stage body's signature is its dependency
     members: dict[str, bytes | Path] = {}
     for name, path in files.items():
         # How often the making was interrupted is no property of the model.
-        is_history = name == "train/history.json"
+        is_history = name == HISTORY
         _add(members, member_name(name), history_without_segments(path.read_bytes()) if is_history else path)
     for path_in_workspace, text in sources.items():
-        spec = f"{target.removesuffix('-test')}.py"
+        spec = target.removesuffix(TEST) + ".py"
         _add(members, spec if path_in_workspace == spec_path else f"workspace/{path_in_workspace}", text.encode())
     _add(members, "provenance.json", (json.dumps(provenance, indent=1, sort_keys=True) + "\n").encode())
     for name, path in (added or {}).items():

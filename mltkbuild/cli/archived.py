@@ -16,7 +16,8 @@ from mltkbuild.archives.contents import contents, find
 from mltkbuild.archives.reading import open_archive, read_member
 from mltkbuild.archives.unpacking import unpack
 from mltkbuild.cli.archives import workspace_files
-from mltkbuild.cli.file_commands import ARCHIVE, TFLITE, evaluate_files, existing
+from mltkbuild.cli.file_commands import TFLITE, evaluate_files, existing
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import find_workspace, import_folders
 from mltkbuild.errors import UsageError
 from mltkbuild.stages.protocol import Request
@@ -40,7 +41,7 @@ def member(path: str, *suffixes: str) -> Iterator[list[str]]:
         UsageError: None of them is in it.
         StageError: It is no model's archive, or may do harm.
     """
-    existing(path, ARCHIVE)
+    existing(path, ARCHIVE_SUFFIX)
     with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
         found = []
         with open_archive(path) as opened:
@@ -69,7 +70,7 @@ def evaluate_archive(path: str, options: Mapping[str, Any]) -> None:
         with member(path, ".keras", ".h5", TFLITE) as found:
             evaluate_files(found, options)
         return
-    existing(path, ARCHIVE)
+    existing(path, ARCHIVE_SUFFIX)
     if not options["trust"]:
         raise UsageError(
             "evaluating an archive with its own samples runs the Python code in it",

@@ -16,8 +16,9 @@ from mltkbuild.archives.contents import LARGEST_JSON, Contents, build_dir, conte
 from mltkbuild.archives.member_names import shown
 from mltkbuild.archives.reading import ArchiveFile, digest, open_archive, read_member
 from mltkbuild.archives.unpacking import unpack as restore
-from mltkbuild.cli.file_commands import ARCHIVE, existing
+from mltkbuild.cli.file_commands import existing
 from mltkbuild.cli.init import LAYOUT
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.front.report import plural, size, table
 from mltkbuild.stages.table import EVALUATE, STAGES
 
@@ -42,7 +43,7 @@ def unpack(archive: str, folder: str | None) -> None:
     mltk unpack kws_v2.mltk.zip
     mltk unpack downloads/kws_v2.mltk.zip kws_from_a_colleague
     """
-    existing(archive, ARCHIVE)
+    existing(archive, ARCHIVE_SUFFIX)
     with open_archive(archive) as opened:
         found = contents(opened)
         folder = folder or found.name
@@ -77,7 +78,7 @@ def summarize_archive(path: str, *, as_json: bool = False) -> None:
         UsageError: There is no such file.
         StageError: It is no model's archive, or may do harm.
     """
-    existing(path, ARCHIVE)
+    existing(path, ARCHIVE_SUFFIX)
     with open_archive(path) as opened:
         found = summary(opened)
     click.echo(json.dumps(found, indent=1) if as_json else summary_text(found))

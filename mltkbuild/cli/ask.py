@@ -10,7 +10,8 @@ import click
 
 from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
-from mltkbuild.cli.file_commands import ARCHIVE, is_file, summarize_file
+from mltkbuild.cli.file_commands import is_file, summarize_file
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.records import Record
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.engine.explain import changes, unused_checkpoints
@@ -18,8 +19,7 @@ from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts
 from mltkbuild.errors import UsageError, did_you_mean
 from mltkbuild.front.report import cut, either, figure_text, figure_value, reason_text, reasons_text, table
 from mltkbuild.front.session import Session, fail
-from mltkbuild.stages import table as stages
-from mltkbuild.stages.table import EVALUATE, STAGES
+from mltkbuild.stages.table import ARCHIVE, EVALUATE, STAGES
 
 # How good a model is comes before what it costs.
 _COLUMNS = sorted(
@@ -153,9 +153,7 @@ def explain(target: str, as_json: bool) -> None:
     finally:
         # A changed spec runs in a worker, which Ctrl+C has to end.
         session.close()
-    wanted = [
-        step for step in steps if step.state != FRESH and (last in (stages.ARCHIVE.name, step.stage) or step.error)
-    ]
+    wanted = [step for step in steps if step.state != FRESH and (last in (ARCHIVE.name, step.stage) or step.error)]
     texts = inspected_texts(steps)
     found = {step.stage: changes(session.builder, name, step.stage, step.reasons, texts) for step in wanted}
     for stage in filter(lambda stage: STAGES[stage].resumable, found):
@@ -172,7 +170,7 @@ def _stage_and_name(owner: Session, target: str) -> tuple[str, str]:
     """`NAME`, `NAME:STAGE` or doit's `STAGE:NAME` as stage and name."""
     first, colon, second = target.partition(":")
     if not colon:
-        return stages.ARCHIVE.name, first
+        return ARCHIVE.name, first
     if second in STAGES:
         return second, first
     if first in STAGES:
@@ -210,7 +208,7 @@ def summarize(name: str, trust: bool) -> None:
     mltk summarize model.tflite
     mltk summarize kws.mltk.zip
     """
-    if name.endswith(ARCHIVE):
+    if name.endswith(ARCHIVE_SUFFIX):
         summarize_archive(name)
         return
     if is_file(name):

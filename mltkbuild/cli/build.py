@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mltkbuild.cli import archived, file_commands
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST, find_workspace
 from mltkbuild.engine import orphans
 from mltkbuild.engine.explain import changes
@@ -223,7 +224,7 @@ def evaluate(names: tuple[str, ...], jobs: int, **options: Any) -> None:
     mltk evaluate model.keras model.tflite --data test.npz -o report
     mltk evaluate kws.mltk.zip --trust     with the samples of its spec
     """
-    if names[0].endswith(file_commands.ARCHIVE):
+    if names[0].endswith(ARCHIVE_SUFFIX):
         _require_one(names)
         archived.evaluate_archive(names[0], options)
         return

@@ -11,18 +11,18 @@ from typing import Any
 
 import click
 
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
 from mltkbuild.front.report import size
 from mltkbuild.stages.protocol import Job
 
 KERAS = (".keras", ".h5", ".hdf5")
 TFLITE = ".tflite"
-ARCHIVE = ".mltk.zip"
 
 
 def is_file(name: str) -> bool:
     """Whether an argument names a file instead of a model of the workspace."""
-    return name.endswith((*KERAS, TFLITE, ARCHIVE))
+    return name.endswith((*KERAS, TFLITE, ARCHIVE_SUFFIX))
 
 
 def do(job: str, **arguments: object) -> Any:

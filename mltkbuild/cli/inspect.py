@@ -15,7 +15,6 @@ import click
 from mltkbuild.cli.archived import member
 from mltkbuild.cli.build import enter, known, run_doit
 from mltkbuild.cli.file_commands import (
-    ARCHIVE,
     KERAS,
     TFLITE,
     existing,
@@ -25,6 +24,7 @@ from mltkbuild.cli.file_commands import (
     print_profile,
     update_file,
 )
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
 
 
@@ -61,7 +61,7 @@ def export(name: str, output: str | None) -> None:
     mltk export model.tflite -o firmware/model
     """
     if is_file(name):
-        stem = os.path.basename(name).removesuffix(ARCHIVE).removesuffix(TFLITE)
+        stem = os.path.basename(name).removesuffix(ARCHIVE_SUFFIX).removesuffix(TFLITE)
         with _tflite(name, "export") as path:
             export_file(path, output or f"{stem}_export")
         return
@@ -135,7 +135,7 @@ def view_data(name: str, opens: bool) -> None:
     """Show a model's data set in one HTML page.
 
     Samples of each class and subset, before and after augmentation, recordings with a player and their spectrogram as
-    the model sees it, and what is odd: samples that training shares with validation, silent or clipped recordings.
+    the model sees it, and anomalies: samples that training shares with validation, silent or clipped recordings.
 
     \b
     mltk view_data kws_v2
@@ -149,7 +149,7 @@ def view_data(name: str, opens: bool) -> None:
 @contextmanager
 def _tflite(name: str, stage: str) -> Iterator[str]:
     """The `.tflite` that an argument means: a file, one in an archive, or a model's when a stage is up to date."""
-    if name.endswith(ARCHIVE):
+    if name.endswith(ARCHIVE_SUFFIX):
         with member(name, TFLITE) as found:
             yield found[0]
     else:

@@ -61,8 +61,17 @@ def bytes_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-HISTORY = os.path.join("train", "history.json")
+HISTORY = "train/history.json"
 """The one artifact that tells how often its making was interrupted: that part doesn't count."""
+
+
+def kind_of(artifact: str) -> str:
+    """How an artifact counts, for `digest_of`. A file that user code reads counts by its bytes, whatever its name.
+
+    Args:
+        artifact: Its name in its record.
+    """
+    return "history" if artifact == HISTORY else "bytes"
 
 
 def history_without_segments(data: bytes) -> bytes:
@@ -83,7 +92,8 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
 
     Args:
         path: The file; a folder counts by the names in it.
-        kind: 'bytes', or 'code' for Python source without comments, docstrings and layout.
+        kind: 'bytes', 'code' for Python source without comments, docstrings and layout, or 'history' for that of a
+            training without the parts that it ran in.
     """
     try:
         status = os.stat(path)
@@ -93,11 +103,10 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
         if not stat.S_ISREG(mode):
             # Reading a pipe would wait for its writer, and take what is meant for its reader.
             return None
-        is_history = path.endswith(os.sep + HISTORY)
-        if kind == "bytes" and not is_history:
+        if kind == "bytes":
             return _read_digest(path, status.st_size)
         with open(path, "rb") as file:
-            if is_history:
+            if kind == "history":
                 return bytes_digest(history_without_segments(file.read()))
             return source_digest(file.read())
     except (OSError, ValueError):
@@ -196,7 +205,7 @@ class DigestMemo:
             recorded: The stamps of a record.
             key: The file's name in the record.
             digest: Its digest in the record, which stands while the stamp stands.
-            kind: 'bytes' or 'code'.
+            kind: As `digest_of` takes it.
         """
         stamp = stamp_of(path)
         if stamp is None:

@@ -24,7 +24,7 @@ from dataclasses import replace
 from filelock import FileLock, Timeout
 
 from mltkbuild.disk import file_lists
-from mltkbuild.disk.digests import digest_of, stamp_of
+from mltkbuild.disk.digests import digest_of, kind_of, stamp_of
 from mltkbuild.disk.durable import TEMPORARY, disk_error, flush, flush_folder, move, write
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX, DONE, LOGS, PENDING, RECORDS, SCRATCH, VALUES, Folder
 from mltkbuild.disk.records import Record, Stamp, decode, encode
@@ -197,9 +197,9 @@ def _recover_stage(folder: Folder, stage: str) -> bool:
     record = replace(pending, facts=facts)
     for name, digest in record.artifacts.items():
         source = os.path.join(scratch, name)
-        if digest_of(source) == digest:
+        if digest_of(source, kind_of(name)) == digest:
             continue
-        if digest_of(folder.artifact(name)) != digest:
+        if digest_of(folder.artifact(name), kind_of(name)) != digest:
             _drop_pending(folder, record)
             return False
         with contextlib.suppress(FileNotFoundError):
@@ -223,11 +223,11 @@ def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple
     for name, digest in sorted(record.artifacts.items()):
         source, final = os.path.join(scratch, name), folder.artifact(name)
         if os.path.exists(source):
-            if _keep_changed(final, old.get(name), digest):
+            if _keep_changed(final, kind_of(name), old.get(name), digest):
                 changed.append(name)
             move(source, final)
     for name in sorted(old.keys() - record.artifacts.keys()):
-        if _keep_changed(folder.artifact(name), old[name], ""):
+        if _keep_changed(folder.artifact(name), kind_of(name), old[name], ""):
             changed.append(name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder.artifact(name))
@@ -266,12 +266,12 @@ def _old_artifacts(folder: Folder, stage: str) -> Mapping[str, str]:
     return {} if record is None else record.artifacts
 
 
-def _keep_changed(final: str, recorded: str | None, coming: str) -> bool:
+def _keep_changed(final: str, kind: str, recorded: str | None, coming: str) -> bool:
     """Set a file aside that is neither what the record says nor what is coming: somebody edited it.
 
     Below `build/` a file without a record is what an older build left. Beside the spec it may be anybody's archive.
     """
-    found = digest_of(final)
+    found = digest_of(final, kind)
     if found is None or found in (recorded, coming):
         return False
     if recorded is None and not final.endswith(ARCHIVE_SUFFIX):

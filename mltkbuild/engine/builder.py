@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mltkbuild.disk import checkpoints, file_lists, store
-from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, stamp_of
+from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, kind_of, stamp_of
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
 from mltkbuild.disk.records import Record, Stamp
@@ -339,7 +339,9 @@ class Builder:
             stage=request.stage,
             target=request.target,
             inputs={**{name: digest for name, digest in inputs.items() if digest is not None}, **noticed},
-            artifacts={name: digest_of(os.path.join(request.scratch, name)) or "" for name in outcome.artifacts},
+            artifacts={
+                name: digest_of(os.path.join(request.scratch, name), kind_of(name)) or "" for name in outcome.artifacts
+            },
             stamps=stamps,
             facts=facts,
             tools=outcome.tools,

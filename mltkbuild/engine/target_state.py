@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mltkbuild.disk import file_lists, store
-from mltkbuild.disk.digests import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
+from mltkbuild.disk.digests import DigestMemo, bytes_digest, digest_of, kind_of, settled, source_digest, stamp_of
 from mltkbuild.disk.folder import PENDING, RECORDS, Folder
 from mltkbuild.disk.inputs import (
     CODE,
@@ -218,7 +218,7 @@ class TargetState:
     def artifacts(self, record: Record) -> dict[str, str | None]:
         """Digests of a record's artifacts as they lie on the disk."""
         digest, stamps, path = self._memo.digest, record.stamps, self.folder.artifact
-        return {name: digest(path(name), stamps, name, old) for name, old in record.artifacts.items()}
+        return {name: digest(path(name), stamps, name, old, kind_of(name)) for name, old in record.artifacts.items()}
 
     def slice_text(self, stage_name: str) -> str:
         """What a stage reads of the spec, as the spec stage wrote it."""

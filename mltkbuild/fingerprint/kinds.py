@@ -14,24 +14,28 @@ _KERAS = frozenset({"keras", "tf_keras", "tensorflow"})
 # Records on people's disks know what mltkbuild gives to specs by where it was first. A class that moves within the
 # package is no other value, and must retrain nothing.
 _FIRST = {
-    "mltkbuild.from_mltk": "mltkbuild.ported",
-    "mltkbuild.from_mltk.aliases": "mltkbuild.compat",
-    "mltkbuild.from_mltk.media": "mltkbuild.ported.files",
-    "mltkbuild.from_mltk.no_effect": "mltkbuild.foreign_mixins",
-    "mltkbuild.spec": "mltkbuild",
-    "mltkbuild.tflite": "mltkbuild.bodies",
-    "mltkbuild.training": "mltkbuild.bodies",
-    "mltkbuild.training.epochs": "mltkbuild.epochs",
-    "mltkbuild.training.fit": "mltkbuild.bodies.train",
+    "from_mltk": "ported",
+    "from_mltk.aliases": "compat",
+    "from_mltk.media": "ported.files",
+    "from_mltk.no_effect": "foreign_mixins",
+    "spec": "",
+    "tflite": "bodies",
+    "training": "bodies",
+    "training.epochs": "epochs",
+    "training.fit": "bodies.train",
 }
+"""Folders and modules of mltkbuild, and where they were."""
 
 
 def recorded_module(module: str) -> str:
     """The name by which records know a module: its own, unless it is one of mltkbuild's that has moved."""
-    if not module.startswith("mltkbuild."):
+    package, _, path = module.partition(".")
+    if package != "mltkbuild":
         return module
-    parent, _, name = module.rpartition(".")
-    return _FIRST.get(module) or (f"{_FIRST[parent]}.{name}" if parent in _FIRST else module)
+    folder, _, name = path.rpartition(".")
+    if path in _FIRST:
+        return f"{package}.{_FIRST[path]}".rstrip(".")
+    return ".".join(filter(None, (package, _FIRST[folder], name))) if folder in _FIRST else module
 
 
 def full_name(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One HTML page that shows a data set: counts, balance, samples as they are and as the model sees them, what is odd."""
+"""One HTML page that shows a data set: counts, balance, samples as they are and as the model sees them, anomalies."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something odd about some samples.
+    """An anomaly that some samples have.
 
     Args:
-        what: What is odd.
+        what: The anomaly.
         names: Which samples have it.
     """
 
@@ -83,7 +83,7 @@ class Page:
         title: The model's name.
         shape: The shape of one sample, as the model sees it.
         counts: How many samples of each class a subset has, by subset and class.
-        findings: What is odd; those without names are left out.
+        findings: Anomalies; those without names are left out.
         shown: The samples.
     """
 
@@ -193,7 +193,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     found = [finding for finding in findings if finding.names]
     yield "<h2>Worth a look</h2>"
     if not found:
-        yield "<p>Nothing odd was found.</p>"
+        yield "<p>No anomalies were found.</p>"
         return
     yield "<ul>"
     for finding in found:

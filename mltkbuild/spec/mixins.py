@@ -123,7 +123,7 @@ class TrainMixin(Mixin):
     checkpoints_keep = Property(
         10,
         POSITIVE.or_none(),
-        "Keep the checkpoint of every so-manieth epoch, beside the last two and the best; None for only those",
+        "Keep the checkpoint of every n-th epoch, beside the last two and the best; None for only those",
         reads=("train",),
     )
     checkpoint_interval_minutes = Property(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
+from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import SpecError, did_you_mean, short
 from mltkbuild.spec.properties import (
     BOOL,
@@ -183,7 +185,7 @@ class MltkModel:
     def archive_path(self) -> str:
         """The archive, beside the spec."""
         folder = os.path.dirname(self._where.spec_path)
-        return os.path.join(folder, f"{self.name}{'-test' if self.test_mode_enabled else ''}.mltk.zip")
+        return os.path.join(folder, self.name + TEST * self.test_mode_enabled + ARCHIVE_SUFFIX)
 
     def _artifact(self, ending: str) -> str:
         return os.path.join(self.log_dir, os.path.basename(self.log_dir) + ending)

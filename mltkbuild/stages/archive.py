@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mltkbuild.archives import packing
 from mltkbuild.data import prepared
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import SpecError
 from mltkbuild.stages.stage_run import StageRun
 
@@ -28,7 +29,7 @@ def archive(run: StageRun) -> None:
             path.open("rb").close()
     with run.at():
         run.outcome.facts |= packing.run(
-            run.own("{name}.mltk.zip"),
+            run.own("{name}" + ARCHIVE_SUFFIX),
             request.target,
             {name: Path(path) for name, path in request.artifacts.items() if not name.startswith(prepared.FOLDER)},
             request.sources,

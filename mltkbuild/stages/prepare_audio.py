@@ -172,7 +172,7 @@ def _chosen(others: Mapping[str, Sequence[Item]], wanted: int) -> list[Item]:
     return found
 
 
-def oddities(model: Any, items: Sequence[Item]) -> dict[str, list[str]]:
+def anomalies(model: Any, items: Sequence[Item]) -> dict[str, list[str]]:
     """Recordings that are silent, and those that are clipped."""
     rate = generator_of(model, "training").sample_rate_hz
     silent, clipped = [], []

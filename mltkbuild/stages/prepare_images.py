@@ -130,6 +130,6 @@ def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
     )
 
 
-def oddities(model: Any, items: Sequence[Item]) -> dict[str, list[str]]:
+def anomalies(model: Any, items: Sequence[Item]) -> dict[str, list[str]]:
     """Nothing is known to be wrong with an image that can be read."""
     return {}

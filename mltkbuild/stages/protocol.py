@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mltkbuild.disk.file_lists import known_files
+from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES
 
@@ -95,7 +96,7 @@ class Request:
     @property
     def name(self) -> str:
         """The model's name."""
-        return self.target.removesuffix("-test")
+        return self.target.removesuffix(TEST)
 
     @cached_property
     def known_digests(self) -> Mapping[str, str]:

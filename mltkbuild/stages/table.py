@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -181,7 +183,7 @@ ARCHIVE = Stage(
     "archive",
     "pack everything that belongs to a model into NAME.mltk.zip",
     needs=("spec", "data", "train", "quantize", "params", "evaluate", "profile"),
-    makes=("{name}.mltk.zip",),
+    makes=("{name}" + ARCHIVE_SUFFIX,),
     sources="text",
 )
 EXPORT = Stage(

@@ -1,4 +1,4 @@
-"""Assembles the page that shows a data set: samples of each class and subset, and what is odd about some."""
+"""Assembles the page that shows a data set: samples of each class and subset, and anomalies."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _media(item: Item | None, seen: Sequence[tuple[str, np.ndarray]]) -> list[An
     return [*found, *(picture for picture in drawn if picture is not None)]
 
 
-# -- what is odd -----------------------------------------------------------------------------------------------------
+# -- anomalies -------------------------------------------------------------------------------------------------------
 
 
 def _findings(
@@ -126,7 +126,7 @@ def _findings(
         items = [item for part in source.items.values() for item in part]
         findings += [
             data_page.Finding(what, names)
-            for what, names in prepare.plan_of(run.model).oddities(run.model, items).items()
+            for what, names in prepare.plan_of(run.model).anomalies(run.model, items).items()
         ]
     return findings
 

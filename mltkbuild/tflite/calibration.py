@@ -82,7 +82,7 @@ def _check(number: int, part: np.ndarray, entry: Any, count: int) -> None:
 
 
 def warnings_about(samples: Sequence[Sequence[np.ndarray]], inputs: Sequence[Any]) -> Iterator[str]:
-    """What is odd about calibration samples without being wrong, a line each."""
+    """Anomalies of calibration samples that are no errors, a line each."""
     for place, entry in enumerate(inputs):
         parts = [sample[place] for sample in samples]
         low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)

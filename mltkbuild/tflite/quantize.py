@@ -32,7 +32,7 @@ def run(
         float32: The unquantized `.tflite` to write beside it when the converter asks for one.
 
     Returns:
-        Sizes in bytes and, where the calibration is odd, `warnings`, for the record.
+        Sizes in bytes and, where the calibration samples have anomalies, `warnings`, for the record.
 
     Raises:
         SpecError: An input isn't of fixed shape, or the calibration samples don't fit it.

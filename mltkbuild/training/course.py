@@ -105,7 +105,7 @@ class Course(keras.callbacks.CallbackList):
     # -- around the whole ----------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin, and take up the state that the training goes on from."""
+        """Begin, and restore the state that the training resumes from."""
         if self._begun:
             return
         self._begun = True

@@ -16,7 +16,7 @@ from mltkbuild.training.epochs import rises
 
 Progress = Callable[[Mapping[str, object]], None]
 NEEDED = frozenset({"position", "epochs", "variables", "callbacks", "random", "best", "best_weights", "segments"})
-"""What a training takes up from a checkpoint."""
+"""What a training resumes from."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Keeper:
     Args:
         progress: Takes events.
         shelf: The checkpoints; None when the spec wants none.
-        every: Each so-manieth epoch's checkpoint is kept; None for none.
+        every: The checkpoint of each n-th epoch is kept; None for none.
         interval: Seconds between checkpoints within an epoch.
         stopping: Says whether the training is asked to stop.
         noticed: What user code has read so far.

@@ -25,7 +25,7 @@ from mltkbuild.spec.audio_mixin import AudioDatasetMixin
 from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.spec.mixins import EvaluateClassifierMixin, TrainMixin
 from mltkbuild.spec.model import MltkModel
-from mltkbuild.stages.prepare_audio import SILENCE, UNKNOWN, list_samples, oddities, preparation
+from mltkbuild.stages.prepare_audio import SILENCE, UNKNOWN, anomalies, list_samples, preparation
 
 from .recordings import tone, write_tone
 
@@ -337,7 +337,7 @@ def test_silent_and_clipped_recordings_are_found(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "yes/loud.wav", np.clip(tone(100.0, 0.2, RATE) * 20, -1, 1), RATE)
     (tmp_path / "yes/broken.wav").write_bytes(b"x")
     items = [Item(f"yes/{name}", str(tmp_path / "yes" / name), 0) for name in sorted(os.listdir(tmp_path / "yes"))]
-    assert {"silent": ["yes/silent.wav"], "clipped": ["yes/loud.wav"]} == oddities(model("yes"), items)
+    assert {"silent": ["yes/silent.wav"], "clipped": ["yes/loud.wav"]} == anomalies(model("yes"), items)
 
 
 # -- settings --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mltkbuild.disk.digests import RACY_NS, DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
+from mltkbuild.disk.digests import (
+    RACY_NS,
+    DigestMemo,
+    bytes_digest,
+    digest_of,
+    kind_of,
+    settled,
+    source_digest,
+    stamp_of,
+)
 
 RECORDED = "the digest in the record"
 LATER = RACY_NS / 1e9 * 2
@@ -207,3 +216,36 @@ def test_unreadable_file_has_no_digest(file: Path) -> None:
 def test_file_that_can_not_be_read_through_has_no_digest() -> None:
     """A file that opens but fails to be read, as a process's own memory does, counts as missing."""
     assert digest_of("/proc/self/mem") is None
+
+
+HISTORIES = ('{"loss": 1, "segments": [[0, 4]]}', '{"loss": 1, "segments": [[0, 2], [2, 4]]}', '{"loss": 2}')
+"""Two histories of one training, and one of another."""
+
+
+def test_interruptions_of_a_training_do_not_count(tmp_path: Path) -> None:
+    """The artifact that tells how often its making was interrupted has one digest for one result."""
+    path = tmp_path / "build/kws/train/history.json"
+    path.parent.mkdir(parents=True)
+    digests = []
+    for text in HISTORIES:
+        path.write_text(text)
+        digests.append(digest_of(str(path), kind_of("train/history.json")))
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("name", ["history.json", "eval/train/history.json", "kws.keras", "kws.mltk.zip"])
+def test_every_other_artifact_counts_by_its_bytes(name: str) -> None:
+    """Only one artifact has a part that doesn't count, and only under its own name."""
+    assert "bytes" == kind_of(name)
+
+
+def test_file_that_is_called_as_an_artifact_counts_by_its_bytes(tmp_path: Path) -> None:
+    """What a loader reads counts whole, whatever it is called: alone, from a memo, and among many files."""
+    path = tmp_path / "data/train/history.json"
+    path.parent.mkdir(parents=True)
+    for text in HISTORIES:
+        path.write_text(text)
+        expected = bytes_digest(text.encode())
+        assert expected == digest_of(str(path))
+        assert expected == memo_of(tmp_path).digest(str(path), {}, "a", RECORDED)
+        assert {str(path): expected} == memo_of(tmp_path).digests([str(path)])
