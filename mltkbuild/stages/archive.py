@@ -23,12 +23,12 @@ def archive(run: StageRun) -> None:
                 found=str(name),
                 fix="give a path relative to the workspace",
             )
-        with run.user_code("add_archive_file"):
+        with run.code.running("add_archive_file"):
             added[path.relative_to(Path(request.root).resolve()).as_posix()] = path
             path.open("rb").close()
-    with run.at():
+    with run.code.at():
         run.outcome.facts |= packing.run(
-            run.own("{name}.mltk.zip"),
+            run.files.own("{name}.mltk.zip"),
             request.target,
             {name: Path(path) for name, path in request.artifacts.items() if not name.startswith(prepared.FOLDER)},
             request.sources,
