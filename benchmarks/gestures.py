@@ -13,8 +13,9 @@ from mltkbuild.disk.digests import digest_of
 from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.target_state import CODE, FILE, TEXT
+from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT, STAGES, makes
 
 SAMPLES = "data/samples.csv"

@@ -21,7 +21,8 @@ from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.provenance import course_of, parse, provenance
 from mltkbuild.engine.target_state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
 from mltkbuild.errors import MltkError, StageError
-from mltkbuild.stages.protocol import RESUME, Listener, Options, Outcome, Request, Start
+from mltkbuild.events import Event, Listener, Note
+from mltkbuild.stages.protocol import RESUME, Options, Outcome, Request, Start
 from mltkbuild.stages.table import STAGES, TRAIN, makes, reads, upstream
 from mltkbuild.workers.executor import Executor
 
@@ -50,7 +51,7 @@ class Built:
     notes: tuple[str, ...] = ()
 
 
-def quiet(event: Mapping[str, object]) -> None:
+def quiet(event: Event) -> None:
     """A listener that doesn't listen."""
 
 
@@ -121,11 +122,11 @@ class Builder:
             What came of this stage; `reasons` is empty when nothing had to be done.
         """
         state = self.state(target)
-        waiting = {"note": f"waiting for another build of {target}"}
+        waiting = Note(f"waiting for another build of {target}")
         with state.turn, store.locked(state.folder, lambda: listener(waiting)):
             recovered = store.recover(state.folder)
             if recovered:
-                listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
+                listener(Note(f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"))
             state.reload()
             for finished in recovered:
                 if (record := state.record(finished)) is not None:
@@ -239,7 +240,7 @@ class Builder:
             store.discard(state.folder, stage)
             state.reload()
         if old is not None and record.artifacts == old.artifacts and not changed:
-            listener({"note": f"{stage}:{state.target} gave the same result as before"})
+            listener(Note(f"{stage}:{state.target} gave the same result as before"))
         return Built(state.target, stage, (), record, changed, outcome.notes)
 
     def _share_sources(self, state: TargetState) -> None:

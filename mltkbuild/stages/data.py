@@ -10,6 +10,7 @@ from mltkbuild.data import samples as data
 from mltkbuild.data.splits import SUBSETS
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.errors import DataError
+from mltkbuild.events import Counted
 from mltkbuild.spec.any_model import is_prepared
 from mltkbuild.stages import prepare
 from mltkbuild.stages.stage_run import StageRun
@@ -78,6 +79,6 @@ def _teller(run: StageRun, subset: str) -> prepared.Progress:
 
     def tell(done: int, count: int) -> None:
         if done * 100 // count != (done - 1) * 100 // count:
-            run.progress({"doing": f"{subset} samples", "done": done, "of": count})
+            run.progress(Counted(f"{subset} samples", done, count))
 
     return tell

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from mltkbuild.disk.file_lists import known_files
 from mltkbuild.errors import MltkError
-
-Event = Mapping[str, object]
-"""Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text; or
-`doing` with `done` and `of`, for work that is counted."""
-
-Listener = Callable[[Event], None]
 
 Options = Mapping[str, int | str]
 """Options of the command line that change a stage's result: `epochs`, and `weights`, a path."""

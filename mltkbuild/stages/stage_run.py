@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mltkbuild.events import Listener
 from mltkbuild.spec.any_model import AnyModel, any_model, peek_at
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.running_code import RunningCode
 from mltkbuild.stages.stage_data import StageData
 from mltkbuild.stages.stage_files import StageFiles

@@ -12,9 +12,9 @@ from mltkbuild.data import samples as data
 from mltkbuild.disk.checkpoints import Shelf
 from mltkbuild.disk.digests import digest_of
 from mltkbuild.errors import SpecError, StageError
+from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.stages import slices
-from mltkbuild.stages.protocol import Event
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.training import fit, history, keeper, keras_file, weights
@@ -99,10 +99,10 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         return changed[0] if changed else None
 
     def progress(event: Event) -> None:
-        told = event.get("note")
-        if told is not None:
-            sys.stdout.write(f"{told}\n")  # the stage's log
-        run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
+        if isinstance(event, Note):
+            sys.stdout.write(f"{event.text}\n")  # the stage's log
+            event = Note(f"train:{request.target}: {event.text}")
+        run.progress(event)
 
     minutes = run.peek.checkpoint_interval_minutes
     return keeper.Keeper(

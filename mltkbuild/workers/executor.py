@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
-from mltkbuild.stages.protocol import Job, Listener, Outcome, Request
+from mltkbuild.events import Listener
+from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.workers import entry
 
 ENVIRONMENT: Mapping[str, str] = {

@@ -14,10 +14,11 @@ import keras
 import tensorflow as tf
 
 from mltkbuild.errors import MltkError, StageError
+from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
 from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.stage_data import DATA_SEED
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.training import devices
