@@ -187,7 +187,7 @@ class Fakes:
             self.before[request.stage](request)
         if request.stage in self.fail:
             return Outcome(error=self.fail[request.stage])
-        outcome = Outcome(tools={"python": "3"}, facts={"fake": True}, seconds=1.5)
+        outcome = Outcome(tools={"python": "3"}, facts={"members": 1}, seconds=1.5)
         snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)
         try:
             with _loading, loaded_spec(snapshot, request.name, request.folder, request.test) as model:

@@ -11,7 +11,7 @@ import click
 from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
 from mltkbuild.cli.file_commands import ARCHIVE, is_file, summarize_file
-from mltkbuild.disk.records import Record
+from mltkbuild.disk.records import Facts, Record, facts_of
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.engine.explain import changes, unused_checkpoints
 from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts, plan
@@ -69,8 +69,8 @@ def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
 def figures(steps: Sequence[Step]) -> dict[str, Any]:
     """Accuracy of both models and the size of the `.tflite`, as the records have them; None where there is none."""
     records: dict[str, Record] = {step.stage: step.record for step in steps if step.record is not None}
-    evaluated: Mapping[str, object] = records["evaluate"].facts if "evaluate" in records else {}
-    packed: Mapping[str, object] = records["params"].facts if "params" in records else {}
+    evaluated: Facts = facts_of(records["evaluate"]) if "evaluate" in records else {}
+    packed: Facts = facts_of(records["params"]) if "params" in records else {}
     return {
         "float_accuracy": evaluated.get("keras_accuracy"),
         "int8_accuracy": evaluated.get("tflite_accuracy"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, stamp_of
 from mltkbuild.disk.durable import disk_error
-from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.records import Facts, Record, Stamp, facts_of
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.provenance import course_of, parse, provenance
@@ -300,8 +300,8 @@ class Builder:
             file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
             provenance=provenance(state, earlier) if stage == "archive" else {},
             checkpoints=state.folder.checkpoints,
-            deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
-            distribute=str(spec_record.facts.get("distribute") or "") if spec_record is not None else "",
+            deterministic=spec_record is None or bool(facts_of(spec_record).get("deterministic", True)),
+            distribute=str(facts_of(spec_record).get("distribute") or "") if spec_record is not None else "",
         )
 
     def _record(
@@ -325,7 +325,7 @@ class Builder:
                 stamps[name] = stamp
         noticed |= {PROPERTY + name: state.property_digest(name) or "" for name in outcome.reads}
         noticed |= {LIBRARY + name: found for name, found in outcome.libraries.items()}
-        facts = dict(outcome.facts)
+        facts: Facts = {**outcome.facts}
         if IMPORTS in inputs:
             facts["outside"] = sorted(state.sources.outside)
             if packages := state.packages(state.sources.texts):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mltkbuild.disk import file_lists, store
 from mltkbuild.disk.digests import DigestMemo, bytes_digest, digest_of, settled, source_digest, stamp_of
-from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.records import Record, Stamp, facts_of
 from mltkbuild.disk.store import Folder
 from mltkbuild.disk.workspace import Spec, Workspace, import_folders, module_file
 from mltkbuild.engine.freshness import Reason, reasons_to_run
@@ -207,7 +207,7 @@ class TargetState:
                 name: self._memo.digest(self.workspace.path(name[5:]), record.stamps, name[5:], digest, "code")
                 for name, digest in recorded.items()
             }
-            outside = record.facts.get("outside")
+            outside = facts_of(record).get("outside")
             imports = self.shadowed(outside) if isinstance(outside, list) else None
             if current == recorded and imports == record.inputs.get(IMPORTS):
                 found.update(current)
@@ -267,7 +267,7 @@ class TargetState:
         record = self.record("spec")
         if record is None:
             return None
-        digests = record.facts.get("properties")
+        digests = facts_of(record).get("properties")
         found = digests.get(name, "default") if isinstance(digests, dict) else None
         if found is not None:
             return str(found)
@@ -293,7 +293,7 @@ class TargetState:
     def _finds_the_same(self, record: Record) -> bool:
         """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
         paths = [name[5:] for name in record.inputs if name.startswith(CODE)]
-        if self.spec.path not in paths or self.packages(paths) != record.facts.get("packages", {}):
+        if self.spec.path not in paths or self.packages(paths) != facts_of(record).get("packages", {}):
             return False
         listed = self._listed()
         paths.remove(self.spec.path)

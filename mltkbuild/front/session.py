@@ -15,6 +15,7 @@ from functools import partial
 from types import FrameType
 
 from mltkbuild.disk import checkpoints
+from mltkbuild.disk.records import Facts, facts_of
 from mltkbuild.disk.workspace import Workspace, find_workspace
 from mltkbuild.engine.builder import Builder, Built
 from mltkbuild.engine.explain import changes
@@ -275,12 +276,12 @@ def _result_text(built: Built, why: str, said: Sequence[str]) -> str:
     """What a stage made, in a few words, and why it ran."""
     if not built.reasons:
         return "another build had done it"
-    figures = _figures(built.record.facts) if built.record is not None else ""
+    figures = _figures(facts_of(built.record)) if built.record is not None else ""
     made = ", ".join([*([figures] if figures else []), *said])
     return f"{made}  ({why})" if made else why
 
 
-def _figures(facts: Mapping[str, object]) -> str:
+def _figures(facts: Facts) -> str:
     """The figures of a record that people look for first."""
     parts = []
     if isinstance(metrics := facts.get("metrics"), Mapping):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mltkbuild.disk.file_lists import known_files
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import MltkError
 
 Options = Mapping[str, int | str]
@@ -145,7 +146,7 @@ class Outcome:
     files: dict[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: MltkError | None = None

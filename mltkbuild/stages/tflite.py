@@ -31,7 +31,7 @@ def quantize(run: StageRun) -> None:
     converted, float32 = run.files.own("{name}.converted.tflite"), run.files.own("{name}.float32.tflite")
     with run.code.at("tflite_converter"):
         facts = quantizing.run(keras_model, calibration, converter, converted, float32)
-        notes = [str(text) for text in facts.pop("warnings", ())]  # type: ignore[attr-defined]  # a list of texts
+        notes = facts.pop("warnings", [])
         layers = [layer.name for layer in keras_model._flatten_layers(include_self=False)]
         proven = proof.prove(
             converted.read_bytes(),

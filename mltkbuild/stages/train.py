@@ -11,6 +11,7 @@ from typing import Any
 from mltkbuild.data import samples as data
 from mltkbuild.disk.checkpoints import Shelf
 from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
@@ -62,9 +63,9 @@ def _plain_model(run: StageRun, keras_model: Any) -> Any:
     return plain
 
 
-def _training_facts(trained: history.Training) -> dict[str, object]:
+def _training_facts(trained: history.Training) -> Facts:
     """What the record of a training tells people."""
-    facts: dict[str, object] = {
+    facts: Facts = {
         "epochs": trained.epochs,
         "metrics": history.metrics_at(trained),
         "final_epoch": trained.final_epoch,

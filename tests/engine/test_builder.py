@@ -327,10 +327,10 @@ def test_record_tells_what_ran(built: Files) -> None:
     """A record holds the stage's figures, tools, seconds, host and time."""
     record = Builder(built.workspace, run=Fakes()).state("kws").record("train")
     assert record is not None
-    assert ("train", "kws", True, {"python": "3"}, 1.5) == (
+    assert ("train", "kws", 1, {"python": "3"}, 1.5) == (
         record.stage,
         record.target,
-        record.facts["fake"],
+        record.facts["members"],
         record.tools,
         record.seconds,
     )
