@@ -20,7 +20,7 @@ from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, l
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.provenance import course_of, parse, provenance
 from mltkbuild.engine.target_state import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, TargetState
-from mltkbuild.errors import MltkError, StageError
+from mltkbuild.errors import StageError
 from mltkbuild.events import Event, Listener, Note
 from mltkbuild.stages.protocol import RESUME, Options, Outcome, Request, Start
 from mltkbuild.stages.table import STAGES, TRAIN, makes, reads, upstream
@@ -255,7 +255,7 @@ class Builder:
         where = f"{request.stage}:{request.target}"
         outcome = self._run(request, listener)
         if outcome.error is not None:
-            raise _placed(outcome.error, where)
+            raise outcome.error.at(where)
         lacking = [name for name in makes(STAGES[request.stage], request.target) if name not in outcome.artifacts]
         if lacking:
             raise StageError("the stage did not make what it promises", where=where, found=f"no {lacking[0]}")
@@ -349,10 +349,3 @@ class Builder:
         """The readable content of what a stage read of its spec, for `explain`."""
         names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
         return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
-
-
-def _placed(error: MltkError, where: str) -> MltkError:
-    """An error with the stage as its place, unless it has a better one."""
-    if error.where is None:
-        error.where = where
-    return error

@@ -82,8 +82,7 @@ class RunningCode:
         try:
             yield
         except MltkError as error:
-            error.where = error.where or self.place(*names)
-            raise
+            raise error.at(self.place(*names)) from error.__cause__
 
     def place(self, *names: str) -> str:
         """Where the spec sets the first of these properties that it sets; else the spec."""
