@@ -158,13 +158,15 @@ def _after_training(run: StageRun, keras_model: Any, trained: history.Training) 
 
 
 def _train_settings(run: StageRun) -> fit.TrainSettings:
-    peek = run.model.peek
     given = ("epochs", "classes", "tensorboard_dir")
     names = [name for name in fit.TrainSettings.__dataclass_fields__ if name not in given]
-    epochs = 1 if run.request.test else run.request.options.get("epochs", peek("epochs"))
+    epochs = 1 if run.request.test else int(run.request.options.get("epochs", run.peek.epochs))
     folder = str(Path(run.request.checkpoints).with_name("tensorboard"))
     return fit.TrainSettings(
-        epochs=epochs, classes=run.data.classes, tensorboard_dir=folder, **{name: peek(name) for name in names}
+        epochs=epochs,
+        classes=run.data.classes,
+        tensorboard_dir=folder,
+        **{name: run.model.peek(name) for name in names},
     )
 
 
