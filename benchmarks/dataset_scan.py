@@ -28,8 +28,9 @@ from gestures import Fake, fake, write_workspace
 from mltkbuild.disk.digests import digest_files, processors
 from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
+from mltkbuild.events import Listener
 from mltkbuild.front.report import size, table
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Outcome, Request
 
 FILE_SIZE, CLASSES = 32_000, 35
 MODEL, DATA = "model_0000", "dataset"

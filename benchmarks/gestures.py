@@ -11,10 +11,12 @@ from pathlib import Path
 
 from mltkbuild.disk.digests import digest_of
 from mltkbuild.disk.inputs import CODE, FILE, TEXT, parse
+from mltkbuild.disk.records import Facts
 from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
+from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT, STAGES, makes
 
 SAMPLES = "data/samples.csv"
@@ -159,11 +161,11 @@ def fake(request: Request, listener: Listener) -> Outcome:
     return outcome
 
 
-def _facts(request: Request) -> dict[str, object]:
+def _facts(request: Request) -> Facts:
     """Facts as large as a real record's."""
     digests = {name: hashlib.sha256(f"{request.target} {name}".encode()).hexdigest() for name in PROPERTIES}
     metrics = {f"{part}{name}": 0.9861111044883728 for part in ("", "val_") for name in ("accuracy", "loss")}
-    facts: dict[str, dict[str, object]] = {
+    facts: dict[str, Facts] = {
         "spec": {"properties": digests, "deterministic": True},
         "data": {"samples": {"calibration": 144, "evaluation": 360, "training": 1293, "validation": 144}},
         "train": {"epochs": 40, "metrics": metrics},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 
 class MltkError(Exception):
@@ -35,6 +37,15 @@ class MltkError(Exception):
         self.found = found
         self.fix = fix
         self.trace = trace
+
+    def at(self, place: str) -> Self:
+        """This error with a place: itself if it has one, else another one, with the same traceback and cause."""
+        if self.where:
+            return self
+        placed = copy.copy(self)
+        placed.where = place
+        placed.__cause__ = self.__cause__
+        return placed.with_traceback(self.__traceback__)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the keyword fields when the error crosses a process boundary."""

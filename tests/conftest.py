@@ -28,11 +28,12 @@ from mltkbuild.disk.workspace import Workspace, configure
 from mltkbuild.engine import target_state
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, StageError
+from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
 from mltkbuild.front import session
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.stages import slices
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT, SLICES, STAGES, makes, reads
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
 from mltkbuild.user_code.watch import watch
@@ -186,7 +187,7 @@ class Fakes:
             self.before[request.stage](request)
         if request.stage in self.fail:
             return Outcome(error=self.fail[request.stage])
-        outcome = Outcome(tools={"python": "3"}, facts={"fake": True}, seconds=1.5)
+        outcome = Outcome(tools={"python": "3"}, facts={"members": 1}, seconds=1.5)
         snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)
         try:
             with _loading, loaded_spec(snapshot, request.name, request.folder, request.test) as model:

@@ -15,7 +15,8 @@ from mltkbuild.disk import store
 from mltkbuild.disk.folder import SCRATCH, Folder
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.events import Listener
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT
 
 from .conftest import PARTS, Fakes, Files, Running, bring

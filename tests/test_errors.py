@@ -63,3 +63,21 @@ def test_missing_property_crosses_a_process_boundary_as_a_spec_error() -> None:
     """The error that `hasattr` understands arrives as the plain one."""
     again = pickle.loads(pickle.dumps(MissingProperty(SpecError("no x", where="a.py:1", fix="y"))))
     assert (SpecError, "a.py:1: no x.\n  fix:   y") == (type(again), str(again))
+
+
+def test_an_error_gets_a_place_only_once() -> None:
+    """A place is given to a copy, with the cause and the traceback; an error that has one stays itself."""
+    cause = ValueError("x")
+    try:
+        raise DataError("no samples", found="0", fix="add some") from cause
+    except DataError as error:
+        bare = error
+    placed = bare.at("models/kws.py:3")
+    assert (None, "models/kws.py:3", DataError) == (bare.where, placed.where, type(placed))
+    assert (bare.found, bare.fix, cause, bare.__traceback__) == (
+        placed.found,
+        placed.fix,
+        placed.__cause__,
+        placed.__traceback__,
+    )
+    assert placed is placed.at("elsewhere")

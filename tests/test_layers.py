@@ -38,6 +38,7 @@ ROOMS: Mapping[str, str] = {
     "disk": "digests, records, the workspace's folders, publishing",
     "fingerprint": "values and code to digests; tool versions",
     "extras": "optional packages",
+    "events": "what work that takes a while tells about itself",
     "errors": "what a front turns into text",
     "process": "what this process is: one that decides, or a worker",
 }

@@ -7,7 +7,8 @@ import os
 import threading
 from collections.abc import Callable
 
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.events import Listener
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.workers.executor import Processes
 
 

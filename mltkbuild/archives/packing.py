@@ -9,6 +9,7 @@ from typing import Any
 
 from mltkbuild.archives.writing import write_zip
 from mltkbuild.disk.digests import HISTORY, history_without_segments
+from mltkbuild.disk.records import Facts
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import SpecError
 
@@ -29,7 +30,7 @@ def run(  # noqa: PLR0913, PLR0917  # a stage body's signature is its dependency
     spec_path: str,
     provenance: Mapping[str, Any],
     added: Mapping[str, Path] | None = None,
-) -> dict[str, object]:
+) -> Facts:
     """Write the archive; equal contents give equal bytes.
 
     Args:

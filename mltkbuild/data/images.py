@@ -19,7 +19,6 @@ from mltkbuild.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".npy")
 MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
-INTERPOLATIONS = ("none", "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 MOST_PIXELS = 100_000_000
 """An image with more pixels is taken for a decompression bomb."""
 _MOST_ZCA = 8192

@@ -155,8 +155,7 @@ def _prepared(
         try:
             return preparation.row(item, read(item), random=random)
         except DataError as error:
-            error.where = error.where or item.path or item.name
-            return error
+            return error.at(item.path or item.name)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         waiting: deque[tuple[Item, Future[np.ndarray | DataError]]] = deque()

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from mltkbuild.disk.durable import flush_folder
 from mltkbuild.errors import DataError
+from mltkbuild.events import Counted
 
 MIRROR = "MLTK_DATASETS_MIRROR"
 """The environment variable that names a folder or a base URL where files are looked for first, by their names."""
@@ -31,7 +32,7 @@ TIMEOUT = 60.0
 _CHUNK = 1 << 18
 _MARK = ".checked.json"
 
-Progress = Callable[[Mapping[str, object]], None]
+Progress = Callable[[Counted], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
     Args:
         source: The file.
         folder: Where it goes.
-        progress: Takes `{"doing", "done", "of"}` in bytes; None prints a line now and then.
+        progress: Takes `Counted` bytes; None prints a line now and then.
 
     Returns:
         The file's path.
@@ -85,7 +86,7 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
         with _lock(folder, source.file_name):
             if not _is_checked(path, source):
                 if not path.exists():
-                    _download(source, path, progress or _print)
+                    _download(source, path, progress or _printing())
                 _check(path, source)
                 _mark(path, source)
     except OSError as error:
@@ -234,7 +235,7 @@ def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
             got = have
             for count in _copied(response, file):
                 got += count
-                progress({"doing": name, "done": got, "of": total})
+                progress(Counted(name, got, total))
         if total and got < total:
             raise ConnectionError(f"the connection was cut after {got:,} of {total:,} bytes")
 
@@ -262,14 +263,16 @@ def _copied(response: IO[bytes], file: IO[bytes]) -> Iterator[int]:
         raise
 
 
-_told_of: dict[str, int] = {}
+def _printing() -> Progress:
+    """Prints every tenth part of a download."""
+    told = -1
 
+    def tell(event: Counted) -> None:
+        nonlocal told
+        tenth = event.done * 10 // event.of if event.of else event.done >> 26
+        if told != tenth:
+            told = tenth
+            of = f" of {event.of / 2**20:,.1f} MiB" if event.of else " MiB"
+            sys.stderr.write(f"{event.doing}: {event.done / 2**20:,.1f}{of}\n")
 
-def _print(event: Mapping[str, object]) -> None:
-    """Print every tenth part of a download."""
-    done, total = int(str(event["done"])), int(str(event["of"]))
-    tenth = done * 10 // total if total else done >> 26
-    if _told_of.get(str(event["doing"])) != tenth:
-        _told_of[str(event["doing"])] = tenth
-        of = f" of {total / 2**20:,.1f} MiB" if total else " MiB"
-        sys.stderr.write(f"{event['doing']}: {done / 2**20:,.1f}{of}\n")
+    return tell

@@ -17,13 +17,14 @@ from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, kind_of, stamp_of
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
-from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.records import Facts, Record, Stamp, facts_of
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
 from mltkbuild.engine.freshness import Reason, Verdict
 from mltkbuild.engine.provenance import course_of, parse, provenance
 from mltkbuild.engine.target_state import TargetState
-from mltkbuild.errors import MltkError, StageError
-from mltkbuild.stages.protocol import RESUME, Listener, Options, Outcome, Request, Start
+from mltkbuild.errors import StageError
+from mltkbuild.events import Event, Listener, Note
+from mltkbuild.stages.protocol import RESUME, Options, Outcome, Request, Start
 from mltkbuild.stages.table import ARCHIVE, SPEC, STAGES, makes, reads, upstream
 from mltkbuild.workers.executor import Executor, Processes
 
@@ -52,7 +53,7 @@ class Built:
     notes: tuple[str, ...] = ()
 
 
-def quiet(event: Mapping[str, object]) -> None:
+def quiet(event: Event) -> None:
     """A listener that doesn't listen."""
 
 
@@ -125,11 +126,11 @@ class Builder:
             What came of this stage; `reasons` is empty when nothing had to be done.
         """
         state = self.state(target)
-        waiting = {"note": f"waiting for another build of {target}"}
+        waiting = Note(f"waiting for another build of {target}")
         with state.turn, store.locked(state.folder, lambda: listener(waiting)):
             recovered = store.recover(state.folder)
             if recovered:
-                listener({"note": f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"})
+                listener(Note(f"{target}: finished publishing {', '.join(recovered)} of an interrupted build"))
             state.reload()
             # From here on every judgement is about the text that the stages will run, not about later edits.
             self._share_sources(state)
@@ -246,7 +247,7 @@ class Builder:
             store.discard(state.folder, stage)
             state.reload()
         if old is not None and record.artifacts == old.artifacts and not changed:
-            listener({"note": f"{stage}:{state.target} gave the same result as before"})
+            listener(Note(f"{stage}:{state.target} gave the same result as before"))
         return Built(state.target, stage, (), record, changed, outcome.notes)
 
     def _share_sources(self, state: TargetState) -> None:
@@ -261,7 +262,7 @@ class Builder:
         where = f"{request.stage}:{request.target}"
         outcome = self._executor.run(request, listener)
         if outcome.error is not None:
-            raise _placed(outcome.error, where)
+            raise outcome.error.at(where)
         lacking = [name for name in makes(STAGES[request.stage], request.target) if name not in outcome.artifacts]
         if lacking:
             raise StageError("the stage did not make what it promises", where=where, found=f"no {lacking[0]}")
@@ -303,8 +304,8 @@ class Builder:
             file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
             provenance=provenance(state, earlier) if STAGES[stage] is ARCHIVE else {},
             checkpoints=state.folder.checkpoints,
-            deterministic=spec_record is None or bool(spec_record.facts.get("deterministic", True)),
-            distribute=str(spec_record.facts.get("distribute") or "") if spec_record is not None else "",
+            deterministic=spec_record is None or bool(facts_of(spec_record).get("deterministic", True)),
+            distribute=str(facts_of(spec_record).get("distribute") or "") if spec_record is not None else "",
         )
 
     def _record(
@@ -328,7 +329,7 @@ class Builder:
                 stamps[name] = stamp
         noticed |= {Input(PROPERTY, name).name: state.property_digest(name) or "" for name in outcome.reads}
         noticed |= {Input(LIBRARY, name).name: found for name, found in outcome.libraries.items()}
-        facts = dict(outcome.facts)
+        facts: Facts = {**outcome.facts}
         if IMPORTS in inputs:
             facts["outside"] = sorted(state.sources.outside)
             if packages := state.packages(state.sources.texts):
@@ -354,10 +355,3 @@ class Builder:
         """The readable content of what a stage read of its spec, for `explain`."""
         names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
         return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
-
-
-def _placed(error: MltkError, where: str) -> MltkError:
-    """An error with the stage as its place, unless it has a better one."""
-    if error.where is None:
-        error.where = where
-    return error

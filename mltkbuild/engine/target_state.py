@@ -26,7 +26,7 @@ from mltkbuild.disk.inputs import (
     of_kind,
     parse,
 )
-from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.records import Record, Stamp, facts_of
 from mltkbuild.disk.workspace import Spec, Workspace, import_folders, module_file
 from mltkbuild.engine.freshness import Reason, Verdict, damaged, reasons_to_run
 from mltkbuild.errors import RecordError, SpecError
@@ -244,7 +244,7 @@ class TargetState:
                 path: self._memo.digest(self.workspace.path(path), record.stamps, path, digest, "code")
                 for path, digest in recorded.items()
             }
-            outside = record.facts.get("outside")
+            outside = facts_of(record).get("outside")
             imports = self.shadowed(outside) if isinstance(outside, list) else None
             if current == recorded and imports == record.inputs.get(IMPORTS):
                 found.update({Input(CODE, path).name: digest for path, digest in current.items()})
@@ -303,7 +303,7 @@ class TargetState:
         record = self.record("spec")
         if record is None:
             return None
-        digests = record.facts.get("properties")
+        digests = facts_of(record).get("properties")
         found = digests.get(name, "default") if isinstance(digests, dict) else None
         if found is not None:
             return str(found)
@@ -329,7 +329,7 @@ class TargetState:
     def _finds_the_same(self, record: Record) -> bool:
         """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
         paths = [path for path, _ in of_kind(record.inputs, CODE)]
-        if self.spec.path not in paths or self.packages(paths) != record.facts.get("packages", {}):
+        if self.spec.path not in paths or self.packages(paths) != facts_of(record).get("packages", {}):
             return False
         listed = self._listed()
         paths.remove(self.spec.path)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.errors import DataError, StageError
-from mltkbuild.evaluation.evaluation_files import CURVE_COLUMNS, Results, heading, threshold_lines, write_document
+from mltkbuild.evaluation.documents import ClassStats, Curve, DetectorResults, Histogram
+from mltkbuild.evaluation.evaluation_files import CURVE_COLUMNS, heading, threshold_lines, write_document
 from mltkbuild.evaluation.rates import Rates, curve_rows, rates_of, rounded, significant
 from mltkbuild.evaluation.tables import aligned, figure_text, write_csv
 from mltkbuild.pictures import curves
@@ -19,8 +20,6 @@ from mltkbuild.tflite.predict import no_samples
 
 _BINS = 40
 _ALL = "all abnormal"
-_SPREAD = ("mean", "std", "min", "max")
-_AGAINST = ("auc", "average_precision", "threshold", "accuracy")
 
 
 def scores_of(x: np.ndarray, rebuilt: np.ndarray, scoring: Scoring) -> np.ndarray:
@@ -70,7 +69,7 @@ def _score(place: int, value: object) -> float:
     return float(score.item())
 
 
-def detector_results(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Results:
+def detector_results(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> DetectorResults:
     """Measure how well scores tell the first class, the normal one, from the others.
 
     Args:
@@ -109,40 +108,41 @@ def detector_results(scores: np.ndarray, labels: np.ndarray, classes: Sequence[s
         "best_youden": best,
         "best_accuracy": overall.most_accurate(),
         "overall_roc": overall.curve(),
-        "roc": {name: rates[name] and rates[name].curve() for name in classes[1:]},
-        "class_stats": {
-            name: {**_spread(scores[labels == place]), **_parted(rates[name])} for place, name in enumerate(classes)
+        "roc": {
+            name: None if parted is None else parted.curve() for name, parted in rates.items() if name != classes[0]
         },
+        "class_stats": {name: _stats(scores[labels == place], rates[name]) for place, name in enumerate(classes)},
         "histogram": _histogram(scores, labels, classes),
     }
 
 
-def _against_normal(scores: np.ndarray, labels: np.ndarray, place: int) -> Any:
+def _against_normal(scores: np.ndarray, labels: np.ndarray, place: int) -> Rates | None:
     """The rates of one class against the normal one; None for that one itself."""
     chosen = (labels == 0) | (labels == place)
     return rates_of(labels[chosen] == place, scores[chosen]) if place else None
 
 
-def _parted(rates: Rates | None) -> Results:
-    if rates is None:
-        return dict.fromkeys(_AGAINST)
-    best = rates.most_telling()
+def _curve(rates: Rates | None) -> Curve | None:
+    return None if rates is None else rates.curve()
+
+
+def _stats(scores: np.ndarray, rates: Rates | None) -> ClassStats:
+    """The figures of one class: the spread of its scores, and how they part from the normal ones."""
+    best = None if rates is None else rates.most_telling()
     return {
-        "auc": rounded(rates.auc),
-        "average_precision": rounded(rates.average_precision),
-        "threshold": best["threshold"],
-        "accuracy": best["accuracy"],
+        "n": len(scores),
+        "mean": significant(scores.mean()) if len(scores) else None,
+        "std": significant(scores.std()) if len(scores) else None,
+        "min": significant(scores.min()) if len(scores) else None,
+        "max": significant(scores.max()) if len(scores) else None,
+        "auc": None if rates is None else rounded(rates.auc),
+        "average_precision": None if rates is None else rounded(rates.average_precision),
+        "threshold": None if best is None else best["threshold"],
+        "accuracy": None if best is None else best["accuracy"],
     }
 
 
-def _spread(scores: np.ndarray) -> Results:
-    if not len(scores):
-        return {"n": 0, **dict.fromkeys(_SPREAD)}
-    figures = (scores.mean(), scores.std(), scores.min(), scores.max())
-    return {"n": len(scores), **{name: significant(value) for name, value in zip(_SPREAD, figures, strict=True)}}
-
-
-def _histogram(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Results:
+def _histogram(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Histogram:
     """Count the scores in bins of one width; scores over several powers of ten have bins that grow with them."""
     low, high = float(scores.min()), float(scores.max())
     if high - low <= 1e-9 * max(abs(low), abs(high)):
@@ -159,35 +159,7 @@ def _histogram(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def evaluate_autoencoder(
-    *, scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], folder: Path, title: str
-) -> Results:
-    """Measure an auto-encoder and write the results.
-
-    Args:
-        scores: Shape `(n,)`, as `scores_of` returns them.
-        labels: Class ids of shape `(n,)`; 0 is normal.
-        classes: The names, the normal one first.
-        folder: Where `write` puts its files, and `scores.csv`, a row a sample.
-        title: The heading of the summary and the pictures.
-
-    Returns:
-        What `detector_results` returns.
-
-    Raises:
-        DataError: The normal class has no sample, or all others have none.
-    """
-    results = detector_results(scores, labels, classes)
-    write(folder, title, results)
-    rows = (
-        (place, classes[label], score)
-        for place, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True))
-    )
-    write_csv(folder / "scores.csv", ("sample", "class", "score"), rows)
-    return results
-
-
-def write(folder: Path, title: str, results: Results) -> None:
+def write(folder: Path, title: str, results: DetectorResults) -> None:
     """Write `results.json`, `summary.txt`, tables and pictures; the same results give the same bytes.
 
     Tables are `classes.csv`, `curves.csv` and `histogram.csv`; pictures are `overall_roc.png`,
@@ -201,7 +173,7 @@ def write(folder: Path, title: str, results: Results) -> None:
     write_document(folder, results, summary(title, results))
     abnormal, stats, roc = results["classes"][1:], results["class_stats"], results["roc"]
     rows = ([name, *entry.values()] for name, entry in stats.items())
-    write_csv(folder / "classes.csv", ("class", "n", *_SPREAD, *_AGAINST), rows)
+    write_csv(folder / "classes.csv", ("class", *ClassStats.__annotations__), rows)
     parted = chain.from_iterable(curve_rows(name, roc[name]) for name in abnormal)
     write_csv(folder / "curves.csv", CURVE_COLUMNS, chain(curve_rows(_ALL, results["overall_roc"]), parted))
     write_csv(folder / "histogram.csv", ("from", "to", *results["classes"]), _histogram_rows(results["histogram"]))
@@ -216,13 +188,13 @@ def write(folder: Path, title: str, results: Results) -> None:
     curves.histogram_png(folder / "histogram.png", edges, counts, title=title, marked=results["threshold"])
 
 
-def _histogram_rows(histogram: Results) -> Iterator[list[Any]]:
+def _histogram_rows(histogram: Histogram) -> Iterator[list[Any]]:
     edges, counts = histogram["edges"], histogram["counts"].values()
     for start, end, *row in zip(edges[:-1], edges[1:], *counts, strict=True):
         yield [start, end, *row]
 
 
-def summary(title: str, results: Results) -> str:
+def summary(title: str, results: DetectorResults) -> str:
     """The figures for people."""
     figures = [
         ["samples", str(results["n_samples"])],
@@ -230,9 +202,9 @@ def summary(title: str, results: Results) -> str:
         ["ROC AUC", figure_text(results["overall_roc_auc"])],
         ["average precision", figure_text(results["overall_average_precision"])],
     ]
-    rows = [["class", "n", *_SPREAD, "AUC"]]
+    rows = [["class", "n", "mean", "std", "min", "max", "AUC"]]
     for name, stats in results["class_stats"].items():
-        spread = [figure_text(stats[column], ".4g") for column in _SPREAD]
+        spread = [figure_text(figure, ".4g") for figure in (stats["mean"], stats["std"], stats["min"], stats["max"])]
         rows.append([name, str(stats["n"]), *spread, figure_text(stats["auc"])])
     lines = [*heading(title), *aligned(figures), "", *threshold_lines("abnormal", results), "", *aligned(rows), ""]
     return "\n".join([*lines, "Mean to max are of scores. Overall accuracy is that of the best TPR - FPR.", ""])

@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mltkbuild.errors import DataError, StageError
-from mltkbuild.evaluation.evaluation_files import Results, summary, write_classifier, write_document, write_metrics
+from mltkbuild.evaluation.documents import ClassifierResults, MetricResults, Results, Thresholds
+from mltkbuild.evaluation.evaluation_files import summary, write_classifier, write_document, write_metrics
 from mltkbuild.evaluation.rates import Rates, rates_of, require_finite, rounded, significant
 from mltkbuild.tflite.predict import no_samples
 
@@ -91,7 +92,7 @@ def scores_of(predictions: np.ndarray, n_classes: int) -> np.ndarray:
     return values
 
 
-def classifier_results(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> Results:
+def classifier_results(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> ClassifierResults:
     """Count what a classifier gets right.
 
     Args:
@@ -137,7 +138,7 @@ def classifier_results(y_true: np.ndarray, scores: np.ndarray, classes: Sequence
         "f1": per_class(f1),
         "averages": _averages({"precision": precision, "recall": recall, "f1": f1}, support),
         "confusion_matrix": matrix.tolist(),
-        "roc": {name: entry and entry.curve() for name, entry in zip(classes, rates, strict=True)},
+        "roc": {name: None if entry is None else entry.curve() for name, entry in zip(classes, rates, strict=True)},
         "roc_auc": per_class([math.nan if entry is None else entry.auc for entry in rates]),
         "roc_auc_avg": rounded(sum(areas) / len(areas)) if areas else None,
         "average_precision": per_class([math.nan if entry is None else entry.average_precision for entry in rates]),
@@ -154,7 +155,7 @@ def _averages(figures: Mapping[str, np.ndarray], support: np.ndarray) -> dict[st
     }
 
 
-def _thresholds(rates: Rates | None, positive: str) -> Results | None:
+def _thresholds(rates: Rates | None, positive: str) -> Thresholds | None:
     """What each threshold makes of two classes."""
     if rates is None:
         return None
@@ -168,7 +169,7 @@ def _thresholds(rates: Rates | None, positive: str) -> Results | None:
     }
 
 
-def generic_results(keras_model: Any, x: Any, y: Any, batch_size: int) -> Results:
+def generic_results(keras_model: Any, x: Any, y: Any, batch_size: int) -> MetricResults:
     """Measure a Keras model with the loss and the metrics it was compiled with.
 
     Args:
@@ -199,7 +200,7 @@ def generic_results(keras_model: Any, x: Any, y: Any, batch_size: int) -> Result
     return {"n_samples": len(next(iter(_by_output(x).values()))), "metrics": named}
 
 
-def error_results(predictions: Arrays, y: Arrays) -> Results:
+def error_results(predictions: Arrays, y: Arrays) -> MetricResults:
     """Measure how far predictions are from targets where their shapes agree, axes of length 1 aside.
 
     Args:
@@ -273,6 +274,7 @@ def evaluate_model(*, predictions: Any, y: Any, classes: Sequence[str] | None, f
         DataError: The targets name no class, or there are none.
         StageError: Predictions don't fit the targets and classes, or aren't finite.
     """
+    results: Results
     if classes is None:
         results = error_results(predictions, y)
     else:

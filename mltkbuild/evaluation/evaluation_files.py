@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mltkbuild.evaluation.documents import (
+    BestPoints,
+    ClassifierResults,
+    DetectorResults,
+    Figure,
+    MetricResults,
+    Results,
+    Thresholds,
+)
 from mltkbuild.evaluation.rates import curve_rows
 from mltkbuild.evaluation.tables import aligned, figure_text, write_csv, write_json
 from mltkbuild.pictures import curves, plots
 
-Results = dict[str, Any]
-
 CURVE_COLUMNS = ("class", "threshold", "fpr", "tpr", "precision")
 _SUMMARY_CLASSES = 20
-_CLASS_COLUMNS = ("class_accuracies", "precision", "recall", "f1", "roc_auc", "average_precision")
 
 
-def write_classifier(folder: Path, title: str, results: Results) -> None:
+def write_classifier(folder: Path, title: str, results: ClassifierResults) -> None:
     """Write the tables and pictures of a classifier into a folder that exists.
 
     Tables are `classes.csv`, a row a class; `confusion_matrix.csv`, a row per true class; `curves.csv`, a row per class
@@ -31,7 +37,7 @@ def write_classifier(folder: Path, title: str, results: Results) -> None:
         results: What `evaluate.classifier_results` returned.
     """
     classes, matrix, roc = results["classes"], results["confusion_matrix"], results["roc"]
-    columns = ("class", "n", "accuracy", *_CLASS_COLUMNS[1:])
+    columns = ("class", "n", *_by_class(results))
     write_csv(folder / "classes.csv", columns, _class_rows(results))
     rows = ([name, *counts] for name, counts in zip(classes, matrix, strict=True))
     write_csv(folder / "confusion_matrix.csv", ("true class", *classes), rows)
@@ -48,12 +54,12 @@ def write_classifier(folder: Path, title: str, results: Results) -> None:
         _write_thresholds(folder, title, results["thresholds"])
 
 
-def write_metrics(folder: Path, results: Results) -> None:
+def write_metrics(folder: Path, results: MetricResults) -> None:
     """Write `metrics.csv`, a row per metric, into a folder that exists."""
     write_csv(folder / "metrics.csv", ("metric", "value"), results["metrics"].items())
 
 
-def write_document(folder: Path, results: Results, text: str) -> None:
+def write_document(folder: Path, results: Results | DetectorResults, text: str) -> None:
     """Write `results.json` and `summary.txt`; the folder is made if it isn't there."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", results)
@@ -85,12 +91,24 @@ def summary(title: str, results: Results) -> str:
     return "\n".join([*lines, ""])
 
 
-def _class_rows(results: Results) -> Iterator[list[Any]]:
+def _class_rows(results: ClassifierResults) -> Iterator[list[Any]]:
     for name, counts in zip(results["classes"], results["confusion_matrix"], strict=True):
-        yield [name, sum(counts), *(results[column][name] for column in _CLASS_COLUMNS)]
+        yield [name, sum(counts), *(figures[name] for figures in _by_class(results).values())]
 
 
-def _class_table(results: Results) -> list[list[str]]:
+def _by_class(results: ClassifierResults) -> dict[str, Mapping[str, Figure]]:
+    """The figures that each class has, by name, in the order of the tables."""
+    return {
+        "accuracy": results["class_accuracies"],
+        "precision": results["precision"],
+        "recall": results["recall"],
+        "f1": results["f1"],
+        "roc_auc": results["roc_auc"],
+        "average_precision": results["average_precision"],
+    }
+
+
+def _class_table(results: ClassifierResults) -> list[list[str]]:
     rows = [["class", "n", "accuracy", "precision", "recall", "F1", "AUC", "AP"]]
     for name, count, *figures in _class_rows(results):
         rows.append([name, str(count), *map(figure_text, figures)])
@@ -100,21 +118,23 @@ def _class_table(results: Results) -> list[list[str]]:
     return rows
 
 
-def threshold_lines(name: str, results: Results) -> list[str]:
+def threshold_lines(name: str, results: BestPoints) -> list[str]:
     """Two thresholds of the score of a class as a table: `best_accuracy` and `best_youden` of the results."""
     rows = [[f"threshold of {name}", "at", "accuracy", "FPR", "TPR"]]
-    for best, key in (("best accuracy", "best_accuracy"), ("best TPR - FPR", "best_youden")):
-        point = results[key]
-        figures = [figure_text(point[column]) for column in ("accuracy", "fpr", "tpr")]
+    for best, point in (("best accuracy", results["best_accuracy"]), ("best TPR - FPR", results["best_youden"])):
+        figures = [figure_text(figure) for figure in (point["accuracy"], point["fpr"], point["tpr"])]
         rows.append([best, figure_text(point["threshold"], ".6g"), *figures])
     return aligned(rows)
 
 
-def _write_thresholds(folder: Path, title: str, thresholds: Results) -> None:
+def _write_thresholds(folder: Path, title: str, thresholds: Thresholds) -> None:
     points = thresholds["points"]
     columns = ("thresholds", "accuracy", "fpr", "tpr")
     rows = zip(*(points[column] for column in columns), strict=True)
     write_csv(folder / "thresholds.csv", ("threshold", *columns[1:]), rows)
-    marks = {"best accuracy": thresholds["best_accuracy"], "best TPR - FPR": thresholds["best_youden"]}
+    marks = {
+        "best accuracy": thresholds["best_accuracy"]["threshold"],
+        "best TPR - FPR": thresholds["best_youden"]["threshold"],
+    }
     heading = f"{title}: score of {thresholds['positive']}"
     curves.thresholds_png(folder / "thresholds.png", points, marks, title=heading)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mltkbuild.errors import StageError
+from mltkbuild.evaluation.documents import ParityResults
 from mltkbuild.evaluation.evaluate import scores_of
 from mltkbuild.evaluation.evaluation_files import heading
 from mltkbuild.evaluation.rates import require_finite
@@ -199,7 +199,7 @@ def _figure(value: float | None) -> float | None:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def as_json(parity: Parity) -> dict[str, Any]:
+def as_json(parity: Parity) -> ParityResults:
     """The comparison of one output as a document; `version` counts its format."""
     return {
         "version": VERSION,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, roc_curve
 
 from mltkbuild.errors import StageError
+from mltkbuild.evaluation.documents import Curve, Point
 
 CURVE = ("fpr", "tpr", "precision", "thresholds")
 """The columns of a curve as `Rates.curve` gives it."""
@@ -39,7 +39,7 @@ class Rates:
     auc: float
     average_precision: float
 
-    def curve(self) -> dict[str, list[float | None]]:
+    def curve(self) -> Curve:
         """At most 101 points, spread evenly along the ROC, by `CURVE`; None for the precision where it is undefined."""
         kept = self.thinned()
         return {
@@ -59,7 +59,7 @@ class Rates:
         kept[-1] = last
         return kept
 
-    def at(self, place: int) -> dict[str, float | None]:
+    def at(self, place: int) -> Point:
         """One threshold, not rounded, with its accuracy, false and true positive rate."""
         return {
             "threshold": float(self.thresholds[place]),
@@ -68,11 +68,11 @@ class Rates:
             "tpr": rounded(self.tpr[place]),
         }
 
-    def most_accurate(self) -> dict[str, float | None]:
+    def most_accurate(self) -> Point:
         """The threshold of the best accuracy; of equals, the highest."""
         return self.at(int(np.argmax(self.accuracy)))
 
-    def most_telling(self) -> dict[str, float | None]:
+    def most_telling(self) -> Point:
         """The threshold where Youden's J, `tpr - fpr`, is largest; of equals, the highest."""
         return self.at(int(np.argmax(self.tpr - self.fpr)))
 
@@ -107,7 +107,7 @@ def rates_of(positive: np.ndarray, scores: np.ndarray) -> Rates | None:
     )
 
 
-def curve_rows(name: str, curve: dict[str, Any] | None) -> Iterable[tuple[object, ...]]:
+def curve_rows(name: str, curve: Curve | None) -> Iterable[tuple[object, ...]]:
     """The points of a curve as rows of a table: the name, threshold, fpr, tpr and precision."""
     if curve is None:
         return ()

@@ -23,7 +23,6 @@ from mltkbuild.fingerprint.encoder import LEAVES, Encoder, Unfingerprintable
 
 __all__ = [
     "Unfingerprintable",
-    "digest_bytes",
     "digest_file",
     "digest_value",
     "is_plain",
@@ -59,13 +58,8 @@ def digest_value(value: object, opaque: Callable[[object], object] | None = None
         raise Unfingerprintable(kinds.type_name(value), "value", "it's nested too deep") from None
 
 
-def digest_bytes(data: bytes) -> str:
-    """Digest bytes: the sha256 of exactly these, as 64 hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def digest_file(path: str) -> str:
-    """Digest a file's content, in chunks, as `digest_bytes` of the whole would.
+    """Digest a file's content, in chunks: its sha256, as 64 hexadecimal digits.
 
     Raises:
         OSError: The file can't be read.

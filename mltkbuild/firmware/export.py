@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mltkbuild.archives.writing import write_zip
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import StageError
 from mltkbuild.firmware import arduino, cpp, firmware, resolver, vector_files
 from mltkbuild.firmware.firmware import Firmware
@@ -36,7 +37,7 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
     classes: Sequence[str] | None,
     vectors: Sequence[Sequence[np.ndarray]] | None,
     arena_margin: int = 0,
-) -> dict[str, object]:
+) -> Facts:
     """Write what a firmware project needs.
 
     Args:
@@ -67,13 +68,15 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
         (folder / file_name).write_bytes(content)
     library = folder / f"{given.name}_arduino.zip"
     write_zip(library, arduino.members(given, texts))
-    facts: dict[str, object] = {
+    facts: Facts = {
         "files": len(files) + 1,
         "bytes": sum(map(len, files.values())) + library.stat().st_size,
         "operators": len(given.graph.operator_names),
         "vectors": len(given.vectors),
     }
-    return facts | ({"problem": given.problem} if given.problem else {})
+    if given.problem:
+        facts["problem"] = given.problem
+    return facts
 
 
 def _firmware(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mltkbuild.errors import SpecError
 from mltkbuild.evaluation import evaluate
-from mltkbuild.evaluation.evaluation_files import Results
+from mltkbuild.evaluation.documents import ClassifierResults
 from mltkbuild.from_mltk.helpers import DictObject
 
 
@@ -55,7 +55,7 @@ class ClassifierEvaluationResults(EvaluationResults):
         self.update(evaluate.classifier_results(evaluate.labels_of(np.asarray(y), count), scores, self["classes"]))
 
     @property
-    def document(self) -> Results:
+    def document(self) -> ClassifierResults:
         """The figures, as the stage writes them.
 
         Raises:
@@ -64,7 +64,8 @@ class ClassifierEvaluationResults(EvaluationResults):
         if "overall_accuracy" not in self:
             fix = "call results.calculate(y=..., y_pred=...) before the function returns them"
             raise SpecError("the results of eval_custom_function have no figures", fix=fix)
-        return {name: value for name, value in self.items() if name not in ("name", "model_type")}
+        own = {name: value for name, value in self.items() if name not in ("name", "model_type")}
+        return cast(ClassifierResults, own)
 
     def generate_plots(self, **_: Any) -> None:
         """Nothing: the stage draws them into the same folder."""

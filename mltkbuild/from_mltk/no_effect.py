@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mltkbuild.spec.model import Mixin
 from mltkbuild.spec.properties import ANY, Property
 
@@ -12,24 +14,24 @@ _LOCAL = "MLTK's; has no effect, for nothing is sent to a service"
 class SshMixin(Mixin):
     """MLTK's settings for a training on another machine; here every training runs on this one."""
 
-    ssh_remote_dir = Property(None, ANY, _HERE)
-    ssh_startup_cmds = Property(None, ANY, _HERE)
-    ssh_shutdown_cmds = Property(None, ANY, _HERE)
-    ssh_upload_files = Property(None, ANY, _HERE)
-    ssh_download_files = Property(None, ANY, _HERE)
-    ssh_environment = Property(None, ANY, _HERE)
-    ssh_create_venv = Property(None, ANY, _HERE)
+    ssh_remote_dir = Property[Any](None, ANY, _HERE)
+    ssh_startup_cmds = Property[Any](None, ANY, _HERE)
+    ssh_shutdown_cmds = Property[Any](None, ANY, _HERE)
+    ssh_upload_files = Property[Any](None, ANY, _HERE)
+    ssh_download_files = Property[Any](None, ANY, _HERE)
+    ssh_environment = Property[Any](None, ANY, _HERE)
+    ssh_create_venv = Property[Any](None, ANY, _HERE)
 
 
 class WeightsAndBiasesMixin(Mixin):
     """MLTK's settings for Weights & Biases, to which nothing is sent."""
 
-    wandb_is_disabled = Property(False, ANY, _LOCAL)
-    wandb_init_kwargs = Property({}, ANY, _LOCAL)
-    wandb_config = Property({}, ANY, _LOCAL)
-    wandb_callback = Property(None, ANY, _LOCAL)
-    wandb_model_checkpoint_callback = Property(None, ANY, _LOCAL)
-    wandb_session_id = Property(None, ANY, _LOCAL)
+    wandb_is_disabled = Property[Any](False, ANY, _LOCAL)
+    wandb_init_kwargs = Property[Any]({}, ANY, _LOCAL)
+    wandb_config = Property[Any]({}, ANY, _LOCAL)
+    wandb_callback = Property[Any](None, ANY, _LOCAL)
+    wandb_model_checkpoint_callback = Property[Any](None, ANY, _LOCAL)
+    wandb_session_id = Property[Any](None, ANY, _LOCAL)
 
     @property
     def wandb_is_initialized(self) -> bool:

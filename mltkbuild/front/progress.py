@@ -12,8 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from mltkbuild.events import Counted, EpochProgress, Event, Note
 from mltkbuild.front.report import cut, duration
-from mltkbuild.stages.protocol import Event
 from mltkbuild.training.epochs import TELLING, UNLIMITED
 
 WIDEST = 160
@@ -61,8 +61,8 @@ class QuietDisplay:
 
     def event(self, label: str, event: Event) -> None:
         """Only notes are worth a line."""
-        if "note" in event:
-            self.note(str(event["note"]))
+        if isinstance(event, Note):
+            self.note(event.text)
 
     def end(self, label: str, text: str | None) -> None:
         """Print the stage's line."""
@@ -152,23 +152,25 @@ class LiveDisplay(QuietDisplay):
         super().event(label, event)
         if label not in self._tasks:
             return
-        if "doing" in event:
+        if isinstance(event, Counted):
             self._counted(label, event)
-            return
-        if "epoch" not in event:
-            return
+        elif isinstance(event, EpochProgress):
+            self._trained(label, event)
+
+    def _trained(self, label: str, event: EpochProgress) -> None:
+        """Show how far a training is."""
         done, total = _fraction(event)
-        if "metrics" in event:
-            self._metrics[label] = _metric(event) + (SAVED if event.get("checkpoint") else "")
+        if event.metrics is not None:
+            self._metrics[label] = _metric(event.metrics) + (SAVED if event.checkpoint else "")
         left, metric = self._left(label, done, total), self._metrics.get(label, "")
-        text = f"epoch {event['epoch']}/{_epochs(event)}{_step(event) if self._roomy else ''}{left}{metric}"
+        text = f"epoch {event.epoch}/{_epochs(event)}{_step(event) if self._roomy else ''}{left}{metric}"
         with self._lock:
             self._progress.update(self._tasks[label], completed=done, total=total, text=text)
 
-    def _counted(self, label: str, event: Event) -> None:
+    def _counted(self, label: str, event: Counted) -> None:
         """Show work that is counted."""
-        done, total = float(str(event["done"])), float(str(event["of"]))
-        text = f"{event['doing']}, {event['done']} of {event['of']}{self._left(label, done, total)}"
+        done, total = float(event.done), float(event.of)
+        text = f"{event.doing}, {event.done} of {event.of}{self._left(label, done, total)}"
         with self._lock:
             self._progress.update(self._tasks[label], completed=done, total=total, text=text)
 
@@ -197,33 +199,28 @@ class LiveDisplay(QuietDisplay):
         return f", {duration(round((now - start) / (done - first) * (total - done))).replace('.0 s', ' s')} left"
 
 
-def _fraction(event: Event) -> tuple[float, float]:
+def _fraction(event: EpochProgress) -> tuple[float, float]:
     """How many epochs are done and how many there are."""
-    epoch, epochs = float(str(event["epoch"])), float(str(event["epochs"]))
-    step, steps = event.get("step"), event.get("steps")
-    if isinstance(step, int) and isinstance(steps, int) and steps:
-        return epoch - 1 + step / steps, epochs
-    return epoch if "metrics" in event else epoch - 1, epochs
+    epoch, epochs = float(event.epoch), float(event.epochs)
+    if event.step is not None and event.steps:
+        return epoch - 1 + event.step / event.steps, epochs
+    return epoch if event.metrics is not None else epoch - 1, epochs
 
 
-def _epochs(event: Event) -> str:
+def _epochs(event: EpochProgress) -> str:
     """How many epochs there are to be; a training that a rule ends has no number."""
-    return "?" if int(str(event["epochs"])) >= UNLIMITED else str(event["epochs"])
+    return "?" if event.epochs >= UNLIMITED else str(event.epochs)
 
 
-def _step(event: Event) -> str:
+def _step(event: EpochProgress) -> str:
     """Where in the epoch it is."""
-    if "step" not in event:
+    if event.step is None:
         return ""
-    steps = event.get("steps")
-    return f", step {event['step']}" + (f"/{steps}" if steps else "")
+    return f", step {event.step}" + (f"/{event.steps}" if event.steps else "")
 
 
-def _metric(event: Event) -> str:
+def _metric(metrics: Mapping[str, float]) -> str:
     """The one figure that tells most: the validation's, else the training's, accuracy before loss."""
-    metrics = event.get("metrics")
-    if not isinstance(metrics, Mapping):
-        return ""
     for name in TELLING:
         if name in metrics:
             return f", {name} {metrics[name]:.4f}"

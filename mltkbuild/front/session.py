@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 
@@ -19,9 +19,10 @@ from mltkbuild.engine.builder import Builder, Built
 from mltkbuild.engine.explain import changes
 from mltkbuild.engine.freshness import Reason, Verdict
 from mltkbuild.errors import MltkError, UsageError
+from mltkbuild.events import Counted, EpochProgress, Event, Note
 from mltkbuild.front.interrupt import Interrupt
 from mltkbuild.front.report import duration, figures_text, first_of, plural, reason_text
-from mltkbuild.stages.protocol import RESUME, Event, Options, Start
+from mltkbuild.stages.protocol import RESUME, Options, Start
 from mltkbuild.stages.table import STAGES
 
 INTERRUPTED = 130
@@ -125,21 +126,20 @@ class Session:
         if not self._reading:
             self._reading = True
             self.display.begin(READING, f"{count:,} touched files")
-        self.display.event(READING, {"doing": "touched files", "done": done, "of": count})
+        self.display.event(READING, Counted("touched files", done, count))
         if done == count:
             self._reading = False
             self.display.end(READING, None)
 
     def _hear(self, label: str, said: list[str], event: Event) -> None:
         """Show what a stage reports; a note about the stage itself waits for the stage's own line."""
-        note = str(event.get("note", ""))
-        if note.startswith(label + " "):
-            said.append(note.removeprefix(label + " "))
+        if isinstance(event, Note) and event.text.startswith(label + " "):
+            said.append(event.text.removeprefix(label + " "))
             return
         self.display.event(label, event)
-        if self.verbose and isinstance(metrics := event.get("metrics"), Mapping):
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
-            self.display.note(f"  {label} epoch {event['epoch']}/{event['epochs']}: {figures}")
+        if self.verbose and isinstance(event, EpochProgress) and event.metrics is not None:
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(event.metrics.items()))
+            self.display.note(f"  {label} epoch {event.epoch}/{event.epochs}: {figures}")
 
     def weights_file(self, target: str, weights: str) -> str:
         """The absolute path of the file that a training starts from.

@@ -124,13 +124,13 @@ def rates_png(path: Path, shown: ByClass, title: str) -> None:
             _finish(axes, labelled, right="threshold", up=f"{name} positive rate")
 
 
-def thresholds_png(path: Path, points: Curve, marks: Mapping[str, Mapping[str, float]], *, title: str) -> None:
+def thresholds_png(path: Path, points: Curve, marks: Mapping[str, float], *, title: str) -> None:
     """Draw what a threshold makes of a classifier of two classes.
 
     Args:
         path: The `.png` file to write.
         points: `thresholds`, `accuracy`, `fpr` and `tpr`, thresholds falling.
-        marks: The points with a line of their own, by their names.
+        marks: The thresholds with a line of their own, by their names.
         title: The heading.
     """
     with drawn(path, (8.4, 4.8), title) as figure:
@@ -139,9 +139,9 @@ def thresholds_png(path: Path, points: Curve, marks: Mapping[str, Mapping[str, f
         for place, (name, column) in enumerate(named.items()):
             line = _steps(points, column)
             axes.plot(*line, color=COLOURS[place], linestyle=STROKES[place], label=name, drawstyle="steps-pre")
-        for stroke, (name, point) in zip(("--", ":"), marks.items(), strict=False):
-            label = f"{name}\nat {point['threshold']:.4g}"
-            axes.axvline(min(point["threshold"], 1.0), color="0.3", linestyle=stroke, linewidth=1.2, label=label)
+        for stroke, (name, threshold) in zip(("--", ":"), marks.items(), strict=False):
+            label = f"{name}\nat {threshold:.4g}"
+            axes.axvline(min(threshold, 1.0), color="0.3", linestyle=stroke, linewidth=1.2, label=label)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="threshold")
         _grid(axes)
         axes.legend(**_BESIDE)

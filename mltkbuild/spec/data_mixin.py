@@ -15,44 +15,44 @@ GENERATOR = Rule("a data generator", lambda value: isinstance(value, Generator))
 class DataGeneratorDatasetMixin(DatasetMixin):
     """A data set whose samples are prepared once and kept, and augmented while the model is trained."""
 
-    follow_links = Property(True, BOOL, "Whether folders behind symbolic links are searched", reads=("data",))
-    shuffle_dataset_enabled = Property(
+    follow_links = Property[bool](True, BOOL, "Whether folders behind symbolic links are searched", reads=("data",))
+    shuffle_dataset_enabled = Property[bool](
         False, BOOL, "MLTK's; has no effect, for a sample's subset is decided by its name", reads=()
     )
-    class_mode = Property(
+    class_mode = Property[str](
         "categorical",
         one_of("categorical", "binary", "sparse", "input"),
         "What y is: one-hot rows, class ids (binary and sparse), or the sample itself",
         reads=("data",),
     )
-    datagen = Property(
+    datagen = Property[Any](
         None, GENERATOR.or_none(), "How samples are prepared and augmented", reads=("data", "train", "evaluate")
     )
-    validation_datagen = Property(
+    validation_datagen = Property[Any](
         None,
         GENERATOR.or_none(),
         "The same for validation and evaluation; None for `datagen`",
         reads=("data", "train", "evaluate"),
     )
-    split_group = Property(
+    split_group = Property[Any](
         None,
         CALLABLE.or_none(),
         "A function of a sample's name that says what it belongs to, such as its speaker: groups are never torn apart",
         reads=("data",),
     )
-    split_subset = Property(
+    split_subset = Property[Any](
         None,
         CALLABLE.or_none(),
         "A function of a sample's name that gives 'training', 'validation', 'evaluation', or None for either",
         reads=("data",),
     )
-    bad_samples = Property(
+    bad_samples = Property[str](
         "stop", one_of("stop", "skip"), "What to do about a sample that can't be read", reads=("data",)
     )
-    max_samples_per_class = Property(
+    max_samples_per_class = Property[int](
         -1, COUNT_OR_ALL, "How many samples of each class are used; -1 for all", reads=("data",)
     )
-    datagen_context = Property(None, ANY, "MLTK's; always None")
+    datagen_context = Property[Any](None, ANY, "MLTK's; always None")
 
     @property
     def validation_fraction(self: Any) -> float:

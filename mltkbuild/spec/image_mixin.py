@@ -25,16 +25,16 @@ INTERPOLATION = Rule(
 class ImageDatasetMixin(DataGeneratorDatasetMixin):
     """A data set of images: a folder with a folder for each class, or arrays `((x, y), (x_test, y_test))`."""
 
-    target_size = Property(
+    target_size = Property[tuple[int, int] | None](
         None, SIZE.or_none(), "The size that images are brought to; None for that of input_shape", reads=("data",)
     )
-    color_mode = Property(
+    color_mode = Property[str](
         "auto",
         one_of("auto", "grayscale", "rgb", "rgba"),
         "The images' channels; 'auto' for those of input_shape",
         reads=("data",),
     )
-    interpolation = Property(
+    interpolation = Property[str](
         "bilinear",
         INTERPOLATION,
         "How images are resized; 'none' leaves them as they are",

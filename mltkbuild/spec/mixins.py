@@ -90,71 +90,73 @@ FREQUENCY = Rule(
 class TrainMixin(Mixin):
     """What training and quantizing need: the builder, how long and how."""
 
-    build_model_function = Property(
+    build_model_function = Property[Any](
         None, CALLABLE.or_none(), "The function that gets the spec and returns a compiled Keras model"
     )
-    epochs = Property(
+    epochs = Property[int](
         100, COUNT_OR_ALL, "How many passes over the data; -1 trains until early_stopping ends it", reads=("train",)
     )
-    batch_size = Property(32, POSITIVE, "How many samples one weight update sees", reads=("train",))
-    optimizer = Property("adam", ANY, "The optimizer, for the builder's compile call")
-    metrics = Property(["accuracy"], SEQUENCE, "The metrics, for the builder's compile call")
-    loss = Property(
+    batch_size = Property[int](32, POSITIVE, "How many samples one weight update sees", reads=("train",))
+    optimizer = Property[Any]("adam", ANY, "The optimizer, for the builder's compile call")
+    metrics = Property[list[Any]](["accuracy"], SEQUENCE, "The metrics, for the builder's compile call")
+    loss = Property[Any](
         "categorical_crossentropy",
         Rule("a string or a function", lambda value: isinstance(value, str) or callable(value)),
         "The loss, for the builder's compile call",
     )
-    deterministic = Property(
+    deterministic = Property[bool](
         True, BOOL, "Whether TensorFlow may only use operations that give the same bits every time", reads=("train",)
     )
-    train_callbacks = Property([], SEQUENCE, "Further Keras callbacks", reads=("train",))
-    lr_schedule = Property(
+    train_callbacks = Property[list[Any]]([], SEQUENCE, "Further Keras callbacks", reads=("train",))
+    lr_schedule = Property[Any](
         None,
         Rule("a dict or a function", lambda value: isinstance(value, dict) or callable(value)).or_none(),
         "The learning rate as a function of the epoch",
         reads=("train",),
     )
-    reduce_lr_on_plateau = Property(None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",))
-    early_stopping = Property(None, DICT.or_none(), "The arguments of Keras' EarlyStopping", reads=("train",))
-    tensorboard = Property(None, DICT.or_none(), "The arguments of Keras' TensorBoard callback", reads=("train",))
-    checkpoints_enabled = Property(
+    reduce_lr_on_plateau = Property[Any](
+        None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",)
+    )
+    early_stopping = Property[Any](None, DICT.or_none(), "The arguments of Keras' EarlyStopping", reads=("train",))
+    tensorboard = Property[Any](None, DICT.or_none(), "The arguments of Keras' TensorBoard callback", reads=("train",))
+    checkpoints_enabled = Property[bool](
         True, BOOL, "Whether each epoch leaves a checkpoint, from which a stopped training goes on", reads=("train",)
     )
-    checkpoints_keep = Property(
+    checkpoints_keep = Property[int | None](
         10,
         POSITIVE.or_none(),
         "Keep the checkpoint of every n-th epoch, beside the last two and the best; None for only those",
         reads=("train",),
     )
-    checkpoint_interval_minutes = Property(
+    checkpoint_interval_minutes = Property[float | None](
         10,
         Rule("a positive number or None", lambda value: value is None or (is_number(value) and value > 0)),
         "Minutes between checkpoints within an epoch; None for none",
         reads=("train",),
     )
-    final_weights = Property(
+    final_weights = Property[str](
         "best",
         one_of("best", "last"),
         "Which epoch's weights the model gets: the best one's by `checkpoint`, where there is validation data, or the "
         "last one's",
         reads=("train",),
     )
-    on_nan = Property(
+    on_nan = Property[str](
         "stop", one_of("stop", "continue"), "What to do when the loss is no finite number", reads=("train",)
     )
-    mixed_precision = Property(
+    mixed_precision = Property[str | None](
         None,
         one_of(None, "mixed_float16", "mixed_bfloat16"),
         "Keras' dtype policy for training; the saved model is float32",
         reads=("train",),
     )
-    distribute = Property(
+    distribute = Property[str | None](
         None,
         one_of(None, "mirrored", "multiworker"),
         "Train on several devices, by `tf.distribute`: all of this machine, or those of several processes",
         reads=("train",),
     )
-    checkpoint = Property(
+    checkpoint = Property[Any](
         {
             "monitor": "val_accuracy",
             "save_best_only": True,
@@ -169,17 +171,19 @@ class TrainMixin(Mixin):
         reads=("train",),
         settings=CHECKPOINT,
     )
-    train_kwargs = Property({}, DICT, "Further arguments of Keras' fit, over those made here", reads=("train",))
-    on_training_complete = Property(
+    train_kwargs = Property[dict[str, Any]](
+        {}, DICT, "Further arguments of Keras' fit, over those made here", reads=("train",)
+    )
+    on_training_complete = Property[Any](
         None, CALLABLE.or_none(), "A function that is called with the results after training", reads=("train",)
     )
-    on_save_keras_model = Property(
+    on_save_keras_model = Property[Any](
         None,
         CALLABLE.or_none(),
         "A function that gets mltk_model, keras_model and logger and returns the model to save",
         reads=("train",),
     )
-    tflite_converter = Property(
+    tflite_converter = Property[dict[str, Any]](
         {
             "optimizations": ["DEFAULT"],
             "supported_ops": ["TFLITE_BUILTINS_INT8"],
@@ -200,13 +204,13 @@ class TrainMixin(Mixin):
         reads=("quantize",),
         settings=TFLITE_CONVERTER,
     )
-    tflm = Property(
+    tflm = Property[str](
         "error",
         one_of("error", "warn", "off"),
         "What a `.tflite` that TensorFlow Lite Micro can't run is: an error, a note, or not looked at",
         reads=("quantize",),
     )
-    tflite_date = Property(
+    tflite_date = Property[bool](
         False,
         BOOL,
         "Whether the date is embedded in the `.tflite`, as MLTK does; equal builds then give unequal files",
@@ -263,39 +267,47 @@ def count_classes(labels: Iterable[object]) -> dict[str, int]:
 class DatasetMixin(Mixin):
     """Where the samples come from."""
 
-    dataset = Property(
+    dataset = Property[Any](
         None,
         ANY,
         "An MltkDataset, a function of (subset, test), a module or object that has load_dataset or load_data, arrays, "
         "a tf.data.Dataset, or the path of a folder",
         reads=("data",),
     )
-    x = Property(None, ANY, "The samples, an array whose first axis counts them", reads=("data",), loaded=True)
-    y = Property(None, ANY, "The labels or target values, one a sample", reads=("data",), loaded=True)
-    validation_data = Property(
+    x = Property[Any](None, ANY, "The samples, an array whose first axis counts them", reads=("data",), loaded=True)
+    y = Property[Any](None, ANY, "The labels or target values, one a sample", reads=("data",), loaded=True)
+    validation_data = Property[Any](
         None, ANY, "The samples (and labels) that training is judged by, as (x, y)", reads=("data",), loaded=True
     )
-    validation_split = Property(
+    validation_split = Property[float](
         0.0, FRACTION, "Which part of the training samples, from their end, is kept for validation", reads=("data",)
     )
-    shuffle = Property(True, BOOL, "Whether each epoch sees the samples in an order of its own", reads=("train",))
-    class_weights = Property(None, CLASS_WEIGHTS.or_none(), "How much each class weighs in the loss", reads=("train",))
-    class_counts = Property(
+    shuffle = Property[bool](True, BOOL, "Whether each epoch sees the samples in an order of its own", reads=("train",))
+    class_weights = Property[Any](
+        None, CLASS_WEIGHTS.or_none(), "How much each class weighs in the loss", reads=("train",)
+    )
+    class_counts = Property[Mapping[str, Mapping[str, int]]](
         {"training": {}, "validation": {}, "evaluation": {}},
         DICT,
         "How many samples each class has; filled on loading",
         loaded=True,
     )
-    sample_weight = Property(
+    sample_weight = Property[Any](
         None, ANY, "How much each training sample weighs in the loss", reads=("data",), loaded=True
     )
-    steps_per_epoch = Property(
+    steps_per_epoch = Property[int | None](
         None, POSITIVE.or_none(), "How many batches make an epoch, for data without an end", reads=("train",)
     )
-    validation_steps = Property(None, POSITIVE.or_none(), "How many batches one validation takes", reads=("train",))
-    validation_batch_size = Property(None, POSITIVE.or_none(), "The batch size of the validation", reads=("train",))
-    validation_freq = Property(1, FREQUENCY, "After how many epochs the validation runs", reads=("train",))
-    loaded_subset = Property(None, one_of("training", "validation", "evaluation", None), "Which subset was loaded last")
+    validation_steps = Property[int | None](
+        None, POSITIVE.or_none(), "How many batches one validation takes", reads=("train",)
+    )
+    validation_batch_size = Property[int | None](
+        None, POSITIVE.or_none(), "The batch size of the validation", reads=("train",)
+    )
+    validation_freq = Property[Any](1, FREQUENCY, "After how many epochs the validation runs", reads=("train",))
+    loaded_subset = Property[str | None](
+        None, one_of("training", "validation", "evaluation", None), "Which subset was loaded last"
+    )
 
     def load_dataset(self: Any, subset: str, test: bool = False, **kwargs: Any) -> None:
         """Load one subset into `x`, `y` and `validation_data`.
@@ -420,10 +432,10 @@ def keep_loaded(model: Any, result: object) -> None:
 class EvaluateMixin(Mixin):
     """How a model of any kind is evaluated."""
 
-    eval_steps_per_epoch = Property(
+    eval_steps_per_epoch = Property[int | None](
         None, POSITIVE.or_none(), "How many batches one evaluation takes, for data without an end", reads=("evaluate",)
     )
-    eval_custom_function = Property(
+    eval_custom_function = Property[Any](
         None,
         CALLABLE.or_none(),
         "A function of (mltk_model, built_model, eval_dir, show, logger) that evaluates instead",
@@ -434,9 +446,9 @@ class EvaluateMixin(Mixin):
 class EvaluateClassifierMixin(EvaluateMixin):
     """How a classifier is evaluated."""
 
-    eval_shuffle = Property(False, BOOL, "Whether the evaluation samples are shuffled first", reads=("evaluate",))
-    eval_augment = Property(False, BOOL, "Whether the evaluation samples are augmented", reads=("evaluate",))
-    eval_max_samples_per_class = Property(
+    eval_shuffle = Property[bool](False, BOOL, "Whether the evaluation samples are shuffled first", reads=("evaluate",))
+    eval_augment = Property[bool](False, BOOL, "Whether the evaluation samples are augmented", reads=("evaluate",))
+    eval_max_samples_per_class = Property[int](
         -1, COUNT_OR_ALL, "How many samples of each class are evaluated; -1 for all", reads=("evaluate",)
     )
 
@@ -444,13 +456,13 @@ class EvaluateClassifierMixin(EvaluateMixin):
 class EvaluateAutoEncoderMixin(EvaluateClassifierMixin):
     """How an auto-encoder is evaluated: the worse a sample is rebuilt, the more abnormal it counts."""
 
-    scoring_function = Property(
+    scoring_function = Property[Any](
         None,
         CALLABLE.or_none(),
         "A function of (original, rebuilt) that gives a sample's score; None for the one that belongs to the loss",
         reads=("evaluate",),
     )
-    eval_classes = Property(
+    eval_classes = Property[list[str]](
         ["normal", "abnormal"],
         LABELS,
         "The classes of the evaluation data, the normal one first",

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from mltkbuild.errors import SpecError, did_you_mean, short
 
 _PACKAGE = __name__.split(".", 1)[0]
+T = TypeVar("T")
 
 
 def _same(value: Any) -> Any:
@@ -92,8 +93,8 @@ def one_of(*choices: object) -> Rule:
     return Rule(text, lambda value: any(value == choice and type(value) is type(choice) for choice in choices))
 
 
-class Property:
-    """One property of a spec.
+class Property(Generic[T]):
+    """One property of a spec, `Property[int](...)` for one whose value is an int.
 
     Args:
         default: Its value until the spec sets one; containers are copied for each model.
@@ -108,7 +109,7 @@ class Property:
 
     def __init__(  # noqa: PLR0913  # each is one part of the declaration
         self,
-        default: object,
+        default: Any,
         rule: Rule,
         doc: str,
         *,
@@ -131,6 +132,12 @@ class Property:
         """Learn the name and the mixin from the class body."""
         self.name = name
         self.owner = owner.__name__
+
+    @overload
+    def __get__(self, model: None, owner: type | None = None) -> Property[T]: ...
+
+    @overload
+    def __get__(self, model: object, owner: type | None = None) -> T: ...
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
         """The value set, or a copy of the default that then belongs to the model."""
@@ -235,9 +242,9 @@ def name_of_constant(value: object) -> str:
     return value.__name__ if isinstance(value, type) else str(getattr(value, "name", value))
 
 
-def properties_of(kind: type) -> dict[str, Property]:
+def properties_of(kind: type) -> dict[str, Property[Any]]:
     """The properties that a class declares and inherits, by name, base classes first."""
-    found: dict[str, Property] = {}
+    found: dict[str, Property[Any]] = {}
     for base in reversed(kind.__mro__):
         found.update({name: item for name, item in vars(base).items() if isinstance(item, Property)})
     return found

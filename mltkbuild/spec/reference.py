@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from mltkbuild.spec.audio_generator import ParallelAudioDataGenerator
 from mltkbuild.spec.audio_mixin import AudioDatasetMixin
@@ -73,7 +74,7 @@ def _section(kind: type) -> Iterator[str]:
             yield ""
 
 
-def _default(item: Property) -> str:
+def _default(item: Property[Any]) -> str:
     if item.required:
         return "must be set"
     return "see below" if item.settings is not None else f"`{item.default!r}`"

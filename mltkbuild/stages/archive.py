@@ -24,12 +24,12 @@ def archive(run: StageRun) -> None:
                 found=str(name),
                 fix="give a path relative to the workspace",
             )
-        with run.user_code("add_archive_file"):
+        with run.code.running("add_archive_file"):
             added[path.relative_to(Path(request.root).resolve()).as_posix()] = path
             path.open("rb").close()
-    with run.at():
+    with run.code.at():
         run.outcome.facts |= packing.run(
-            run.own("{name}" + ARCHIVE_SUFFIX),
+            run.files.own("{name}" + ARCHIVE_SUFFIX),
             request.target,
             {name: Path(path) for name, path in request.artifacts.items() if not name.startswith(prepared.FOLDER)},
             request.sources,

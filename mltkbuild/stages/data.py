@@ -10,6 +10,8 @@ from mltkbuild.data import samples as data
 from mltkbuild.data.splits import SUBSETS
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.errors import DataError
+from mltkbuild.events import Counted
+from mltkbuild.spec.any_model import is_prepared
 from mltkbuild.stages import prepare
 from mltkbuild.stages.stage_run import StageRun
 
@@ -17,43 +19,43 @@ from mltkbuild.stages.stage_run import StageRun
 def load_data(run: StageRun) -> None:
     """Load the data set and write down what later stages depend on."""
     stream = ""
-    if run.is_prepared:
+    if is_prepared(run.model):
         _prepare(run)
-        parts = {subset: run.prepared(subset) for subset in SUBSETS}
+        parts = {subset: run.data.prepared(subset) for subset in SUBSETS}
     else:
-        slice_digest = bytes_digest(run.artifact("spec/data.yaml").read_bytes())
+        slice_digest = bytes_digest(run.files.artifact("spec/data.yaml").read_bytes())
         parts = _loaded(run)
         stream = bytes_digest(json.dumps([slice_digest, sorted(run.outcome.files.items())]).encode())
     parts["calibration"] = parts["training"] if parts["validation"] is None else parts["validation"]
-    classes = run.classes
+    classes = run.data.classes
     manifest: dict[str, Any] = {"classes": list(classes or ())}
     for subset, part in parts.items():
         manifest[subset] = data.describe(part, classes, stream)
-        _write_json(run, f"data/{subset}.json", manifest[subset])
-    _write_json(run, "data/manifest.json", manifest)
+        run.files.write_json(f"data/{subset}.json", manifest[subset])
+    run.files.write_json("data/manifest.json", manifest)
     run.outcome.facts["samples"] = {subset: manifest[subset].get("samples") for subset in parts}
 
 
 def _loaded(run: StageRun) -> dict[str, data.Samples | None]:
-    training, validation = run.load("training")
+    training, validation = run.data.load("training")
     with run.afresh() as again:
-        evaluation = again.load_evaluation()
+        evaluation = again.data.load_evaluation()
     return {"training": training, "validation": validation, "evaluation": evaluation}
 
 
 def _prepare(run: StageRun) -> None:
     """Prepare the samples of an image or audio data set, each once, and keep them."""
     model = run.model
-    with run.at("dataset", "datagen"), run.user_code("the data set", DataError):
-        source, plan = run.find_samples(), prepare.plan_of(model)
-        skip_bad = model.peek("bad_samples") == "skip"
+    with run.code.at("dataset", "datagen"), run.code.running("the data set", DataError):
+        source, plan = run.data.find_samples(), prepare.plan_of(model)
+        skip_bad = run.peek.bad_samples == "skip"
         bad = []
         for subset in SUBSETS:
             items = source.of(subset)
             if not items:
                 continue
             description = prepared.write(
-                run.scratch,
+                run.files.scratch,
                 subset,
                 items,
                 plan.preparation(model, subset),
@@ -63,7 +65,7 @@ def _prepare(run: StageRun) -> None:
                 progress=_teller(run, subset),
             )
             bad += description["bad"]
-        prepared.fit(run.scratch, plan.preparation(model, "training", source.folder))
+        prepared.fit(run.files.scratch, plan.preparation(model, "training", source.folder))
     if not source.items["evaluation"] and not source.items["validation"]:
         run.outcome.notes = ("there is no validation data: training samples are evaluated", *run.outcome.notes)
     if bad:
@@ -77,10 +79,6 @@ def _teller(run: StageRun, subset: str) -> prepared.Progress:
 
     def tell(done: int, count: int) -> None:
         if done * 100 // count != (done - 1) * 100 // count:
-            run.progress({"doing": f"{subset} samples", "done": done, "of": count})
+            run.progress(Counted(f"{subset} samples", done, count))
 
     return tell
-
-
-def _write_json(run: StageRun, name: str, value: object) -> None:
-    run.own(name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

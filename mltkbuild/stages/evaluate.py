@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, SpecError
 from mltkbuild.evaluation import autoencoder, evaluate, parity
+from mltkbuild.evaluation.documents import MetricResults, Results
 from mltkbuild.from_mltk.evaluation import ClassifierEvaluationResults, EvaluationResults
+from mltkbuild.spec.any_model import if_any, is_autoencoder
+from mltkbuild.spec.mixins import EvaluateMixin
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.tflite import calibration, predict
 from mltkbuild.tflite.tflite_model import TfliteModel
 
+Kind = Literal["keras", "tflite"]
+ACCURACY: Mapping[Kind, Literal["keras_accuracy", "tflite_accuracy"]] = {
+    "keras": "keras_accuracy",
+    "tflite": "tflite_accuracy",
+}
+AUC: Mapping[Kind, Literal["keras_auc", "tflite_auc"]] = {"keras": "keras_auc", "tflite": "tflite_auc"}
+METRICS: Mapping[Kind, Literal["keras_metrics", "tflite_metrics"]] = {
+    "keras": "keras_metrics",
+    "tflite": "tflite_metrics",
+}
+
+
+def _folder(run: StageRun, kind: Kind) -> Path:
+    """Where the files about one of the two models go."""
+    return run.files.own(f"eval/{kind}/results.json").parent
+
+
+def _title(run: StageRun, kind: Kind) -> str:
+    return f"{run.request.target} ({kind})"
+
 
 def evaluate_model(run: StageRun) -> None:
     """Evaluate both models and compare their answers."""
-    custom = getattr(run.model, "eval_custom_function", None)
-    keras_model = run.load_keras(compiled=run.classes is None)
+    custom = if_any(run.model, EvaluateMixin.eval_custom_function)
+    keras_model = run.models.load(compiled=run.data.classes is None)
     if custom is not None:
         _evaluate_by(run, custom, keras_model)
         return
-    part = run.load_evaluation()
-    run.same_data("evaluation", part)
-    part = run.finished("evaluation", part)
-    with run.user_code("the data loader", DataError, count=False):
-        part = data.in_memory(part, getattr(run.model, "eval_steps_per_epoch", None))
+    part = run.data.load_evaluation()
+    run.data.same_data("evaluation", part)
+    part = run.data.finished("evaluation", part)
+    with run.code.running("the data loader", DataError, count=False):
+        part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch))
     classes = _evaluated_classes(run)
     if classes is not None:
         limit = run.model.eval_max_samples_per_class
-        with run.at("dataset", "x"):
+        with run.code.at("dataset", "x"):
             chosen = evaluate.select_balanced(evaluate.labels_of(part.y, len(classes)), limit)
         part = data.Samples(part.x[chosen], part.y[chosen])
-    with run.user_code("evaluating", count=False):
-        exact = predict.predict_keras(keras_model, part.x, run.model.peek("batch_size"))
+    with run.code.running("evaluating", count=False):
+        exact = predict.predict_keras(keras_model, part.x, run.peek.batch_size)
         _write_evaluation(run, "keras", keras_model, exact, part)
         found = _predict_tflite(run, part.x)
         _write_evaluation(run, "tflite", keras_model, found, part)
@@ -45,22 +68,22 @@ def evaluate_model(run: StageRun) -> None:
 
 def _evaluated_classes(run: StageRun) -> tuple[str, ...] | None:
     """The names of the classes that evaluation samples have."""
-    return tuple(run.model.eval_classes) if run.is_autoencoder else run.classes
+    return tuple(run.model.eval_classes) if is_autoencoder(run.model) else run.data.classes
 
 
 def _write_parity(run: StageRun, exact: np.ndarray, found: np.ndarray, part: data.Samples) -> None:
     """Write how well both models agree."""
-    facts = json.loads(run.artifact("tflm.json").read_text(encoding="utf-8"))
-    labels = evaluate.labels_of(part.y, len(run.classes)) if run.classes is not None else None
-    compared = parity.compare(exact, found, scale=facts["outputs"][0]["scale"], classes=run.classes, labels=labels)
-    parity.write(run.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite", compared)
+    facts = run.files.read_json("tflm.json")
+    labels = evaluate.labels_of(part.y, len(run.data.classes)) if run.data.classes is not None else None
+    compared = parity.compare(exact, found, scale=facts["outputs"][0]["scale"], classes=run.data.classes, labels=labels)
+    parity.write(run.files.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite", compared)
     run.outcome.facts["parity"] = parity.as_json(compared)["agreement"]
 
 
 def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
     """What the `.tflite` answers: on TensorFlow Lite Micro, or on LiteRT's reference kernels if it can't run there."""
-    tflite = run.artifact("{name}.converted.tflite")
-    facts = json.loads(run.artifact("tflm.json").read_text(encoding="utf-8"))
+    tflite = run.files.artifact("{name}.converted.tflite")
+    facts = run.files.read_json("tflm.json")
     port = facts["inputs"][0]
     note = calibration.range_note(x, port["scale"], port["zero_point"], port["dtype"])
     if note is not None:
@@ -68,56 +91,61 @@ def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
     return predict.predict_tflite(tflite, x) if facts["runs"] else predict.predict_reference(tflite, x)
 
 
-def _write_evaluation(run: StageRun, kind: str, keras_model: Any, predictions: Any, part: data.Samples) -> None:
-    folder, title = run.own(f"eval/{kind}/results.json").parent, f"{run.request.target} ({kind})"
-    if run.classes is not None:
-        results = evaluate.evaluate_model(
-            predictions=predictions, y=part.y, classes=run.classes, folder=folder, title=title
-        )
-        run.outcome.facts[f"{kind}_accuracy"] = results["overall_accuracy"]
+def _write_evaluation(run: StageRun, kind: Kind, keras_model: Any, predictions: Any, part: data.Samples) -> None:
+    if run.data.classes is not None:
+        _write_classifier(run, kind, predictions, part, run.data.classes)
         return
-    if run.is_autoencoder:
+    if is_autoencoder(run.model):
         _write_detector(run, kind, predictions, part)
         return
+    results: MetricResults
     if kind == "keras":
-        results = evaluate.generic_results(keras_model, part.x, part.y, run.model.peek("batch_size"))
+        results = evaluate.generic_results(keras_model, part.x, part.y, run.peek.batch_size)
     elif part.y is None:
         results = {"n_samples": len(part.x), "metrics": {}}
     else:
         results = evaluate.error_results(predictions, part.y)
-    evaluate.write_results(folder, title, results)
-    run.outcome.facts[f"{kind}_metrics"] = results["metrics"]
+    evaluate.write_results(_folder(run, kind), _title(run, kind), results)
+    run.outcome.facts[METRICS[kind]] = results["metrics"]
 
 
-def _write_detector(run: StageRun, kind: str, rebuilt: np.ndarray, part: data.Samples) -> None:
+def _write_classifier(run: StageRun, kind: Kind, predictions: Any, part: data.Samples, classes: Sequence[str]) -> None:
+    """Count what a classifier got right."""
+    labels = evaluate.labels_of(part.y, len(classes))
+    results = evaluate.classifier_results(labels, evaluate.scores_of(predictions, len(classes)), classes)
+    evaluate.write_results(_folder(run, kind), _title(run, kind), results)
+    run.outcome.facts[ACCURACY[kind]] = results["overall_accuracy"]
+
+
+def _write_detector(run: StageRun, kind: Kind, rebuilt: np.ndarray, part: data.Samples) -> None:
     """Evaluate an auto-encoder: its reconstructions' scores tell normal samples from others."""
-    model, folder = run.model, run.own(f"eval/{kind}/results.json").parent
     classes = _evaluated_classes(run) or ()
-    with run.at("scoring_function", "loss"), run.user_code("scoring_function"):
-        scores = autoencoder.scores_of(part.x, rebuilt, model.get_scoring_function())
-    with run.at("dataset", "x"):
+    with run.code.at("scoring_function", "loss"), run.code.running("scoring_function"):
+        scores = autoencoder.scores_of(part.x, rebuilt, run.model.get_scoring_function())
+    with run.code.at("dataset", "x"):
         results = autoencoder.detector_results(scores, evaluate.labels_of(part.y, len(classes)), classes)
-    autoencoder.write(folder, f"{run.request.target} ({kind})", results)
-    run.outcome.facts[f"{kind}_accuracy"] = results["overall_accuracy"]
-    run.outcome.facts[f"{kind}_auc"] = results["overall_roc_auc"]
+    autoencoder.write(_folder(run, kind), _title(run, kind), results)
+    run.outcome.facts[ACCURACY[kind]] = results["overall_accuracy"]
+    run.outcome.facts[AUC[kind]] = results["overall_roc_auc"]
 
 
 def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) -> None:
     """Let the spec's own function evaluate, once for each model."""
     logger = run.model.create_logger("evaluate")
-    converted = TfliteModel(run.artifact("{name}.converted.tflite"))
-    for kind, built in (("keras", keras_model), ("tflite", converted)):
-        folder = run.own(f"eval/{kind}/results.json").parent
-        with run.user_code("eval_custom_function"):
+    converted = TfliteModel(run.files.artifact("{name}.converted.tflite"))
+    both: tuple[tuple[Kind, Any], ...] = (("keras", keras_model), ("tflite", converted))
+    for kind, built in both:
+        folder = _folder(run, kind)
+        with run.code.running("eval_custom_function"):
             results = custom(run.model, built_model=built, eval_dir=str(folder), show=False, logger=logger)
-        with run.at("eval_custom_function"):
+        with run.code.at("eval_custom_function"):
             document = _custom_results(results)
-            evaluate.write_results(folder, f"{run.request.target} ({kind})", document)
-        if isinstance(results, ClassifierEvaluationResults):
-            run.outcome.facts[f"{kind}_accuracy"] = document["overall_accuracy"]
+            evaluate.write_results(folder, _title(run, kind), document)
+        if "overall_accuracy" in document:
+            run.outcome.facts[ACCURACY[kind]] = document["overall_accuracy"]
 
 
-def _custom_results(results: object) -> dict[str, Any]:
+def _custom_results(results: object) -> Results:
     """What an eval_custom_function returned, as a document: a classifier's report, or its numbers as metrics."""
     if isinstance(results, ClassifierEvaluationResults):
         return results.document

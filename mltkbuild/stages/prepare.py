@@ -15,6 +15,7 @@ from mltkbuild.data import samples as data
 from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
 from mltkbuild.errors import DataError, SpecError, short
+from mltkbuild.spec.any_model import AnyModel, peek_at
 from mltkbuild.spec.audio_mixin import AudioDatasetMixin
 from mltkbuild.spec.image_mixin import ImageDatasetMixin
 from mltkbuild.spec.mixins import EvaluateAutoEncoderMixin, call_loader, is_train_and_test, loader_of
@@ -61,7 +62,7 @@ class Source:
         return self.arrays[kind][int(number)] if kind in self.arrays else None
 
 
-def find(model: Any, root: str, *, test: bool) -> Source:
+def find(model: AnyModel, root: str, *, test: bool) -> Source:
     """Run the spec's data set, and list what it has.
 
     Args:
@@ -89,17 +90,17 @@ def find(model: Any, root: str, *, test: bool) -> Source:
     return replace(source, items=few)
 
 
-def rated_classes(model: Any) -> tuple[str, ...]:
+def rated_classes(model: AnyModel) -> tuple[str, ...]:
     """The classes that the evaluation samples of an auto-encoder have, which are not those it is trained on."""
-    is_rated = model.peek("class_mode") == "input" and isinstance(model, EvaluateAutoEncoderMixin)
-    return tuple(model.peek("eval_classes")) if is_rated else ()
+    is_rated = peek_at(model).class_mode == "input" and isinstance(model, EvaluateAutoEncoderMixin)
+    return tuple(peek_at(model).eval_classes) if is_rated else ()
 
 
-def _rated(model: Any, folder: str, parts: Mapping[str, Sequence[Item]]) -> list[Item]:
+def _rated(model: AnyModel, folder: str, parts: Mapping[str, Sequence[Item]]) -> list[Item]:
     """The evaluation samples of an auto-encoder: of classes it is trained on those held out, of others all."""
     held_out = parts["evaluation"] or parts["validation"] or parts["training"]
     found = []
-    for number, label in enumerate(model.peek("eval_classes")):
+    for number, label in enumerate(peek_at(model).eval_classes):
         if label in model.classes:
             place = list(model.classes).index(label)
             found += [replace(item, label=number) for item in held_out if item.label == place]
@@ -109,8 +110,8 @@ def _rated(model: Any, folder: str, parts: Mapping[str, Sequence[Item]]) -> list
     return sorted(found)
 
 
-def _require_classes(model: Any, folder: str) -> None:
-    if len(model.classes) < 2 and model.peek("class_mode") != "input":
+def _require_classes(model: AnyModel, folder: str) -> None:
+    if len(model.classes) < 2 and peek_at(model).class_mode != "input":
         raise DataError(
             "a classifier needs at least two classes",
             where=folder,
@@ -119,12 +120,12 @@ def _require_classes(model: Any, folder: str) -> None:
         )
 
 
-def plan_of(model: Any) -> Any:
+def plan_of(model: AnyModel) -> Any:
     """The module that knows how a model's samples are listed and prepared."""
     return next(plan for kind, plan in PLANS.items() if isinstance(model, kind))
 
 
-def _resolve(model: Any, test: bool) -> Any:
+def _resolve(model: AnyModel, test: bool) -> Any:
     """What the spec's `dataset` gives: a folder, or arrays."""
     dataset = model.dataset
     if isinstance(dataset, str | os.PathLike | tuple | list):
@@ -146,7 +147,7 @@ def _resolve(model: Any, test: bool) -> Any:
     return found
 
 
-def _of_arrays(model: Any, found: Any) -> Source:
+def _of_arrays(model: AnyModel, found: Any) -> Source:
     """The samples of `((x, y), (x_test, y_test))` or of the same four in a row."""
     pairs = list(found) if isinstance(found, tuple | list) else []
     if len(pairs) == 4:
@@ -164,18 +165,18 @@ def _of_arrays(model: Any, found: Any) -> Source:
         labels = _labels(model, samples, kind)
         arrays[kind] = samples.x
         items[kind] = [Item(f"{kind} {number:08}", "", int(label)) for number, label in enumerate(labels)]
-    parts = split(items["training"], model.validation_fraction, subset=model.peek("split_subset"))
+    parts = split(items["training"], model.validation_fraction, subset=peek_at(model).split_subset)
     parts["evaluation"] = [*parts["evaluation"], *items["evaluation"]]
     # As MLTK does: without a part kept for it, validation has the test samples.
     parts["validation"] = parts["validation"] or parts["evaluation"]
     return Source(parts, arrays)
 
 
-def _labels(model: Any, samples: data.Samples, subset: str) -> np.ndarray:
+def _labels(model: AnyModel, samples: data.Samples, subset: str) -> np.ndarray:
     rated = rated_classes(model) if subset == "evaluation" and samples.y is not None else ()
-    if model.peek("class_mode") == "input" and not rated:
+    if peek_at(model).class_mode == "input" and not rated:
         return np.zeros(len(samples), np.int64)
-    classes = rated or model.peek("classes")
+    classes = rated or peek_at(model).classes
     data.check(samples, subset, classes)
     labels: np.ndarray | None = data.labels(samples)
     if labels is None:
@@ -184,7 +185,7 @@ def _labels(model: Any, samples: data.Samples, subset: str) -> np.ndarray:
     return labels
 
 
-def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int) -> data.Samples:
+def load(model: AnyModel, artifact: Callable[[str], Path], subset: str, classes: int) -> data.Samples:
     """The prepared samples of a subset.
 
     Args:
@@ -198,7 +199,7 @@ def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int)
     preparation = plan_of(model).preparation(model, subset)
     x = prepared.load(artifact, subset, preparation, random=random, settings=settings)
     ids = x.labels
-    match model.peek("class_mode"):
+    match peek_at(model).class_mode:
         case "input" if subset == "evaluation" and rated_classes(model):
             return data.Samples(x, ids)
         case "input":
@@ -208,10 +209,10 @@ def load(model: Any, artifact: Callable[[str], Path], subset: str, classes: int)
     return data.Samples(x, ids)
 
 
-def most_of_class(model: Any) -> int:
+def most_of_class(model: AnyModel) -> int:
     """How many samples of each class are used, by the model's setting or its generator's; -1 for all."""
     of_generator = getattr(model.datagen, "max_samples_per_class", -1) if model.datagen is not None else -1
-    limits = [limit for limit in (model.peek("max_samples_per_class"), of_generator) if limit != -1]
+    limits = [limit for limit in (peek_at(model).max_samples_per_class, of_generator) if limit != -1]
     return min(limits, default=-1)
 
 

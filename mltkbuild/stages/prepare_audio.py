@@ -17,6 +17,7 @@ from mltkbuild.data.normalizing import Normalization
 from mltkbuild.data.splits import place_of, split
 from mltkbuild.data.user_functions import ParallelProcessParams
 from mltkbuild.errors import DataError, SpecError, short
+from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.spec.audio_generator import ParallelAudioDataGenerator
 
 SUFFIXES = audio_files.SUFFIXES
@@ -26,7 +27,7 @@ QUIET, CLIPPED = 0.001, 0.99
 _CLIPPED_PART = 0.001
 
 
-def preparation(model: Any, subset: str, folder: str = "") -> AudioPreparation:
+def preparation(model: AnyModel, subset: str, folder: str = "") -> AudioPreparation:
     """How the recordings of a subset are prepared.
 
     Args:
@@ -84,7 +85,7 @@ def _background_folder(generator: Any, folder: str) -> str | None:
     return None if given is None else os.path.join(folder, os.path.expanduser(given))
 
 
-def generator_of(model: Any, subset: str) -> ParallelAudioDataGenerator:
+def generator_of(model: AnyModel, subset: str) -> ParallelAudioDataGenerator:
     """The generator of a subset."""
     found = model.generator_of(subset)
     if not isinstance(found, ParallelAudioDataGenerator):
@@ -119,7 +120,7 @@ def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
+def list_samples(model: AnyModel, folder: str) -> dict[str, list[Item]]:
     """The recordings of each subset in a folder, with `_unknown_` and `_silence_` where the spec has these classes."""
     classes = list(model.classes)
     known = [label for label in classes if label not in (UNKNOWN, SILENCE)]
@@ -142,7 +143,7 @@ def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
     return parts
 
 
-def _others(model: Any, folder: str, known: Sequence[str], classes: Sequence[str]) -> dict[str, list[Item]]:
+def _others(model: AnyModel, folder: str, known: Sequence[str], classes: Sequence[str]) -> dict[str, list[Item]]:
     """The recordings of each folder that is no class, as those of `_unknown_`."""
     label = classes.index(UNKNOWN)
     found = {}
@@ -172,7 +173,7 @@ def _chosen(others: Mapping[str, Sequence[Item]], wanted: int) -> list[Item]:
     return found
 
 
-def anomalies(model: Any, items: Sequence[Item]) -> dict[str, list[str]]:
+def anomalies(model: AnyModel, items: Sequence[Item]) -> dict[str, list[str]]:
     """Recordings that are silent, and those that are clipped."""
     rate = generator_of(model, "training").sample_rate_hz
     silent, clipped = [], []

@@ -12,6 +12,7 @@ from mltkbuild.data.normalizing import Normalization
 from mltkbuild.data.splits import split
 from mltkbuild.data.user_functions import ParallelProcessParams
 from mltkbuild.errors import SpecError, short
+from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.spec.image_generator import ParallelImageDataGenerator
 
 SUFFIXES = images.SUFFIXES
@@ -19,7 +20,7 @@ SUFFIXES = images.SUFFIXES
 _MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
 
 
-def preparation(model: Any, subset: str, folder: str = "") -> images.ImagePreparation:
+def preparation(model: AnyModel, subset: str, folder: str = "") -> images.ImagePreparation:
     """How the images of a subset are prepared.
 
     Raises:
@@ -76,7 +77,7 @@ def preparation(model: Any, subset: str, folder: str = "") -> images.ImagePrepar
     )
 
 
-def generator_of(model: Any, subset: str) -> Any:
+def generator_of(model: AnyModel, subset: str) -> Any:
     """The generator of a subset; one with defaults where the spec sets none."""
     found = model.generator_of(subset)
     if found is None:
@@ -119,7 +120,7 @@ def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
+def list_samples(model: AnyModel, folder: str) -> dict[str, list[Item]]:
     """The images of each subset in a folder."""
     listed = list_classes(folder, model.classes, SUFFIXES, follow_links=model.follow_links)
     return split(
@@ -130,6 +131,6 @@ def list_samples(model: Any, folder: str) -> dict[str, list[Item]]:
     )
 
 
-def anomalies(model: Any, items: Sequence[Item]) -> dict[str, list[str]]:
+def anomalies(model: AnyModel, items: Sequence[Item]) -> dict[str, list[str]]:
     """Nothing is known to be wrong with an image that can be read."""
     return {}

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from mltkbuild.disk.file_lists import known_files
+from mltkbuild.disk.records import Facts
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES
-
-Event = Mapping[str, object]
-"""Progress of a stage: `epoch`, `epochs`, `step`, `steps`, `metrics`, `checkpoint`; or `note`, a line of text; or
-`doing` with `done` and `of`, for work that is counted."""
-
-Listener = Callable[[Event], None]
 
 Options = Mapping[str, int | str]
 """Options of the command line that change a stage's result: `epochs`, and `weights`, a path."""
@@ -153,7 +148,7 @@ class Outcome:
     files: dict[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: MltkError | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from mltkbuild.errors import SpecError
+from mltkbuild.spec.any_model import is_classifier
 from mltkbuild.stages import slices, train
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SLICES
@@ -21,19 +22,19 @@ def make_slices(run: StageRun) -> None:
     """Run the spec, build its Keras model, and write down what each stage reads."""
     model, outcome = run.model, run.outcome
     _refuse_early(run)
-    sliced = {stage: slices.slice_of(model, stage, run.snapshot, run.whole) for stage in SLICES}
+    sliced = {stage: slices.slice_of(model, stage, run.code.snapshot, run.code.whole) for stage in SLICES}
     digests = slices.property_digests(model)
     _take_classes_from_loader(run, sliced)
     keras_model = _build_first(run)
-    description = slices.describe_keras_model(keras_model, run.snapshot, run.whole)
+    description = slices.describe_keras_model(keras_model, run.code.snapshot, run.code.whole)
     _check_loadable(run, keras_model)
     for reached in (*(item["code"] for item in sliced.values()), description["code"]):
         train.take_libraries(run, reached)
-    slices.write(run.scratch, sliced, description, slices.summarize(keras_model))
+    slices.write(run.files.scratch, sliced, description, slices.summarize(keras_model))
     outcome.facts |= {
         "properties": digests,
-        "deterministic": model.peek("deterministic"),
-        "distribute": model.peek("distribute"),
+        "deterministic": run.peek.deterministic,
+        "distribute": run.peek.distribute,
     }
     labels = {label for item in sliced.values() for label in item["code"] if label.startswith(slices.INEXACT)}
     outcome.notes = tuple(f"{label.removeprefix(slices.INEXACT)} counts by the whole spec" for label in sorted(labels))
@@ -51,30 +52,30 @@ def _refuse_early(run: StageRun) -> None:
                 found=f"{type(model).__name__} has no {name}",
                 fix="add TrainMixin to the base classes of your model",
             )
-    if model.peek("tensorboard") is not None and importlib.util.find_spec("tensorboard") is None:
+    if run.peek.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise SpecError(
             "my_model.tensorboard needs TensorBoard, which is not installed",
-            where=run.place("tensorboard"),
+            where=run.code.place("tensorboard"),
             fix="run `pip install 'mltkbuild[tensorboard]'`, or remove this line",
         )
-    if model.peek("epochs") == -1 and model.peek("early_stopping") is None:
+    if run.peek.epochs == -1 and run.peek.early_stopping is None:
         raise SpecError(
             "epochs = -1 needs early_stopping to end the training",
-            where=run.place("epochs"),
+            where=run.code.place("epochs"),
             found="early_stopping is None",
             fix="set my_model.early_stopping = {'monitor': 'val_loss', 'patience': 10}, or a number of epochs",
         )
     if model.embedded_parameters:
-        with run.at():
+        with run.code.at():
             dictionary.encode(model.embedded_parameters)
 
 
 def _take_classes_from_loader(run: StageRun, sliced: Mapping[str, dict[str, Any]]) -> None:
     """Let labels that only the data loader knows count where the spec's own would."""
     model = run.model
-    if model.is_set("classes") or not run.is_classifier:
+    if model.is_set("classes") or not is_classifier(run.model):
         return
-    run.load("training")
+    run.data.load("training")
     if not model.is_set("classes"):
         raise SpecError(
             "the classes of the model are not set",
@@ -82,7 +83,7 @@ def _take_classes_from_loader(run: StageRun, sliced: Mapping[str, dict[str, Any]
             fix="set my_model.classes to a list of labels, in the spec or in its data loader",
         )
     for stage in type(model).classes.reads:
-        sliced[stage]["properties"]["classes"] = list(model.peek("classes"))
+        sliced[stage]["properties"]["classes"] = list(run.peek.classes)
 
 
 def _build_first(run: StageRun) -> Any:
@@ -92,24 +93,24 @@ def _build_first(run: StageRun) -> Any:
     def load(name: str) -> None:
         run.model.ask_when_unset(None)
         asked.append(name)
-        run.load("training")
+        run.data.load("training")
 
     if hasattr(type(run.model), "load_dataset") and not run.model.loaded_values():
         run.model.ask_when_unset(load)
-    keras_model = run.build(count=True)
+    keras_model = run.models.build(count=True)
     run.model.ask_when_unset(None)
     # Loading has drawn random numbers; in later stages the data is there before the builder begins.
-    return run.build(count=True) if asked else keras_model
+    return run.models.build(count=True) if asked else keras_model
 
 
 def _check_loadable(run: StageRun, keras_model: Any) -> None:
     """Raise a SpecError for a model that couldn't be loaded after it was trained and saved."""
-    if run.model.peek("on_save_keras_model") is not None:
+    if run.peek.on_save_keras_model is not None:
         return
     try:
         config = keras.saving.serialize_keras_object(keras_model)
         config.pop("compile_config", None)
-        keras.saving.deserialize_keras_object(config, custom_objects=run.custom_objects(), safe_mode=False)
+        keras.saving.deserialize_keras_object(config, custom_objects=run.code.custom_objects(), safe_mode=False)
     except Exception as error:  # Keras and the spec's own classes may raise anything
         cause: BaseException = error
         while cause.__context__ is not None:
@@ -117,7 +118,7 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
         lines = str(cause).strip().splitlines()
         raise SpecError(
             "the model could not be loaded again once it is saved",
-            where=run.place("build_model_function"),
+            where=run.code.place("build_model_function"),
             found=(lines[0] if lines else type(cause).__name__)[:300],
             fix="define custom classes and functions at the top level of the spec, and give a layer that takes "
             "arguments a get_config",

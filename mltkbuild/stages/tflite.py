@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.firmware import export as exporting
+from mltkbuild.spec.any_model import if_any
+from mltkbuild.spec.mixins import EvaluateMixin
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.tflite import params as embedding
 from mltkbuild.tflite import predict, proof, quantization_report
@@ -24,23 +25,23 @@ VECTORS = 4
 
 def quantize(run: StageRun) -> None:
     """Convert the trained model, and publish the result only if it runs on TensorFlow Lite Micro."""
-    converter = {**run.model.peek("tflite_converter")}
-    keras_model = run.load_keras()
+    converter = {**run.peek.tflite_converter}
+    keras_model = run.models.load()
     calibration = _calibration(run, converter) if quantizing.wants_calibration(converter) else None
-    converted, float32 = run.own("{name}.converted.tflite"), run.own("{name}.float32.tflite")
-    with run.at("tflite_converter"):
+    converted, float32 = run.files.own("{name}.converted.tflite"), run.files.own("{name}.float32.tflite")
+    with run.code.at("tflite_converter"):
         facts = quantizing.run(keras_model, calibration, converter, converted, float32)
-        notes = [str(text) for text in facts.pop("warnings", ())]  # type: ignore[attr-defined]  # a list of texts
+        notes = facts.pop("warnings", [])
         layers = [layer.name for layer in keras_model._flatten_layers(include_self=False)]
         proven = proof.prove(
             converted.read_bytes(),
-            mode=run.model.peek("tflm"),
+            mode=run.peek.tflm,
             quantized=quantizing.is_fully_quantized(converter),
             layers=layers,
         )
         if converter["generate_quantization_report"]:
             _report_quantization(run, converter, calibration)
-    _write_json(run, "tflm.json", proven.facts)
+    run.files.write_json("tflm.json", proven.facts)
     run.outcome.facts |= facts
     run.outcome.notes = (*notes, *proven.notes)
 
@@ -52,18 +53,18 @@ def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
     if callable(source):
         # As in MLTK, the function finds the samples in my_model.x; they are loaded only if it looks there.
         run.model.ask_when_unset(lambda name: _let_read(run))
-        with run.user_code("representative_dataset"):
+        with run.code.running("representative_dataset"):
             return [_without_batch(item) for _, item in zip(range(limit), source(), strict=False)]
     part = _calibration_part(run)
-    with run.user_code("the data loader", DataError, count=False):
-        return data.calibration_samples(part, limit, run.classes)
+    with run.code.running("the data loader", DataError, count=False):
+        return data.calibration_samples(part, limit, run.data.classes)
 
 
 def _calibration_part(run: StageRun) -> data.Samples:
     """The validation samples, else those for training."""
-    training, validation = run.load("training")
+    training, validation = run.data.load("training")
     part = training if validation is None else validation
-    run.same_data("calibration", part)
+    run.data.same_data("calibration", part)
     return part
 
 
@@ -86,45 +87,41 @@ def _without_batch(item: Any) -> Any:
 
 def _report_quantization(run: StageRun, converter: Mapping[str, Any], calibration: Any) -> None:
     """Write how far each layer of the quantized model is from the float one."""
-    float32 = run.own("{name}.float32.tflite")
+    float32 = run.files.own("{name}.float32.tflite")
     if calibration is None or not converter["generate_unquantized"]:
         raise StageError(
             "a quantization report compares a quantized model with the float one",
             found="no calibration" if calibration is None else "generate_unquantized is False",
             fix="set generate_quantization_report to False, or quantize and keep generate_unquantized = True",
         )
-    layers = quantization_report.compare(float32, run.own("{name}.converted.tflite"), calibration)
-    quantization_report.write(run.own("quantization_report.csv").parent, run.request.target, layers)
-
-
-def _write_json(run: StageRun, name: str, value: object) -> None:
-    run.own(name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    layers = quantization_report.compare(float32, run.files.own("{name}.converted.tflite"), calibration)
+    quantization_report.write(run.files.own("quantization_report.csv").parent, run.request.target, layers)
 
 
 def params(run: StageRun) -> None:
     """Embed the model parameters."""
     model = run.model
-    classes = model.peek("classes") if model.is_set("classes") else run.classes
-    arena = json.loads(run.artifact("tflm.json").read_text(encoding="utf-8"))["arena"]
+    classes = run.peek.classes if model.is_set("classes") else run.data.classes
+    arena = run.files.read_json("tflm.json")["arena"]
     date = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    with run.at():
+    with run.code.at():
         run.outcome.facts |= embedding.run(
-            run.artifact("{name}.converted.tflite"),
-            run.own("{name}.tflite"),
+            run.files.artifact("{name}.converted.tflite"),
+            run.files.own("{name}.tflite"),
             name=run.request.name,
-            version=model.peek("version"),
+            version=run.peek.version,
             classes=classes,
-            description=model.peek("description"),
+            description=run.peek.description,
             parameters=model.embedded_parameters,
             arena=None if arena is None else arena["total"],
-            date=date if model.peek("tflite_date") else None,
+            date=date if run.peek.tflite_date else None,
         )
 
 
 def profile(run: StageRun) -> None:
     """Count what the finished `.tflite` costs."""
-    found = profiling.profile(run.artifact("{name}.tflite").read_bytes(), run.request.target)
-    profiling.write(run.scratch, found)
+    found = profiling.profile(run.files.artifact("{name}.tflite").read_bytes(), run.request.target)
+    profiling.write(run.files.scratch, found)
     run.outcome.facts |= {"macs": found.macs, "flash": found.flash}
     if found.arena is not None:
         run.outcome.facts["arena"] = found.arena.total
@@ -133,22 +130,22 @@ def profile(run: StageRun) -> None:
 def export(run: StageRun) -> None:
     """Write what a firmware project needs."""
     run.outcome.facts |= exporting.run(
-        run.artifact("{name}.tflite"),
-        run.own("export/README").parent,
+        run.files.artifact("{name}.tflite"),
+        run.files.own("export/README").parent,
         name=run.request.target.replace("-", "_"),
-        classes=run.classes,
+        classes=run.data.classes,
         vectors=_vectors(run),
     )
 
 
 def _vectors(run: StageRun) -> Sequence[Sequence[np.ndarray]] | None:
     """The evaluation samples of the firmware's test, as the model's input takes them."""
-    ports = json.loads(run.artifact("tflm.json").read_text(encoding="utf-8"))["inputs"]
+    ports = run.files.read_json("tflm.json")["inputs"]
     if len(ports) != 1:
         return None
-    part = run.load_evaluation()
-    run.same_data("evaluation", part)
-    with run.user_code("the data loader", DataError, count=False):
-        part = data.in_memory(part, getattr(run.model, "eval_steps_per_epoch", None))
+    part = run.data.load_evaluation()
+    run.data.same_data("evaluation", part)
+    with run.code.running("the data loader", DataError, count=False):
+        part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch))
     picked = np.linspace(0, len(part.x) - 1, min(VECTORS, len(part.x))).astype(int)
     return [[predict.quantized(part.x[place], ports[0])[None]] for place in picked]

@@ -11,59 +11,61 @@ from typing import Any
 from mltkbuild.data import samples as data
 from mltkbuild.disk.checkpoints import Shelf
 from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import SpecError, StageError
+from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.stages import slices
-from mltkbuild.stages.protocol import Event
-from mltkbuild.stages.stage_run import Reading, StageRun
+from mltkbuild.stages.running_code import Reading
+from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.training import fit, history, keeper, keras_file, weights
 
 
 def train_model(run: StageRun) -> None:
     """Train the model and save it."""
-    training, validation = run.load("training")
-    run.same_data("training", training)
-    run.same_data("validation", validation)
-    keras_model = run.build()
-    description = slices.describe_keras_model(keras_model, run.snapshot, run.whole)
+    training, validation = run.data.load("training")
+    run.data.same_data("training", training)
+    run.data.same_data("validation", validation)
+    keras_model = run.models.build()
+    description = slices.describe_keras_model(keras_model, run.code.snapshot, run.code.whole)
     take_libraries(run, description["code"])
-    if slices.model_text(description) != run.artifact("spec/model.json").read_text(encoding="utf-8"):
+    if slices.model_text(description) != run.files.artifact("spec/model.json").read_text(encoding="utf-8"):
         raise StageError(
             "build_model_function gave another model than before",
-            where=run.place("build_model_function"),
+            where=run.code.place("build_model_function"),
             fix="if a file that it reads has just changed, run the same command again; "
             "else make it depend on nothing that changes from call to call, such as the clock",
         )
     if validation is not None:
-        validation = run.finished("validation", validation)
+        validation = run.data.finished("validation", validation)
     for subset, part in (("training", training), ("validation", validation)):
         _require_fitting(run, keras_model, subset, part)
     settings = _train_settings(run)
     start_weights = run.request.options.get("weights")
     if start_weights is not None:
         weights.load_into(keras_model, Path(str(start_weights)))
-    with run.at(), run.user_code("training") as reading:
+    with run.code.at(), run.code.running("training") as reading:
         trained = fit.fit(keras_model, training, validation, settings, _keeper(run, reading))
         keras_model = _plain_model(run, keras_model)
         keras_model = _after_training(run, keras_model, trained)
-    keras_file.save(keras_model, run.own("{name}.keras"), run.snapshot.label)
-    history.write_history(run.scratch, run.request.target, trained)
+    keras_file.save(keras_model, run.files.own("{name}.keras"), run.code.snapshot.label)
+    history.write_history(run.files.scratch, run.request.target, trained)
     run.outcome.seconds = trained.earlier_seconds
     run.outcome.facts |= _training_facts(trained)
 
 
 def _plain_model(run: StageRun, keras_model: Any) -> Any:
     """The trained model as it is saved: for one device, in float32."""
-    if run.model.peek("mixed_precision") is None and run.model.peek("distribute") is None:
+    if run.peek.mixed_precision is None and run.peek.distribute is None:
         return keras_model
-    plain = run.build(plain=True)
+    plain = run.models.build(plain=True)
     plain.set_weights(keras_model.get_weights())
     return plain
 
 
-def _training_facts(trained: history.Training) -> dict[str, object]:
+def _training_facts(trained: history.Training) -> Facts:
     """What the record of a training tells people."""
-    facts: dict[str, object] = {
+    facts: Facts = {
         "epochs": trained.epochs,
         "metrics": history.metrics_at(trained),
         "final_epoch": trained.final_epoch,
@@ -83,7 +85,7 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
     digests = slices.property_digests(model)
 
     def properties(names: Iterable[str]) -> dict[str, str]:
-        return {name: digests.get(name, "default") or run.whole for name in sorted(names)}
+        return {name: digests.get(name, "default") or run.code.whole for name in sorted(names)}
 
     def noticed() -> keeper.Noticed:
         known = request.known_digests
@@ -98,16 +100,16 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         return changed[0] if changed else None
 
     def progress(event: Event) -> None:
-        told = event.get("note")
-        if told is not None:
-            sys.stdout.write(f"{told}\n")  # the stage's log
-        run.progress(event if told is None else {"note": f"train:{request.target}: {told}"})
+        if isinstance(event, Note):
+            sys.stdout.write(f"{event.text}\n")  # the stage's log
+            event = Note(f"train:{request.target}: {event.text}")
+        run.progress(event)
 
-    minutes = model.peek("checkpoint_interval_minutes")
+    minutes = run.peek.checkpoint_interval_minutes
     return keeper.Keeper(
         progress=progress,
-        shelf=Shelf(request.checkpoints, request.course) if model.peek("checkpoints_enabled") else None,
-        every=model.peek("checkpoints_keep"),
+        shelf=Shelf(request.checkpoints, request.course) if run.peek.checkpoints_enabled else None,
+        every=run.peek.checkpoints_keep,
         interval=60.0 * minutes if minutes is not None else math.inf,
         stopping=run.stopping,
         noticed=noticed,
@@ -128,18 +130,18 @@ def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Sa
     if not fits:
         raise SpecError(
             f"the {subset} samples don't fit the model's input",
-            where=run.place("build_model_function"),
+            where=run.code.place("build_model_function"),
             found=f"samples of shape {given}, an input of shape {expected}",
             fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
         )
 
 
 def _after_training(run: StageRun, keras_model: Any, trained: history.Training) -> Any:
-    save = run.model.peek("on_save_keras_model")
+    save = run.peek.on_save_keras_model
     if save is not None:
         logger = run.model.create_logger("train")
         keras_model = save(mltk_model=run.model, keras_model=keras_model, logger=logger) or keras_model
-    done = run.model.peek("on_training_complete")
+    done = run.peek.on_training_complete
     if done is not None:
         done(
             history.Results(
@@ -156,13 +158,15 @@ def _after_training(run: StageRun, keras_model: Any, trained: history.Training) 
 
 
 def _train_settings(run: StageRun) -> fit.TrainSettings:
-    peek = run.model.peek
     given = ("epochs", "classes", "tensorboard_dir")
     names = [name for name in fit.TrainSettings.__dataclass_fields__ if name not in given]
-    epochs = 1 if run.request.test else run.request.options.get("epochs", peek("epochs"))
+    epochs = 1 if run.request.test else int(run.request.options.get("epochs", run.peek.epochs))
     folder = str(Path(run.request.checkpoints).with_name("tensorboard"))
     return fit.TrainSettings(
-        epochs=epochs, classes=run.classes, tensorboard_dir=folder, **{name: peek(name) for name in names}
+        epochs=epochs,
+        classes=run.data.classes,
+        tensorboard_dir=folder,
+        **{name: run.model.peek(name) for name in names},
     )
 
 
@@ -172,6 +176,6 @@ def take_libraries(run: StageRun, reached: dict[str, object]) -> None:
         name, found = label.removeprefix("library "), str(reached[label])
         if version(name) == "none":
             # Code that is no installed package: the digest of the whole spec has its files.
-            reached[slices.WHOLE] = run.whole
+            reached[slices.WHOLE] = run.code.whole
         else:
             reached[label] = run.outcome.libraries[name] = reduced_version(name, found, run.request.toolchain)

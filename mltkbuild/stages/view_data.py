@@ -17,6 +17,7 @@ from mltkbuild.data.splits import SUBSETS
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.errors import DataError
 from mltkbuild.pictures import data_page
+from mltkbuild.spec.any_model import is_prepared
 from mltkbuild.stages import prepare
 from mltkbuild.stages.stage_run import StageRun
 
@@ -31,29 +32,29 @@ def view_data(run: StageRun) -> None:
     """Write the page."""
     parts = {subset: _part(run, subset) for subset in SUBSETS}
     labels = {subset: _labels(run, part) for subset, part in parts.items()}
-    classes = list(run.classes or ())
+    classes = list(run.data.classes or ())
     counts = {
         subset: {label: int((labels[subset] == number).sum()) for number, label in enumerate(classes)}
         if classes
         else {"all": 0 if part is None or part.is_stream else len(part)}
         for subset, part in parts.items()
     }
-    source = _found(run) if run.is_prepared else prepare.Source({})
+    source = _found(run) if is_prepared(run.model) else prepare.Source({})
     files = {item.name: item for items in source.items.values() for item in items}
     shown = [one for subset in SUBSETS for one in _shown(run, subset, parts[subset], labels[subset], files)]
     shape = next((tuple(part.x.shape[1:]) for part in parts.values() if part is not None and not part.is_stream), ())
     page = data_page.Page(run.request.target, shape, counts, _findings(run, parts, source), shown)
-    data_page.write(run.own("data_view.html"), page)
+    data_page.write(run.files.own("data_view.html"), page)
     run.outcome.facts |= {"samples": {subset: sum(part.values()) for subset, part in counts.items()}}
 
 
 def _part(run: StageRun, subset: str) -> data.Samples | None:
     """The samples of a subset as the stages get them."""
-    if run.is_prepared:
-        return run.prepared(subset)
+    if is_prepared(run.model):
+        return run.data.prepared(subset)
     if subset == "evaluation":
-        return run.load_evaluation()
-    training, validation = run.load("training")
+        return run.data.load_evaluation()
+    training, validation = run.data.load("training")
     return training if subset == "training" else validation
 
 
@@ -62,14 +63,14 @@ def _labels(run: StageRun, part: data.Samples | None) -> np.ndarray:
         return np.empty(0, np.int64)
     if isinstance(part.x, LazyRows):
         return np.asarray(part.x.labels[part.x.chosen])
-    found = data.labels(part) if run.classes is not None else None
+    found = data.labels(part) if run.data.classes is not None else None
     return np.zeros(0 if part.is_stream else len(part), np.int64) if found is None else np.asarray(found)
 
 
 def _found(run: StageRun) -> prepare.Source:
     """The items of the data set, to find what the samples were made of."""
-    with run.user_code("the data set", DataError, count=False):
-        return run.find_samples()
+    with run.code.running("the data set", DataError, count=False):
+        return run.data.find_samples()
 
 
 def _shown(
@@ -77,8 +78,9 @@ def _shown(
 ) -> Iterator[data_page.Shown]:
     if part is None or part.is_stream:
         return
-    names = names_of(run.kept, subset) if run.is_prepared else [f"{subset} {number}" for number in range(len(part))]
-    classes = list(run.classes or ("all",))
+    numbered = [f"{subset} {number}" for number in range(len(part))]
+    names = names_of(run.files.kept, subset) if is_prepared(run.model) else numbered
+    classes = list(run.data.classes or ("all",))
     for number, label in enumerate(classes):
         chosen = np.flatnonzero(labels == number)[: EACH[subset]]
         if not len(chosen):
@@ -93,10 +95,10 @@ def _seen(run: StageRun, subset: str, part: data.Samples, chosen: np.ndarray) ->
     if not isinstance(part.x, LazyRows):
         return [[("", part.x[place])] for place in chosen]
     few = part.x[chosen]
-    with run.user_code("the data set", DataError, count=False):
+    with run.code.running("the data set", DataError, count=False):
         versions = [("as it is", np.asarray(few))]
         if run.model.augments(subset):
-            seed = run.model.peek("seed")
+            seed = run.peek.seed
             versions += [(f"augmented {number + 1}", few.drawn(seed + number)) for number in range(DRAWS)]
     return [[(caption, rows[place]) for caption, rows in versions] for place in range(len(chosen))]
 
@@ -118,10 +120,10 @@ def _media(item: Item | None, seen: Sequence[tuple[str, np.ndarray]]) -> list[An
 def _findings(
     run: StageRun, parts: Mapping[str, data.Samples | None], source: prepare.Source
 ) -> list[data_page.Finding]:
-    contents = _contents(source) if run.is_prepared else _rows(parts)
+    contents = _contents(source) if is_prepared(run.model) else _rows(parts)
     findings = [data_page.Finding("in training, and the same again in validation or evaluation", _twice(contents))]
-    if run.is_prepared:
-        bad = [name for subset in SUBSETS for name in bad_of(run.kept, subset)]
+    if is_prepared(run.model):
+        bad = [name for subset in SUBSETS for name in bad_of(run.files.kept, subset)]
         findings.append(data_page.Finding("left out, for they can't be read", bad))
         items = [item for part in source.items.values() for item in part]
         findings += [

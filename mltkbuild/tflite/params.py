@@ -10,6 +10,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.tflite import flatbuffer
 from mltkbuild.tflite.dictionary import Typed, checked_text, decode, decode_typed, encode
@@ -31,7 +32,7 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
     parameters: Mapping[str, object],
     arena: int | None = None,
     date: str | None = None,
-) -> dict[str, object]:
+) -> Facts:
     """Write a converted model with its parameters.
 
     Args:
@@ -72,7 +73,7 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
     entries["hash"] = model_hash(model, entries, description)
     embedded = embed(model, entries, description)
     scratch_file.write_bytes(embedded)
-    return {"parameters": len(entries), "bytes": len(embedded), "hash": entries["hash"]}
+    return {"parameters": len(entries), "bytes": len(embedded), "hash": str(entries["hash"])}
 
 
 def embed(tflite: bytes, parameters: Mapping[str, object], description: str | None = None) -> bytes:

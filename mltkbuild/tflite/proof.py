@@ -12,7 +12,7 @@ from mltkbuild.errors import StageError
 from mltkbuild.tflite import graph, lint, micro
 
 VERSION = 1
-ERROR, WARN, OFF = "error", "warn", "off"
+ERROR, OFF = "error", "off"
 
 
 @dataclass(frozen=True)

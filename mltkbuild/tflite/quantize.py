@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild import extras
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.spec.properties import name_of_constant
 from mltkbuild.tflite import calibration as samples_of
@@ -19,9 +20,15 @@ ATTEMPTS = 12
 INT16 = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
 
 
+class Conversion(Facts, total=False):
+    """What a conversion tells: sizes for the record, and lines for people."""
+
+    warnings: list[str]
+
+
 def run(
     keras_model: Any, calibration: Iterable[Any] | None, converter: Mapping[str, Any], converted: Path, float32: Path
-) -> dict[str, object]:
+) -> Conversion:
     """Convert a trained model.
 
     Args:
@@ -41,7 +48,7 @@ def run(
     """
     inputs = checked_inputs(keras_model)
     ready = None if calibration is None else samples_of.checked(calibration, inputs)
-    facts: dict[str, object] = {}
+    facts: Conversion = {}
     if ready is not None:
         refuse_loops(keras_model)
         if told := list(samples_of.warnings_about(ready, inputs)):

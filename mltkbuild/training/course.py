@@ -15,6 +15,7 @@ import numpy as np
 from mltkbuild.data.batches import Batches
 from mltkbuild.disk.checkpoints import Position
 from mltkbuild.errors import SpecError, StageError, Stopped
+from mltkbuild.events import EpochProgress
 from mltkbuild.training import devices, training_state
 from mltkbuild.training.history import last_metrics, plain
 from mltkbuild.training.keeper import Best, Keeper, Rules
@@ -174,14 +175,8 @@ class Course(keras.callbacks.CallbackList):
         self.stopped = self.stopped or bool(self.model.stop_training)
         metrics = last_metrics(plain(self._history.history))
         self._checkpoint(variables)
-        self._progress(
-            {
-                "epoch": epoch + 1,
-                "epochs": self._rules.epochs,
-                "metrics": metrics,
-                "checkpoint": self._keeper.shelf is not None,
-            }
-        )
+        saved = self._keeper.shelf is not None
+        self._progress(EpochProgress(epoch + 1, self._rules.epochs, metrics=metrics, checkpoint=saved))
         self._stop_if_asked()
 
     def _judge(self, epoch: int, variables: Mapping[str, Any]) -> None:
@@ -220,7 +215,7 @@ class Course(keras.callbacks.CallbackList):
         if self._listens:
             super().on_train_batch_end(step - 1, logs)
         epoch = self.position.epoch
-        self._progress({"epoch": epoch + 1, "epochs": self._rules.epochs, "step": step, "steps": self._steps})
+        self._progress(EpochProgress(epoch + 1, self._rules.epochs, step, self._steps))
         if self._rules.stop_on_nan and logs is not None and "loss" in logs and not math.isfinite(float(logs["loss"])):
             raise StageError(
                 f"the loss is no finite number at step {step} of epoch {epoch + 1}",

@@ -15,6 +15,7 @@ from mltkbuild.data.samples import Samples, finished, split_validation
 from mltkbuild.data.streams import batches as batches_of
 from mltkbuild.data.streams import is_dataset, is_endless, length
 from mltkbuild.errors import DataError, SpecError, StageError, did_you_mean
+from mltkbuild.events import Note
 from mltkbuild.training.class_weights import class_weight
 from mltkbuild.training.course import Course
 from mltkbuild.training.devices import is_distributed, prepare
@@ -77,7 +78,7 @@ def fit(
         training: The training samples.
         validation: The validation samples, if there are any.
         settings: Epochs, batch size and so on.
-        keeper: Where checkpoints go, and events: `epoch`, `epochs` and the metrics so far, or `note`, a line of text.
+        keeper: Where checkpoints go, and what takes events.
 
     Returns:
         What the training came to.
@@ -106,7 +107,7 @@ def fit(
     state = keeper.start(epochs, within=rules.within)
     course = Course(keras_model, _callbacks(settings, extra.pop("callbacks", ())), rules, keeper, state)
     if state is not None:
-        keeper.progress({"note": f"goes on after {course.position}"})
+        keeper.progress(Note(f"goes on after {course.position}"))
     first = course.position.epoch
     if is_distributed(keras_model):
         prepare(keras_model, *_few(training))

@@ -11,10 +11,10 @@ from mltkbuild.data.batches import Batches
 from mltkbuild.disk.checkpoints import Position, Shelf, shown
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.errors import StageError
+from mltkbuild.events import Listener, Note
 from mltkbuild.training import training_state
 from mltkbuild.training.epochs import rises
 
-Progress = Callable[[Mapping[str, object]], None]
 NEEDED = frozenset({"position", "epochs", "variables", "callbacks", "random", "best", "best_weights", "segments"})
 """What a training resumes from."""
 
@@ -73,7 +73,7 @@ class Keeper:
         resume: Go on from the newest checkpoint (None), start over (0), or go on from this epoch.
     """
 
-    progress: Progress = lambda event: None
+    progress: Listener = lambda event: None
     shelf: Shelf | None = None
     every: int | None = 10
     interval: float = math.inf
@@ -135,7 +135,7 @@ class Keeper:
         return state
 
     def _say(self, text: str) -> None:
-        self.progress({"note": text})
+        self.progress(Note(text))
 
     def put(self, position: Position, state: Mapping[str, Any]) -> None:
         """Write a checkpoint and drop those that are no longer kept.

@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from mltkbuild.events import EpochProgress, Event
 from mltkbuild.process import end_with_parent, life
-from mltkbuild.stages.protocol import Event, Job, Outcome, Request
+from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 
 STEP_SECONDS = 0.2
@@ -98,9 +99,9 @@ class _throttled:  # reads as the function that it stands for
 
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
-        if "step" in event and now - self._last < STEP_SECONDS:
+        if isinstance(event, EpochProgress) and event.step is not None and now - self._last < STEP_SECONDS:
             return
         self._last = now
         if life.pipe is not None:
             with contextlib.suppress(OSError):
-                life.pipe.send((self._key, dict(event)))
+                life.pipe.send((self._key, event))

@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
-from mltkbuild.stages.protocol import Job, Listener, Outcome, Request
+from mltkbuild.events import Listener
+from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
 

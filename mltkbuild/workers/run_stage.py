@@ -14,10 +14,14 @@ import keras
 import tensorflow as tf
 
 from mltkbuild.errors import MltkError, StageError
+from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
+from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
-from mltkbuild.stages.protocol import Listener, Outcome, Request
-from mltkbuild.stages.stage_run import DATA_SEED, StageRun
+from mltkbuild.stages.protocol import Outcome, Request
+from mltkbuild.stages.stage_data import DATA_SEED
+from mltkbuild.stages.stage_run import StageRun
+from mltkbuild.stages.table import SPEC, STAGES
 from mltkbuild.training import devices
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, relative
 from mltkbuild.user_code.watch import watch
@@ -60,11 +64,10 @@ def _run(request: Request, snapshot: Snapshot, progress: Listener, stopping: Cal
         keras.utils.set_random_seed(DATA_SEED)
         with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
             imported = dict(seen.files)
-            run = StageRun(request, model, snapshot, progress, imported.values())
-            run.stopping = stopping
+            run = StageRun(request, any_model(model), snapshot, progress, tuple(imported.values()), stopping)
             RUNS[request.stage](run)
             run.outcome.artifacts = _files_below(request.scratch)
-    if request.stage == "spec":
+    if STAGES[request.stage] is SPEC:
         run.outcome.files |= {path: digest for path, digest in seen.files.items() if path in imported}
     return run.outcome
 

@@ -20,6 +20,7 @@ from mltkbuild.data.audio_transform import AudioTransform, Augmentation, augment
 from mltkbuild.data.listing import Item
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.errors import DataError, SpecError
+from mltkbuild.spec.any_model import AnyModel, any_model
 from mltkbuild.spec.audio_generator import ParallelAudioDataGenerator
 from mltkbuild.spec.audio_mixin import AudioDatasetMixin
 from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
@@ -39,8 +40,8 @@ class Model(MltkModel, TrainMixin, AudioDatasetMixin, EvaluateClassifierMixin):
     """A spec's model."""
 
 
-def model(*classes: str, **settings_: Any) -> Model:
-    found = Model()
+def model(*classes: str, **settings_: Any) -> AnyModel:
+    found = any_model(Model())
     found.classes = list(classes)
     found.datagen = ParallelAudioDataGenerator(**{"frontend_settings": FRONT.copy(), **settings_})
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import DataError, MltkError
-from mltkbuild.stages.protocol import Event
+from mltkbuild.events import Event, Note
 from mltkbuild.tflite import params
 from mltkbuild.workers.executor import Processes
 
@@ -167,7 +167,7 @@ def test_stopped_training_with_augmentation_goes_on_exactly(images: Files, execu
     images.write("trip", "")
     assert "tripped" in str(fail(images, executor, "params"))
     (images.root / "trip").unlink()
-    notes = [str(event["note"]) for event in build(images, executor) if "note" in event]
+    notes = [event.text for event in build(images, executor) if isinstance(event, Note)]
     assert any("goes on" in note for note in notes), notes
     stopped = artifact(images, "kws.tflite")
     Builder(images.workspace, Running(executor.run)).close()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mltkbuild.datasets.image import cifar10, fashion_mnist, mnist, rock_paper_s
 from mltkbuild.datasets.timeseries import ecg5000
 from mltkbuild.datasets.unpack import unpack, without_top
 from mltkbuild.errors import DataError, UsageError
+from mltkbuild.events import Counted
 
 from ..conftest import REPOSITORY
 from ..disk.faults import mounted
@@ -61,12 +62,12 @@ def left(folder: Path) -> list[str]:
 
 def test_file_is_downloaded_once(site: Site, tmp_path: Path) -> None:
     """The second time nothing is asked for; progress ends at the whole."""
-    events: list[Mapping[str, object]] = []
+    events: list[Counted] = []
     path = fetch(source(site), tmp_path / "new", events.append)
     assert (DATA, tmp_path / "new/data.bin") == (path.read_bytes(), path)
     assert path == fetch(source(site), tmp_path / "new")
     assert [("/data.bin", 0)] == site.asked
-    assert ({"doing": "data.bin", "done": 10240, "of": 10240}, []) == (dict(events[-1]), left(tmp_path))
+    assert (Counted("data.bin", 10240, 10240), []) == (events[-1], left(tmp_path))
 
 
 def test_cut_connection_goes_on(site: Site, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_server_that_can_t_go_on_sends_all(site: Site, tmp_path: Path, ranges: b
     """Without ranges, or when the file has changed meanwhile, the download begins anew and is whole."""
     site.cuts = [4000]
 
-    def change(event: Mapping[str, object]) -> None:
+    def change(event: Counted) -> None:
         site.ranges, site.tag = ranges, tag
 
     assert DATA == fetch(source(site), tmp_path, change).read_bytes()

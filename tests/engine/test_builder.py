@@ -17,7 +17,8 @@ from mltkbuild.disk.records import encode
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.errors import MltkError, StageError, UsageError
-from mltkbuild.stages.protocol import Event, Listener, Outcome, Request, Start
+from mltkbuild.events import Event, Listener, Note
+from mltkbuild.stages.protocol import Outcome, Request, Start
 from mltkbuild.stages.table import BUILT, upstream
 
 from ..conftest import Fakes, Files, Running, bring
@@ -286,7 +287,7 @@ def test_unfinished_publication_is_finished_and_reported(built: Files) -> None:
     fakes, notes = Fakes(), list[Event]()
     result = Builder(built.workspace, Running(fakes)).build("kws", "params", listener=notes.append)
     assert ((), []) == (result.reasons, fakes.calls)
-    assert [{"note": "kws: finished publishing params of an interrupted build"}] == notes
+    assert [Note("kws: finished publishing params of an interrupted build")] == notes
     assert ["profile", "archive"] == bring(built, Fakes())
 
 
@@ -327,10 +328,10 @@ def test_record_tells_what_ran(built: Files) -> None:
     """A record holds the stage's figures, tools, seconds, host and time."""
     record = Builder(built.workspace, Running(Fakes())).state("kws").record("train")
     assert record is not None
-    assert ("train", "kws", True, {"python": "3"}, 1.5) == (
+    assert ("train", "kws", 1, {"python": "3"}, 1.5) == (
         record.stage,
         record.target,
-        record.facts["fake"],
+        record.facts["members"],
         record.tools,
         record.seconds,
     )
@@ -370,7 +371,7 @@ def test_force_runs_the_asked_stage_alone(built: Files) -> None:
         "kws", "train", listener=notes.append, start=Start(force=True)
     )
     assert ((Reason("forced"),), ["train"]) == (result.reasons, stages_of(fakes))
-    assert [{"note": "train:kws gave the same result as before"}] == notes
+    assert [Note("train:kws gave the same result as before")] == notes
     assert [] == bring(built, Fakes())
 
 

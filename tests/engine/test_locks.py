@@ -15,7 +15,8 @@ import pytest
 
 from mltkbuild.disk import store
 from mltkbuild.engine.builder import Builder
-from mltkbuild.stages.protocol import Event, Listener, Outcome, Request
+from mltkbuild.events import Event, Listener, Note
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT
 
 from ..conftest import Fakes, Files, Running, bring, wait_for
@@ -51,7 +52,7 @@ def build_at_once(root: Path, name: str, others: tuple[str, ...]) -> None:
 
     def note(event: Event) -> None:
         with (root / f"notes-{name}").open("a", encoding="utf-8") as file:
-            file.write(f"{event.get('note')}\n")
+            file.write(f"{event.text if isinstance(event, Note) else None}\n")
 
     (root / f"ready-{name}").touch()
     wait_for(lambda: all((root / f"ready-{other}").exists() for other in others))

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.evaluation import autoencoder
+from mltkbuild.evaluation.documents import DetectorResults
 from mltkbuild.spec.scoring import mean_absolute_error, mean_squared_error
 
 CLASSES = ("normal", "hum", "_knock")
@@ -177,9 +178,8 @@ def test_the_histogram_counts_every_sample(case: tuple[np.ndarray, np.ndarray], 
 @pytest.mark.parametrize("scores", [[0.0, 0.0], [7.0, 7.0], [1.0, 1.0 + 2e-16], [1e-9, 1e3], [0.0, 1e-300]])
 def test_odd_scores_have_a_histogram(scores: list[float], tmp_path: Path) -> None:
     """Equal scores, and scores over many powers of ten, are counted and drawn."""
-    results = autoencoder.evaluate_autoencoder(
-        scores=np.array(scores), labels=np.array([0, 1]), classes=CLASSES[:2], folder=tmp_path, title="odd"
-    )
+    results = autoencoder.detector_results(np.array(scores), np.array([0, 1]), CLASSES[:2])
+    autoencoder.write(tmp_path, "odd", results)
 
     assert 2 == sum(map(sum, results["histogram"]["counts"].values()))
 
@@ -208,9 +208,11 @@ Mean to max are of scores. Overall accuracy is that of the best TPR - FPR.
 """
 
 
-def evaluated(folder: Path) -> dict[str, Any]:
+def evaluated(folder: Path) -> DetectorResults:
     scores, labels = np.array([0.2, 0.3, 0.1, 0.9]), np.array([0, 0, 1, 2])
-    return autoencoder.evaluate_autoencoder(scores=scores, labels=labels, classes=CLASSES, folder=folder, title="pump")
+    results = autoencoder.detector_results(scores, labels, CLASSES)
+    autoencoder.write(folder, "pump", results)
+    return results
 
 
 def test_an_evaluation_is_written(tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_an_evaluation_is_written(tmp_path: Path) -> None:
 
     written = {path.name: path for path in (tmp_path / "eval").iterdir()}
     assert {
-        *("results.json", "summary.txt", "classes.csv", "curves.csv", "histogram.csv", "scores.csv"),
+        *("results.json", "summary.txt", "classes.csv", "curves.csv", "histogram.csv"),
         *("overall_roc.png", "overall_precision_vs_recall.png", "class_roc.png", "histogram.png"),
     } == set(written)
     assert results == json.loads(written["results.json"].read_text())
@@ -227,13 +229,12 @@ def test_an_evaluation_is_written(tmp_path: Path) -> None:
 
 
 def test_tables_of_an_auto_encoder(tmp_path: Path) -> None:
-    """Tables tell each class, each sample's score, the counts and the curves; what is undefined is an empty cell."""
+    """Tables tell each class, the counts and the curves; what is undefined is an empty cell."""
     evaluated(tmp_path)
 
     lines = {path.stem: path.read_text().splitlines() for path in tmp_path.glob("*.csv")}
     assert "class,n,mean,std,min,max,auc,average_precision,threshold,accuracy" == lines["classes"][0]
     assert "normal,2,0.25,0.05,0.2,0.3,,,," == lines["classes"][1]
-    assert ["sample,class,score", "0,normal,0.2", "1,normal,0.3", "2,hum,0.1", "3,_knock,0.9"] == lines["scores"]
     assert "from,to,normal,hum,_knock" == lines["histogram"][0]
     assert 4 == sum(int(cell) for line in lines["histogram"][1:] for cell in line.split(",")[2:])
     assert ["all abnormal", "hum", "_knock"] == list(dict.fromkeys(line.split(",")[0] for line in lines["curves"][1:]))

@@ -17,6 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.evaluation import evaluate
+from mltkbuild.evaluation.documents import Results
 
 YES_NO = ("yes", "no")
 WORDS = ("yes", "no", "_unknown_")
@@ -315,6 +316,7 @@ def test_a_long_curve_is_thinned() -> None:
     results = evaluate.classifier_results(labels, np.stack([1 - p, p], axis=1), YES_NO)
 
     curve = results["roc"]["no"]
+    assert curve is not None
     assert 90 < len(curve["fpr"]) <= 101
     assert (0.0, 0.0, 1.0, 1.0) == (curve["fpr"][0], curve["tpr"][0], curve["fpr"][-1], curve["tpr"][-1])
     assert sorted(curve["fpr"]) == curve["fpr"]
@@ -363,6 +365,7 @@ def test_the_best_threshold_keeps_its_promise(labels: np.ndarray, sixteenths: np
 
     found = evaluate.classifier_results(labels, np.stack([1 - p, p], axis=1), YES_NO)["thresholds"]
 
+    assert found is not None
     for best in (found["best_accuracy"], found["best_youden"]):
         said = p >= best["threshold"]
         assert round(float(np.mean(said == labels)), 6) == best["accuracy"]
@@ -495,7 +498,7 @@ DOCUMENTS = {"results.json", "summary.txt", "classes.csv", "confusion_matrix.csv
 PICTURES = {"confusion_matrix.png", "roc.png", "precision_vs_recall.png", "tpr_fpr.png"}
 
 
-def evaluate_words(folder: Path) -> dict[str, Any]:
+def evaluate_words(folder: Path) -> Results:
     predictions = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.65, 0.35, 0.0], [0.2, 0.8, 0.0]])
     y = np.eye(3)[[0, 0, 1, 1]]
     return evaluate.evaluate_model(predictions=predictions, y=y, classes=WORDS, folder=folder, title="kws")
@@ -573,7 +576,7 @@ def test_two_classes_have_thresholds(tmp_path: Path) -> None:
         },
         "best_accuracy": best,
         "best_youden": best,
-    } == results["thresholds"]
+    } == dict(results)["thresholds"]
     table = (tmp_path / "thresholds.csv").read_text()
     assert table.startswith("threshold,accuracy,fpr,tpr\n1.9,0.5,0.0,0.0\n")
     assert (tmp_path / "thresholds.png").exists()

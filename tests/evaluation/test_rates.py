@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from mltkbuild.errors import StageError
 from mltkbuild.evaluation import rates, tables
+from mltkbuild.evaluation.documents import Curve
 
 law = settings(deadline=None, max_examples=60, database=None)
 
@@ -75,7 +76,7 @@ def test_figures_are_rounded() -> None:
 
 def test_a_curve_that_is_not_there_has_no_rows() -> None:
     """A curve gives a row a threshold, its absence none."""
-    curve = {"fpr": [0.0], "tpr": [0.5], "precision": [None], "thresholds": [0.9]}
+    curve: Curve = {"fpr": [0.0], "tpr": [0.5], "precision": [None], "thresholds": [0.9]}
 
     assert [("yes", 0.9, 0.0, 0.5, None)] == list(rates.curve_rows("yes", curve))
     assert [] == list(rates.curve_rows("yes", None))

@@ -13,6 +13,7 @@ import threading
 import pytest
 from rich.console import Console
 
+from mltkbuild.events import EpochProgress, Note
 from mltkbuild.front import progress
 from mltkbuild.front.progress import LiveDisplay, QuietDisplay, make_display
 
@@ -51,7 +52,7 @@ def test_quiet_display_prints_one_line_a_stage(clock: list[float]) -> None:
     """A stage has one line, when it is done: its name, how long it took, what came of it and why it ran."""
     display, out = quiet()
     display.begin("train:kws", "never built")
-    display.event("train:kws", {"epoch": 1, "epochs": 3, "metrics": {"loss": 1.0}})
+    display.event("train:kws", EpochProgress(1, 3, metrics={"loss": 1.0}))
     clock[0] += 125
     display.end("train:kws", "3 epochs, loss 0.5000  (never built)")
     display.begin("spec:kws", "never built")
@@ -66,7 +67,7 @@ def test_quiet_display_prints_notes_and_is_silent_about_interrupted_stages() -> 
     """Notes have a line of their own; a stage without a text has none."""
     display, out = quiet()
     display.begin("train:kws", "never built")
-    display.event("train:kws", {"note": "waiting for another build of kws"})
+    display.event("train:kws", Note("waiting for another build of kws"))
     display.end("train:kws", None)
     display.note("  [bold]a spec's own words[/bold]")
     display.close()
@@ -115,9 +116,9 @@ def test_moving_line_shows_epochs_time_left_and_metric(clock: list[float], colum
     display, _ = live(columns)
     display.begin("train:kws", "never built")
     assert "never built" in moving(display, columns)[0]
-    display.event("train:kws", {"epoch": 1, "epochs": 40, "metrics": {"accuracy": 0.5, "val_accuracy": 0.25}})
+    display.event("train:kws", EpochProgress(1, 40, metrics={"accuracy": 0.5, "val_accuracy": 0.25}))
     clock[0] += 2
-    display.event("train:kws", {"epoch": 2, "epochs": 40, "metrics": {"accuracy": 0.5, "val_accuracy": 0.75}})
+    display.event("train:kws", EpochProgress(2, 40, metrics={"accuracy": 0.5, "val_accuracy": 0.75}))
     line = moving(display, columns)[0]
     assert "train:kws" in line
     assert "epoch 2/40, 1 min 16 s left, val_accuracy 0.7500" in line
@@ -128,14 +129,14 @@ def test_moving_line_shows_epochs_time_left_and_metric(clock: list[float], colum
 
 def test_moving_line_within_an_epoch_and_without_metrics(clock: list[float]) -> None:
     """Steps move the line on between epochs; an epoch that has just begun is not counted as done."""
-    assert (2.5, 4.0) == progress._fraction({"epoch": 3, "epochs": 4, "step": 5, "steps": 10})
-    assert (2.0, 4.0) == progress._fraction({"epoch": 3, "epochs": 4})
-    assert (3.0, 4.0) == progress._fraction({"epoch": 3, "epochs": 4, "metrics": {}})
-    assert ("", ", loss 0.5000") == (progress._metric({"metrics": {}}), progress._metric({"metrics": {"loss": 0.5}}))
+    assert (2.5, 4.0) == progress._fraction(EpochProgress(3, 4, 5, 10))
+    assert (2.0, 4.0) == progress._fraction(EpochProgress(3, 4))
+    assert (3.0, 4.0) == progress._fraction(EpochProgress(3, 4, metrics={}))
+    assert ("", ", loss 0.5000") == (progress._metric({}), progress._metric({"loss": 0.5}))
     display, _ = live(80)
-    display.event("train:gone", {"epoch": 1, "epochs": 2})
+    display.event("train:gone", EpochProgress(1, 2))
     display.begin("train:kws", "x")
-    display.event("train:kws", {"epoch": 11, "epochs": 20})
+    display.event("train:kws", EpochProgress(11, 20))
     assert "epoch 11/20" in moving(display, 80)[0]
 
 
@@ -143,11 +144,11 @@ def test_moving_line_marks_checkpoints_and_counts_steps(clock: list[float]) -> N
     """An epoch whose checkpoint is on the disk has its mark; a wide terminal shows steps; epochs may be unlimited."""
     display, _ = live(120)
     display.begin("train:kws", "x")
-    display.event("train:kws", {"epoch": 1, "epochs": 99_999, "metrics": {"loss": 0.5}, "checkpoint": True})
+    display.event("train:kws", EpochProgress(1, 99999, metrics={"loss": 0.5}, checkpoint=True))
     assert "epoch 1/?, loss 0.5000 \N{CHECK MARK}" in moving(display, 120)[0]
-    display.event("train:kws", {"epoch": 2, "epochs": 99_999, "step": 3, "steps": 20})
+    display.event("train:kws", EpochProgress(2, 99999, 3, 20))
     assert "epoch 2/?, step 3/20, loss 0.5000 \N{CHECK MARK}" in moving(display, 120)[0]
-    display.event("train:kws", {"epoch": 2, "epochs": 99_999, "metrics": {"loss": 0.25}, "checkpoint": False})
+    display.event("train:kws", EpochProgress(2, 99999, metrics={"loss": 0.25}, checkpoint=False))
     assert "loss 0.2500" in moving(display, 120)[0]
     assert "\N{CHECK MARK}" not in moving(display, 120)[0]
 
@@ -160,7 +161,7 @@ def test_live_display_serves_several_threads() -> None:
         label = f"train:m{number}"
         display.begin(label, "x")
         for epoch in range(1, 20):
-            display.event(label, {"epoch": epoch, "epochs": 20, "metrics": {"loss": 1.0}})
+            display.event(label, EpochProgress(epoch, 20, metrics={"loss": 1.0}))
         display.end(label, f"done {number}")
 
     threads = [threading.Thread(target=stage, args=(number,)) for number in range(6)]

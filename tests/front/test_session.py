@@ -9,9 +9,10 @@ import pytest
 
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.events import Event, Note
 from mltkbuild.front import session
 from mltkbuild.front.session import Session
-from mltkbuild.stages.protocol import RESUME, Event, Request, Start
+from mltkbuild.stages.protocol import RESUME, Request, Start
 from mltkbuild.stages.table import BUILT
 
 from ..conftest import Fakes, Files, Running
@@ -33,7 +34,7 @@ class Shown:
 
     def event(self, label: str, event: Event) -> None:
         """A stage reports progress."""
-        self.notes.append(str(event.get("note", "")))
+        self.notes.append(event.text if isinstance(event, Note) else "")
 
     def end(self, label: str, text: str | None) -> None:
         """A stage is done."""

@@ -64,7 +64,7 @@ def both_rates(path: Path, count: int = 3) -> None:
 def thresholds(path: Path, count: int = 3) -> None:
     falling = [1 - place / count for place in range(count)]
     points = {"thresholds": falling, "accuracy": falling, "fpr": falling, "tpr": falling}
-    curves.thresholds_png(path, points, {"best accuracy": {"threshold": 0.25}}, title="door, int8")
+    curves.thresholds_png(path, points, {"best accuracy": 0.25}, title="door, int8")
 
 
 def histogram(path: Path, count: int = 3) -> None:

@@ -111,9 +111,9 @@ def test_settings_take_right_values_in_every_way() -> None:
 class Example(MltkModel):
     """A model with properties of each form."""
 
-    counts = Property([1], properties.SEQUENCE, "Some counts")
-    table = Property({"size": 1, "name": "x"}, properties.DICT, "A table", settings=RULE)
-    plain = Property({}, properties.DICT, "Whatever")
+    counts = Property[list[int]]([1], properties.SEQUENCE, "Some counts")
+    table = Property[dict[str, Any]]({"size": 1, "name": "x"}, properties.DICT, "A table", settings=RULE)
+    plain = Property[dict[str, Any]]({}, properties.DICT, "Whatever")
 
 
 def test_default_is_never_shared() -> None:

@@ -22,6 +22,7 @@ from flatbuffers.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mltkbuild.disk.records import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.tflite.params import TAG, Typed, decode, embed, encode, extract, model_hash, run
 
@@ -480,7 +481,7 @@ def test_hash() -> None:
 # --- the stage
 
 
-def _run(tmp_path: Path, **changes: Any) -> tuple[dict[str, object], bytes]:
+def _run(tmp_path: Path, **changes: Any) -> tuple[Facts, bytes]:
     converted, scratch = tmp_path / "converted.tflite", tmp_path / "scratch.tflite"
     converted.write_bytes(_tiny())
     values: dict[str, Any] = {

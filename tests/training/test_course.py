@@ -140,7 +140,7 @@ def kept(tmp_path: Path) -> Kept:
     def make(*positions: Position, every: int | None = 1, noticed: Mapping[str, Any] | None = None, **rest: Any) -> Any:
         said: list[str] = []
         shelf = Shelf(str(tmp_path / "checkpoints"), {"seed": 1})
-        keeper = Keeper(lambda event: said.append(str(event["note"])), shelf, every, **rest)
+        keeper = Keeper(lambda event: said.append(getattr(event, "text", "")), shelf, every, **rest)
         for position in positions:
             shelf.put(position, training_state.encode(state(position, **(noticed or {}))))
         return keeper, said

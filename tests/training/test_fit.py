@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mltkbuild.errors import StageError
+from mltkbuild.events import EpochProgress
 from mltkbuild.training import fit
 from mltkbuild.training.history import Training, last_metrics, write_history
 
@@ -166,10 +167,10 @@ def test_progress_is_reported(trained: dict[str, Any]) -> None:
     """Each step of each epoch, and the metrics after it, are reported, counting from 1."""
     events = trained["first"]["events"]
 
-    steps = [{"epoch": 1, "epochs": 2, "step": step, "steps": 6} for step in range(1, 7)]
+    steps = [EpochProgress(1, 2, step, 6) for step in range(1, 7)]
     assert steps == events[:6]
     metrics = last_metrics(trained["first"]["history"])
-    assert {"epoch": 2, "epochs": 2, "metrics": metrics, "checkpoint": False} == events[-1]
+    assert EpochProgress(2, 2, metrics=metrics) == events[-1]
     assert 14 == len(events)
 
 
@@ -274,7 +275,7 @@ def test_streams_train_as_arrays_do(trained: dict[str, Any]) -> None:
 @pytest.mark.real
 def test_a_dry_run_of_a_py_dataset_reads_three_batches(trained: dict[str, Any]) -> None:
     """A dry run trains on the first three batches of a PyDataset."""
-    assert {3} == {event["steps"] for event in trained["few"]["events"] if "steps" in event}
+    assert {3} == {event.steps for event in trained["few"]["events"] if event.step is not None}
 
 
 @pytest.mark.real
@@ -282,7 +283,7 @@ def test_a_stream_without_end_needs_steps(trained: dict[str, Any]) -> None:
     """A stream that repeats is an error unless the spec says how many batches make an epoch."""
     assert ["SpecError", "the training data has no end"] == trained["endless"][:2]
     assert ["SpecError", "the validation data has no end"] == trained["endless validation"][:2]
-    assert {2} == {event["steps"] for event in trained["endless in steps"]["events"] if "steps" in event}
+    assert {2} == {event.steps for event in trained["endless in steps"]["events"] if event.step is not None}
 
 
 @pytest.mark.real

@@ -19,7 +19,8 @@ import pytest
 from mltkbuild.disk.checkpoints import Position, positions_in
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, SpecError, StageError, WorkerDied
-from mltkbuild.stages.protocol import RESUME, Event, Options, Start
+from mltkbuild.events import EpochProgress, Event, Note
+from mltkbuild.stages.protocol import RESUME, Options, Start
 from mltkbuild.training import training_state
 from mltkbuild.workers.executor import Processes
 
@@ -142,8 +143,8 @@ class Place:
         built = builder.build(self.name, "train", options, events.append, start=start)
         builder.close()
         assert built.record is not None
-        epochs = [int(str(event["epoch"])) for event in events if "metrics" in event]
-        notes = [str(event["note"]) for event in events if "note" in event]
+        epochs = [event.epoch for event in events if isinstance(event, EpochProgress) and event.metrics is not None]
+        notes = [event.text for event in events if isinstance(event, Note)]
         model, log = self.folder / f"{self.name}.keras", self.folder / "train/log.txt"
         return Trained(epochs, notes, built.record.facts, model.read_bytes(), log.read_text(encoding="utf-8"))
 

@@ -9,7 +9,8 @@ import pytest
 
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import SpecError, StageError
-from mltkbuild.stages.protocol import Listener, Outcome, Request
+from mltkbuild.events import Listener
+from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.workers.executor import Processes
 
 from ..conftest import Files, Running
