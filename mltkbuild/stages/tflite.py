@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild import keras_private
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.firmware import export as exporting
@@ -31,7 +32,7 @@ def quantize(run: StageRun) -> None:
     with run.at("tflite_converter"):
         facts = quantizing.run(keras_model, calibration, converter, converted, float32)
         notes = [str(text) for text in facts.pop("warnings", ())]  # type: ignore[attr-defined]  # a list of texts
-        layers = [layer.name for layer in keras_model._flatten_layers(include_self=False)]
+        layers = keras_private.layer_names(keras_model)
         proven = proof.prove(
             converted.read_bytes(),
             mode=run.model.peek("tflm"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild import extras
+from mltkbuild import extras, keras_private
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.spec.properties import name_of_constant
 from mltkbuild.tflite import calibration as samples_of
@@ -100,7 +100,7 @@ def refuse_loops(keras_model: Any) -> None:
     Raises:
         SpecError: A recurrent layer isn't unrolled; names it.
     """
-    loops = [layer for layer in keras_model._flatten_layers() if getattr(layer, "unroll", True) is False]
+    loops = [layer for layer in keras_private.layers(keras_model) if getattr(layer, "unroll", True) is False]
     if loops:
         raise SpecError(
             "a recurrent layer that is not unrolled can't be quantized: TensorFlow's converter crashes on its loop",

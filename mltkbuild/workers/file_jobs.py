@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mltkbuild import keras_private
 from mltkbuild.disk import durable
 from mltkbuild.errors import DataError, MltkError, StageError, UsageError
 
@@ -116,7 +117,7 @@ def quantize(path: str, output: str, data: str | None, settings: Mapping[str, An
         samples = _calibration(keras_model, data, rescale, most) if body.wants_calibration(converter) else None
         converted = Path(scratch, "model.tflite")
         facts = body.run(keras_model, samples, converter, converted, Path(scratch, "float32.tflite"))
-        layers = [layer.name for layer in keras_model._flatten_layers(include_self=False)]
+        layers = keras_private.layer_names(keras_model)
         quantized = body.is_fully_quantized(converter)
         content = _aligned(converted.read_bytes())
         proven = proof.prove(content, mode=mode, quantized=quantized, layers=layers)
