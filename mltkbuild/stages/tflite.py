@@ -13,6 +13,7 @@ from mltkbuild import keras_private
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.firmware import export as exporting
+from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.tflite import params as embedding
 from mltkbuild.tflite import predict, proof, quantization_report
@@ -41,6 +42,7 @@ def quantize(run: StageRun) -> None:
         )
         if converter["generate_quantization_report"]:
             _report_quantization(run, converter, calibration)
+    libraries.notice(run.outcome, run.request.toolchain, *quantizing.libraries_of(converter))
     _write_json(run, "tflm.json", proven.facts)
     run.outcome.facts |= facts
     run.outcome.notes = (*notes, *proven.notes)
