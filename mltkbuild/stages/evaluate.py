@@ -12,8 +12,9 @@ from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, SpecError
 from mltkbuild.evaluation import autoencoder, evaluate, parity
 from mltkbuild.from_mltk.evaluation import ClassifierEvaluationResults, EvaluationResults
+from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.tflite import calibration, predict
+from mltkbuild.tflite import calibration, micro, predict
 from mltkbuild.tflite.tflite_model import TfliteModel
 
 
@@ -52,9 +53,10 @@ def _write_parity(run: StageRun, exact: np.ndarray, found: np.ndarray, part: dat
     """Write how well both models agree."""
     facts = json.loads(run.artifact("tflm.json").read_text(encoding="utf-8"))
     labels = evaluate.labels_of(part.y, len(run.classes)) if run.classes is not None else None
-    compared = parity.compare(exact, found, scale=facts["outputs"][0]["scale"], classes=run.classes, labels=labels)
-    parity.write(run.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite", compared)
-    run.outcome.facts["parity"] = parity.as_json(compared)["agreement"]
+    folder, title = run.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite"
+    scale = facts["outputs"][0]["scale"]
+    document = parity.report(folder, title, exact, found, scale=scale, classes=run.classes, labels=labels)
+    run.outcome.facts["parity"] = document["agreement"]
 
 
 def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
@@ -65,11 +67,22 @@ def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
     note = calibration.range_note(x, port["scale"], port["zero_point"], port["dtype"])
     if note is not None:
         run.outcome.notes = (*run.outcome.notes, note)
-    return predict.predict_tflite(tflite, x) if facts["runs"] else predict.predict_reference(tflite, x)
+    if facts["runs"] and micro.is_here():
+        return predict.predict_tflite(tflite, x)
+    _tell_of_reference(run)
+    return predict.predict_reference(tflite, x)
+
+
+def _tell_of_reference(run: StageRun) -> None:
+    """Say which kernels answered, and let their version count."""
+    libraries.notice(run.outcome, run.request.toolchain, "ai-edge-litert")
+    run.outcome.facts["kernels"] = predict.REFERENCE
+    if not micro.is_here():
+        run.outcome.notes = (*run.outcome.notes, predict.ON_REFERENCE)
 
 
 def _write_evaluation(run: StageRun, kind: str, keras_model: Any, predictions: Any, part: data.Samples) -> None:
-    folder, title = run.own(f"eval/{kind}/results.json").parent, f"{run.request.target} ({kind})"
+    folder, title = run.own(f"eval/{kind}/results.json").parent, f"{run.request.target} ({_told(run, kind)})"
     if run.classes is not None:
         results = evaluate.evaluate_model(
             predictions=predictions, y=part.y, classes=run.classes, folder=folder, title=title
@@ -89,6 +102,12 @@ def _write_evaluation(run: StageRun, kind: str, keras_model: Any, predictions: A
     run.outcome.facts[f"{kind}_metrics"] = results["metrics"]
 
 
+def _told(run: StageRun, kind: str) -> str:
+    """The kind of a model, with what ran it in place of TensorFlow Lite Micro."""
+    kernels = run.outcome.facts.get("kernels")
+    return f"{kind}, {kernels}" if kind == "tflite" and kernels else kind
+
+
 def _write_detector(run: StageRun, kind: str, rebuilt: np.ndarray, part: data.Samples) -> None:
     """Evaluate an auto-encoder: its reconstructions' scores tell normal samples from others."""
     model, folder = run.model, run.own(f"eval/{kind}/results.json").parent
@@ -97,7 +116,7 @@ def _write_detector(run: StageRun, kind: str, rebuilt: np.ndarray, part: data.Sa
         scores = autoencoder.scores_of(part.x, rebuilt, model.get_scoring_function())
     with run.at("dataset", "x"):
         results = autoencoder.detector_results(scores, evaluate.labels_of(part.y, len(classes)), classes)
-    autoencoder.write(folder, f"{run.request.target} ({kind})", results)
+    autoencoder.write(folder, f"{run.request.target} ({_told(run, kind)})", results)
     run.outcome.facts[f"{kind}_accuracy"] = results["overall_accuracy"]
     run.outcome.facts[f"{kind}_auc"] = results["overall_roc_auc"]
 
@@ -106,13 +125,15 @@ def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) ->
     """Let the spec's own function evaluate, once for each model."""
     logger = run.model.create_logger("evaluate")
     converted = TfliteModel(run.artifact("{name}.converted.tflite"))
+    if not micro.is_here():
+        _tell_of_reference(run)
     for kind, built in (("keras", keras_model), ("tflite", converted)):
         folder = run.own(f"eval/{kind}/results.json").parent
         with run.user_code("eval_custom_function"):
             results = custom(run.model, built_model=built, eval_dir=str(folder), show=False, logger=logger)
         with run.at("eval_custom_function"):
             document = _custom_results(results)
-            evaluate.write_results(folder, f"{run.request.target} ({kind})", document)
+            evaluate.write_results(folder, f"{run.request.target} ({_told(run, kind)})", document)
         if isinstance(results, ClassifierEvaluationResults):
             run.outcome.facts[f"{kind}_accuracy"] = document["overall_accuracy"]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild import keras_private
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.firmware import export as exporting
 from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
+from mltkbuild.tflite import micro, predict, quantization_report
 from mltkbuild.tflite import params as embedding
-from mltkbuild.tflite import predict, proof, quantization_report
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
+from mltkbuild.tflite.convert import convert
 
 VECTORS = 4
 """So many evaluation samples go into the firmware's test."""
@@ -31,21 +31,14 @@ def quantize(run: StageRun) -> None:
     calibration = _calibration(run, converter) if quantizing.wants_calibration(converter) else None
     converted, float32 = run.own("{name}.converted.tflite"), run.own("{name}.float32.tflite")
     with run.at("tflite_converter"):
-        facts = quantizing.run(keras_model, calibration, converter, converted, float32)
-        notes = [str(text) for text in facts.pop("warnings", ())]  # type: ignore[attr-defined]  # a list of texts
-        layers = keras_private.layer_names(keras_model)
-        proven = proof.prove(
-            converted.read_bytes(),
-            mode=run.model.peek("tflm"),
-            quantized=quantizing.is_fully_quantized(converter),
-            layers=layers,
-        )
+        mode = run.model.peek("tflm")
+        found = convert(keras_model, calibration, converter, mode=mode, converted=converted, float32=float32)
         if converter["generate_quantization_report"]:
             _report_quantization(run, converter, calibration)
-    libraries.notice(run.outcome, run.request.toolchain, *quantizing.libraries_of(converter))
-    _write_json(run, "tflm.json", proven.facts)
-    run.outcome.facts |= facts
-    run.outcome.notes = (*notes, *proven.notes)
+    libraries.notice(run.outcome, run.request.toolchain, *found.libraries)
+    _write_json(run, "tflm.json", found.tflm)
+    run.outcome.facts |= found.sizes
+    run.outcome.notes = found.notes
 
 
 def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
@@ -131,6 +124,8 @@ def profile(run: StageRun) -> None:
     run.outcome.facts |= {"macs": found.macs, "flash": found.flash}
     if found.arena is not None:
         run.outcome.facts["arena"] = found.arena.total
+    elif not micro.is_here():
+        run.outcome.notes = (f"the arena is unknown: {found.problem}",)
 
 
 def export(run: StageRun) -> None:
