@@ -85,16 +85,15 @@ class CantRun(StageError):
 class NotHere(CantRun):
     """TensorFlow Lite Micro is not installed, so that nothing is known of a model."""
 
-    def __init__(self) -> None:
-        # No word about this machine: the text is part of artifacts.
-        super().__init__(
-            "TensorFlow Lite Micro is not installed",
-            found=f"no package {PACKAGE}",
-            fix="run the same command on Linux on x86-64, where the package is installed with mltkbuild",
-        )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return NotHere, ()
+def not_here() -> NotHere:
+    """The error for what needs the interpreter where there is none."""
+    # No word about this machine: the text is part of artifacts.
+    return NotHere(
+        "TensorFlow Lite Micro is not installed",
+        found=f"no package {PACKAGE}",
+        fix="run the same command on Linux on x86-64, where the package is installed with mltkbuild",
+    )
 
 
 def is_here() -> bool:
@@ -119,7 +118,7 @@ class Micro:
         self._graph = graph.read(tflite)
         check_runnable(self._graph)
         if not is_here():
-            raise NotHere
+            raise not_here()
         self._interpreter = _allocated(tflite, self._graph)
         self.inputs = tuple(map(port_of, self._graph.inputs))
         self.outputs = tuple(map(port_of, self._graph.outputs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import tomllib
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def test_profile_without_the_interpreter_has_no_arena() -> None:
     assert found.arena is None
     assert "not installed" in (found.problem or "")
     assert found.macs > 0
+
+
+def test_the_error_comes_whole_out_of_a_worker() -> None:
+    """Its kind and its place survive the way between processes."""
+    error = micro.not_here()
+    error.where = "model.tflite"
+    copy = pickle.loads(pickle.dumps(error))
+    assert (micro.NotHere, "model.tflite", str(error)) == (type(copy), copy.where, str(copy))
 
 
 @pytest.mark.usefixtures("absent")
