@@ -32,7 +32,7 @@ from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
 from mltkbuild.front import session
 from mltkbuild.spec.model import MltkModel
-from mltkbuild.stages import slices
+from mltkbuild.stages import libraries, slices
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT, SLICES, STAGES, makes, reads
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
@@ -179,6 +179,7 @@ class Fakes:
     calls: list[str] = field(default_factory=list)
     before: dict[str, Callable[[Request], None]] = field(default_factory=dict)
     fail: Mapping[str, MltkError] = field(default_factory=dict)
+    libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __call__(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage as a worker would."""
@@ -199,6 +200,7 @@ class Fakes:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.write_text(content.get(name, content[""]), encoding="utf-8")
+        libraries.notice(outcome, request.toolchain, *self.libraries.get(request.stage, ()))
         outcome.artifacts = tuple(
             path.relative_to(request.scratch).as_posix()
             for path in sorted(Path(request.scratch).rglob("*"))

@@ -35,6 +35,7 @@ ROOMS: Mapping[str, str] = {
     "pictures": "drawing, and the page of a data set",
     "spec": "what a spec is written with: model, mixins, properties",
     "data": "samples: loaded, prepared, drawn in batches",
+    "keras_private": "names that Keras keeps private, and an error for each that a release lacks",
     "disk": "digests, records, the workspace's folders, publishing",
     "fingerprint": "values and code to digests; tool versions",
     "extras": "optional packages",
@@ -175,6 +176,8 @@ COMPUTING = {
 }
 LIGHT_STAGES = {"mltkbuild.stages.table", "mltkbuild.stages.protocol"}
 """What the deciding process loads of the stages."""
+IN_WORKERS = {"mltkbuild.workers.run_stage", "mltkbuild.workers.file_jobs", "mltkbuild.workers.file_evaluation"}
+"""What a worker alone loads of its room, so that its imports stand at the top."""
 
 
 def test_heavy_libraries_are_imported_where_they_run() -> None:
@@ -186,7 +189,18 @@ def test_heavy_libraries_are_imported_where_they_run() -> None:
         if at_load and name.partition(".")[0] in HEAVY and room_of(module) not in COMPUTING
     }
     in_stages = {module for module in MODULES if room_of(module) == "stages"} - LIGHT_STAGES
-    assert users <= in_stages | {"mltkbuild.workers.run_stage"}
+    assert users <= in_stages | IN_WORKERS
+
+
+def test_what_workers_run_is_loaded_by_them_alone() -> None:
+    """The entry of a worker imports it late, by name; nothing that the deciding process loads imports it at once."""
+    importers = {
+        module: {(name, at_load) for name, at_load in imports(path) if name in IN_WORKERS}
+        for module, path in MODULES.items()
+        if module not in IN_WORKERS
+    }
+    expected = {(name, False) for name in IN_WORKERS}
+    assert {"mltkbuild.workers.entry": expected} == {module: names for module, names in importers.items() if names}
 
 
 if __name__ == "__main__":

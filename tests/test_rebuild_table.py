@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from mltkbuild.engine import target_state
+from mltkbuild.fingerprint import toolchain
+from mltkbuild.stages import libraries
 from mltkbuild.stages.protocol import Request
 from mltkbuild.stages.table import BUILT
 from mltkbuild.workers.executor import Processes
@@ -114,6 +116,58 @@ def test_edit_runs_just_the_stages_that_it_reaches(name: str, workspace: Files, 
     edit(workspace)
     assert expected == bring(workspace, fakes)
     assert [] == bring(workspace, fakes)
+
+
+MICRO_STAGES = ["quantize", "evaluate", "profile"]
+UPGRADES: dict[str, tuple[str, str, str, list[str]]] = {
+    "TensorFlow": ("tensorflow", "2.21.0", "2.22.0", ["spec", "train", "quantize", "evaluate"]),
+    "patch of TensorFlow": ("tensorflow", "2.21.0", "2.21.1", []),
+    "TensorFlow Lite Micro of another day": ("tflite-micro", "0.dev20261023", "0.dev20261024", MICRO_STAGES),
+    "TensorFlow Lite Micro appears": ("tflite-micro", "none", "0.dev20261023", MICRO_STAGES),
+    "TensorFlow Lite Micro disappears": ("tflite-micro", "0.dev20261023", "none", MICRO_STAGES),
+    "the chosen quantizer": ("ai-edge-quantizer", "0.10.0", "0.11.0", ["quantize"]),
+    "patch of the chosen quantizer": ("ai-edge-quantizer", "0.10.0", "0.10.1", []),
+    "LiteRT that evaluated": ("ai-edge-litert", "2.3.0", "2.4.0", ["evaluate"]),
+    "a quantizer that wasn't chosen": ("another-quantizer", "0.10.0", "0.11.0", []),
+    "NumPy": ("numpy", "2.4.0", "3.0.0", []),
+}
+
+
+@pytest.mark.parametrize("name", UPGRADES)
+def test_upgrade_runs_just_the_stages_that_the_package_makes(
+    name: str, workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row: a package with its version before and after, and the stages that the next build runs."""
+    package, before, after, expected = UPGRADES[name]
+    fakes.libraries = {"quantize": ("ai-edge-quantizer",), "evaluate": ("ai-edge-litert",)}
+    use_version(monkeypatch, package, before)
+    assert ALL == bring(workspace, fakes)
+    use_version(monkeypatch, package, after)
+    assert expected == bring(workspace, fakes)
+    assert [] == bring(workspace, fakes)
+
+
+@pytest.mark.parametrize("policy", ["minor", "exact", "ignore"])
+def test_a_package_that_appears_counts_whatever_the_policy(
+    policy: str, workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not proven for want of the interpreter is proven as soon as it is there."""
+    workspace.write("pyproject.toml", f'[tool.mltkbuild]\ntoolchain = "{policy}"\n')
+    use_version(monkeypatch, "tflite-micro", "none")
+    assert ALL == bring(workspace, fakes)
+    use_version(monkeypatch, "tflite-micro", "0.dev20261023")
+    assert MICRO_STAGES == bring(workspace, fakes)
+
+
+def use_version(monkeypatch: pytest.MonkeyPatch, package: str, found: str) -> None:
+    """Let a package have this version, for those that judge and for those that note what they used."""
+    real = toolchain.version
+
+    def version(name: str) -> str:
+        return found if name == package else real(name)
+
+    for module in (target_state, libraries):
+        monkeypatch.setattr(module, "version", version)
 
 
 @pytest.mark.parametrize("stage", ["data", "train", "quantize", "archive"])

@@ -11,16 +11,16 @@ from typing import Any
 
 from mltkbuild.api import calls, which_model
 from mltkbuild.api.calls import Call
-from mltkbuild.api.results import EvaluationResults, TrainingResults, tensors_of
+from mltkbuild.api.results import EvaluationResults, TrainingResults
 from mltkbuild.api.which_model import Model
 from mltkbuild.disk import durable
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST, find_workspace, list_specs
 from mltkbuild.errors import UsageError, short
 from mltkbuild.from_mltk import aliases
-from mltkbuild.front.report import size
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.stages.protocol import Options, Start
+from mltkbuild.workers import files
 
 BEST = "best"
 
@@ -107,10 +107,10 @@ def quantize_model(  # noqa: PLR0913, PLR0917  # MLTK's parameters
     _refuse("quantize_model", "tflite_converter_override", tflite_converter_override, fix)
     if output == "tflite_model":
         raise UsageError(
-            "there are no TfliteModel objects yet",
+            "quantize_model gives a path",
             where="quantize_model",
             found="output='tflite_model'",
-            fix="leave output out and read the file whose path you get",
+            fix="leave output out, and give the path to mltkbuild.tflite.tflite_model.TfliteModel to predict with it",
         )
     with calls.begin("quantize_model", model, build) as call:
         calls.bring(call, "archive" if update_archive else "params")
@@ -183,7 +183,7 @@ def summarize_model(
     if built_model is not None:
         return _keras_summary(built_model)
     if isinstance(model, str | os.PathLike) and os.fspath(model).endswith(".tflite"):
-        return _tflite_summary(os.fspath(model))
+        return _tflite_summary(os.path.abspath(model))
     with calls.begin("summarize_model", model, test or build) as call:
         calls.bring(call, "params" if tflite else "spec")
         if tflite:
@@ -299,10 +299,6 @@ def _keras_summary(built_model: Any) -> str:
 
 
 def _tflite_summary(path: str) -> str:
-    """What is in a `.tflite`."""
-    try:
-        return "\n".join([f"{os.path.basename(path)}: {size(os.path.getsize(path))}", *tensors_of(path)])
-    except (OSError, ValueError, RuntimeError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        fix = "give the path of a .tflite, or a model's name"
-        raise UsageError("this .tflite can't be read", where=path, found=lines[0], fix=fix) from error
+    """What is in a `.tflite`, which a worker reads: a damaged one may end the process that opens it."""
+    text: str = files.do("summarize", path=path)
+    return text.rstrip("\n")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,7 +117,7 @@ class EvaluationResults(dict[str, Any]):
     Every result has `name`, `model_type` and `n_samples`. A classifier's `model_type` is 'classification'; it has
     `classes`, `overall_accuracy`, `class_accuracies`, `precision`, `recall`, `f1`, `confusion_matrix`, `roc_auc`,
     `roc_auc_avg`, and by class the curves `fpr`, `tpr` and `roc_thresholds`. An auto-encoder's type is 'auto_encoder';
-    it has `classes`, `overall_accuracy`, `overall_roc_auc`, `threshold`, `overall_roc`, `class_stats` and `scores`.
+    it has `classes`, `overall_accuracy`, `overall_roc_auc`, `threshold`, `overall_roc`, `class_stats` and `histogram`.
     Another model's type is 'generic'; it has `metrics`, and each of them by its name.
 
     Args:
@@ -171,26 +169,3 @@ def _text(state: TargetState, name: str) -> str:
 def _document(state: TargetState, name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(_text(state, name))
     return document
-
-
-def tensors_of(path: str) -> Iterator[str]:
-    """What a `.tflite` takes, gives and is made of, one line each.
-
-    Raises:
-        ValueError: The file is no model that LiteRT reads.
-    """
-    litert = importlib.import_module("ai_edge_litert.interpreter")
-    # The reference kernels: others would replace the model's operations by one of their own.
-    resolver = litert.OpResolverType.BUILTIN_REF
-    interpreter = litert.Interpreter(model_path=path, experimental_op_resolver_type=resolver)
-    for kind, details in (("input", interpreter.get_input_details()), ("output", interpreter.get_output_details())):
-        for tensor in details:
-            scale, zero_point = tensor["quantization"]
-            quantized = f", scale {scale:.6g}, zero point {zero_point}" if scale else ""
-            shape = " x ".join(map(str, tensor["shape"].tolist()))
-            yield f"{kind}: {tensor['name']}, {tensor['dtype'].__name__} {shape}{quantized}"
-    counts: dict[str, int] = {}
-    for operation in interpreter._get_ops_details():
-        counts[operation["op_name"]] = counts.get(operation["op_name"], 0) + 1
-    yield f"operations: {sum(counts.values())}"
-    yield from (f"  {name}: {count}" for name, count in sorted(counts.items()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ import click
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
 from mltkbuild.front.report import size
-from mltkbuild.stages.protocol import Job
 
 KERAS = (".keras", ".h5", ".hdf5")
 TFLITE = ".tflite"
@@ -32,9 +30,7 @@ def do(job: str, **arguments: object) -> Any:
         MltkError: It failed, or the worker died.
     """
     # Loaded late: asking for help needs no process pool.
-    executor = importlib.import_module("mltkbuild.workers.executor")
-    with tempfile.TemporaryDirectory(prefix="mltkbuild-", ignore_cleanup_errors=True) as folder:
-        return executor.do(Job(job, arguments, os.path.join(folder, "log")))
+    return importlib.import_module("mltkbuild.workers.files").do(job, **arguments)
 
 
 def existing(path: str, *kinds: str) -> str:

@@ -48,6 +48,7 @@ class Facts(TypedDict, total=False):
     keras_metrics: Mapping[str, float | None]
     tflite_metrics: Mapping[str, float | None]
     parity: float | None
+    kernels: str
     # profile
     macs: int
     flash: int

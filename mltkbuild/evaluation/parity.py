@@ -271,6 +271,25 @@ def _table(parities: Sequence[Parity]) -> Iterator[list[object]]:
             yield [output, row.sample, row.label, *told, _figure(row.difference), steps, int(row.parts)]
 
 
+def report(  # noqa: PLR0913, PLR0917  # those of compare, and where it goes
+    folder: Path,
+    title: str,
+    exact: np.ndarray,
+    found: np.ndarray,
+    scale: float,
+    classes: Sequence[str] | None,
+    labels: np.ndarray | None,
+) -> ParityResults:
+    """Compare one output of two models, as `compare` does, and write what came of it, as `write` does.
+
+    Returns:
+        The document.
+    """
+    compared = compare(exact, found, scale=scale, classes=classes, labels=labels)
+    write(folder, title, compared)
+    return as_json(compared)
+
+
 def write(folder: Path, title: str, *parities: Parity) -> None:
     """Write `parity.json`, `parity.txt`, `parity.csv` and `parity.png`; the same values give the same bytes.
 

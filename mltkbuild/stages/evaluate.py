@@ -15,8 +15,9 @@ from mltkbuild.evaluation.documents import MetricResults, Results
 from mltkbuild.from_mltk.evaluation import ClassifierEvaluationResults, EvaluationResults
 from mltkbuild.spec.any_model import if_any, is_autoencoder
 from mltkbuild.spec.mixins import EvaluateMixin
+from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.tflite import calibration, predict
+from mltkbuild.tflite import calibration, micro, predict
 from mltkbuild.tflite.tflite_model import TfliteModel
 
 Kind = Literal["keras", "tflite"]
@@ -37,7 +38,9 @@ def _folder(run: StageRun, kind: Kind) -> Path:
 
 
 def _title(run: StageRun, kind: Kind) -> str:
-    return f"{run.request.target} ({kind})"
+    """The target and which of its models, with what ran it in place of TensorFlow Lite Micro."""
+    kernels = run.outcome.facts.get("kernels") if kind == "tflite" else None
+    return f"{run.request.target} ({kind}, {kernels})" if kernels else f"{run.request.target} ({kind})"
 
 
 def evaluate_model(run: StageRun) -> None:
@@ -74,10 +77,12 @@ def _evaluated_classes(run: StageRun) -> tuple[str, ...] | None:
 def _write_parity(run: StageRun, exact: np.ndarray, found: np.ndarray, part: data.Samples) -> None:
     """Write how well both models agree."""
     facts = run.files.read_json("tflm.json")
-    labels = evaluate.labels_of(part.y, len(run.data.classes)) if run.data.classes is not None else None
-    compared = parity.compare(exact, found, scale=facts["outputs"][0]["scale"], classes=run.data.classes, labels=labels)
-    parity.write(run.files.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite", compared)
-    run.outcome.facts["parity"] = parity.as_json(compared)["agreement"]
+    classes = run.data.classes
+    labels = evaluate.labels_of(part.y, len(classes)) if classes is not None else None
+    folder, title = run.files.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite"
+    scale = facts["outputs"][0]["scale"]
+    document = parity.report(folder, title, exact, found, scale=scale, classes=classes, labels=labels)
+    run.outcome.facts["parity"] = document["agreement"]
 
 
 def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
@@ -88,7 +93,18 @@ def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
     note = calibration.range_note(x, port["scale"], port["zero_point"], port["dtype"])
     if note is not None:
         run.outcome.notes = (*run.outcome.notes, note)
-    return predict.predict_tflite(tflite, x) if facts["runs"] else predict.predict_reference(tflite, x)
+    if facts["runs"] and micro.is_here():
+        return predict.predict_tflite(tflite, x)
+    _tell_of_reference(run)
+    return predict.predict_reference(tflite, x)
+
+
+def _tell_of_reference(run: StageRun) -> None:
+    """Say which kernels answered, and let their version count."""
+    libraries.notice(run.outcome, run.request.toolchain, "ai-edge-litert")
+    run.outcome.facts["kernels"] = predict.REFERENCE
+    if not micro.is_here():
+        run.outcome.notes = (*run.outcome.notes, predict.ON_REFERENCE)
 
 
 def _write_evaluation(run: StageRun, kind: Kind, keras_model: Any, predictions: Any, part: data.Samples) -> None:
@@ -133,6 +149,8 @@ def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) ->
     """Let the spec's own function evaluate, once for each model."""
     logger = run.model.create_logger("evaluate")
     converted = TfliteModel(run.files.artifact("{name}.converted.tflite"))
+    if not micro.is_here():
+        _tell_of_reference(run)
     both: tuple[tuple[Kind, Any], ...] = (("keras", keras_model), ("tflite", converted))
     for kind, built in both:
         folder = _folder(run, kind)

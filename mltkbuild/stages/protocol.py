@@ -118,7 +118,7 @@ class Job:
     """Do something with files that belong to no workspace.
 
     Args:
-        name: Which function of `file_jobs`.
+        name: Which of `entry.JOBS`.
         arguments: Its arguments: paths as text, numbers, lists and dicts of them.
         log: Absolute path of the file that takes everything that is printed.
     """

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from mltkbuild import keras_private
 from mltkbuild.fingerprint.kinds import full_name, recorded_module
 from mltkbuild.fingerprint.reach import Sources, reach
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
@@ -187,7 +188,7 @@ def _normal(config: Any) -> Any:
 def _workspace_parts(keras_model: Any, sources: Sources) -> Iterator[tuple[str, object]]:
     """The workspace code inside a Keras model: its own class, custom layers, losses, metrics, optimizer, lambdas."""
     parts = {"model": keras_model, "optimizer": keras_model.optimizer}
-    parts |= {f"layer {layer.name}": layer for layer in keras_model._flatten_layers(include_self=False)}
+    parts |= {f"layer {layer.name}": layer for layer in keras_private.layers(keras_model)}
     for name, part in parts.items():
         if _is_workspace(type(part), sources):
             yield f"{name} class", type(part)
@@ -203,12 +204,11 @@ def _workspace_parts(keras_model: Any, sources: Sources) -> Iterator[tuple[str, 
 
 def _compiled_parts(keras_model: Any) -> Iterator[tuple[str, object]]:
     """What was given to `compile` as losses and metrics, one by one."""
-    compiled = getattr(keras_model, "_compile_config", None)
-    settings = getattr(compiled, "config", compiled) or {}
+    settings = keras_private.compile_settings(keras_model)
     for name in ("loss", "metrics", "weighted_metrics"):
         for number, value in enumerate(_leaves(settings.get(name))):
             yield f"{name} {number}", value
-            yield f"{name} {number} function", getattr(value, "_fn", getattr(value, "fn", None))
+            yield f"{name} {number} function", keras_private.wrapped_function(value)
 
 
 def _leaves(value: object) -> Iterator[object]:

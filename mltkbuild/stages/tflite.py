@@ -13,11 +13,13 @@ from mltkbuild.errors import DataError, StageError
 from mltkbuild.firmware import export as exporting
 from mltkbuild.spec.any_model import if_any
 from mltkbuild.spec.mixins import EvaluateMixin
+from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
+from mltkbuild.tflite import micro, predict, quantization_report
 from mltkbuild.tflite import params as embedding
-from mltkbuild.tflite import predict, proof, quantization_report
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
+from mltkbuild.tflite.convert import convert
 
 VECTORS = 4
 """So many evaluation samples go into the firmware's test."""
@@ -30,20 +32,13 @@ def quantize(run: StageRun) -> None:
     calibration = _calibration(run, converter) if quantizing.wants_calibration(converter) else None
     converted, float32 = run.files.own("{name}.converted.tflite"), run.files.own("{name}.float32.tflite")
     with run.code.at("tflite_converter"):
-        facts = quantizing.run(keras_model, calibration, converter, converted, float32)
-        notes = facts.pop("warnings", [])
-        layers = [layer.name for layer in keras_model._flatten_layers(include_self=False)]
-        proven = proof.prove(
-            converted.read_bytes(),
-            mode=run.peek.tflm,
-            quantized=quantizing.is_fully_quantized(converter),
-            layers=layers,
-        )
+        found = convert(keras_model, calibration, converter, mode=run.peek.tflm, converted=converted, float32=float32)
         if converter["generate_quantization_report"]:
             _report_quantization(run, converter, calibration)
-    run.files.write_json("tflm.json", proven.facts)
-    run.outcome.facts |= facts
-    run.outcome.notes = (*notes, *proven.notes)
+    libraries.notice(run.outcome, run.request.toolchain, *found.libraries)
+    run.files.write_json("tflm.json", found.tflm)
+    run.outcome.facts |= found.sizes
+    run.outcome.notes = found.notes
 
 
 def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
@@ -125,6 +120,8 @@ def profile(run: StageRun) -> None:
     run.outcome.facts |= {"macs": found.macs, "flash": found.flash}
     if found.arena is not None:
         run.outcome.facts["arena"] = found.arena.total
+    elif not micro.is_here():
+        run.outcome.notes = (f"the arena is unknown: {found.problem}",)
 
 
 def export(run: StageRun) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-
-from tflite_micro import runtime
+from typing import Any
 
 from mltkbuild.errors import StageError
 
@@ -44,7 +43,7 @@ def smallest(tflite: bytes, used: int) -> int:
     return int(done.stdout)
 
 
-def _starts(tflite: bytes, size: int) -> bool:
+def _starts(runtime: Any, tflite: bytes, size: int) -> bool:
     child = os.fork()
     if child == 0:
         try:
@@ -58,14 +57,16 @@ def _starts(tflite: bytes, size: int) -> bool:
 
 def _search(tflite: bytes, used: int) -> int:
     """Halve the interval between a size that is too small and one that is enough, in steps of 16 bytes."""
+    from tflite_micro import runtime
+
     low, high = used // STEP // 2, -(-used // STEP)
-    while not _starts(tflite, high * STEP):
+    while not _starts(runtime, tflite, high * STEP):
         if high * STEP > _FACTOR * max(used, STEP):
             raise SystemExit("it starts in no arena")
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _starts(tflite, middle * STEP) else (middle, high)
+        low, high = (low, middle) if _starts(runtime, tflite, middle * STEP) else (middle, high)
     return high * STEP
 
 

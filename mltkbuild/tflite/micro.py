@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tflite_micro import runtime
 
 from mltkbuild.errors import StageError
+from mltkbuild.fingerprint.toolchain import NONE, version
 from mltkbuild.process import end_with_parent
 from mltkbuild.tflite import arena, graph
 
+PACKAGE = "tflite-micro"
+"""The package of the interpreter, which is built for Linux on x86-64 alone."""
 _FIRST_ARENA = 1 << 20
 _LARGEST_ARENA = 1 << 30
 # Starting a process and its interpreter takes about this long, so only what takes longer is worth sharing.
@@ -80,6 +82,25 @@ class CantRun(StageError):
     """TensorFlow Lite Micro refuses a model."""
 
 
+class NotHere(CantRun):
+    """TensorFlow Lite Micro is not installed, so that nothing is known of a model."""
+
+
+def not_here() -> NotHere:
+    """The error for what needs the interpreter where there is none."""
+    # No word about this machine: the text is part of artifacts.
+    return NotHere(
+        "TensorFlow Lite Micro is not installed",
+        found=f"no package {PACKAGE}",
+        fix="run the same command on Linux on x86-64, where the package is installed with mltkbuild",
+    )
+
+
+def is_here() -> bool:
+    """Say whether the interpreter is installed; its version is what stages have as an input."""
+    return version(PACKAGE) != NONE
+
+
 class Micro:
     """A model in TensorFlow Lite Micro.
 
@@ -89,12 +110,15 @@ class Micro:
     Raises:
         StageError: The bytes are no `.tflite` model.
         CantRun: The interpreter refuses the model; quotes its message.
+        NotHere: There is no interpreter.
     """
 
     def __init__(self, tflite: bytes) -> None:
         self._content = tflite
         self._graph = graph.read(tflite)
         check_runnable(self._graph)
+        if not is_here():
+            raise not_here()
         self._interpreter = _allocated(tflite, self._graph)
         self.inputs = tuple(map(port_of, self._graph.inputs))
         self.outputs = tuple(map(port_of, self._graph.outputs))
@@ -180,6 +204,8 @@ def port_of(tensor: graph.Tensor) -> Port:
 
 def _allocated(tflite: bytes, model: graph.Graph) -> Any:
     """An interpreter whose tensors have memory; the arena grows until it is enough."""
+    from tflite_micro import runtime
+
     size = max(_FIRST_ARENA, 4 * len(tflite))
     while True:
         with _standard_error() as said:

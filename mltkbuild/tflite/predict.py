@@ -13,6 +13,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.tflite import graph, micro
 
+REFERENCE = "LiteRT's reference kernels"
+"""What runs a `.tflite` that TensorFlow Lite Micro can't run, or where it is not installed."""
+ON_REFERENCE = f"TensorFlow Lite Micro is not installed: {REFERENCE} answered for the .tflite"
+
 
 def predict_keras(keras_model: Any, x: np.ndarray, batch_size: int) -> np.ndarray:
     """Predict with a Keras model, printing nothing.
@@ -65,6 +69,40 @@ def predict_tflite(tflite: Path, x: np.ndarray) -> np.ndarray:
     return dequantized(micro.run_all(tflite, [given])[0], asdict(end))
 
 
+def run_all(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run every sample in TensorFlow Lite Micro, or on LiteRT's reference kernels where it is not installed.
+
+    Args:
+        tflite: The model.
+        inputs: One array an input, of shape `(n, *input_shape without the batch)` and of the input's number type.
+
+    Returns:
+        One array an output, of shape `(n, ...)` and of the output's number type.
+
+    Raises:
+        StageError: The model can't be read or run.
+    """
+    if micro.is_here():
+        return micro.run_all(tflite, inputs)
+    micro.check_runnable(graph.read(tflite.read_bytes()))
+    try:
+        interpreter = _reference(tflite)
+        interpreter.allocate_tensors()
+        rows = [_run(interpreter, [part[place][None] for part in inputs]) for place in range(len(inputs[0]))]
+    except (RuntimeError, ValueError) as error:
+        raise _refused(tflite, error) from error
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def _run(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    # An LSTM would go on from the sample before.
+    interpreter.reset_all_variables()
+    for entry, value in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(entry["index"], value)
+    interpreter.invoke()
+    return [interpreter.get_tensor(end["index"]).copy() for end in interpreter.get_output_details()]
+
+
 def predict_reference(tflite: Path, x: np.ndarray) -> np.ndarray:
     """Predict with a .tflite file and LiteRT's reference kernels: for a model that TensorFlow Lite Micro can't run.
 
@@ -111,11 +149,15 @@ def unfitting(tflite: Path, given: Sequence[int], expected: Sequence[int]) -> St
     )
 
 
-def _interpreter(tflite: Path, sample_shape: tuple[int, ...]) -> Interpreter:
-    """Load a file for single samples; refuse one that samples of this shape don't fit."""
+def _reference(tflite: Path) -> Interpreter:
     # XNNPACK, the default, is up to dozens of steps off the kernels of microcontrollers.
     kernels = OpResolverType.BUILTIN_REF
-    interpreter = Interpreter(str(tflite), experimental_op_resolver_type=kernels, num_threads=1)
+    return Interpreter(str(tflite), experimental_op_resolver_type=kernels, num_threads=1)
+
+
+def _interpreter(tflite: Path, sample_shape: tuple[int, ...]) -> Interpreter:
+    """Load a file for single samples; refuse one that samples of this shape don't fit."""
+    interpreter = _reference(tflite)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     _require_one(tflite, len(inputs), len(outputs))
     expected = tuple(int(size) for size in inputs[0]["shape_signature"][1:])

@@ -13,6 +13,8 @@ from mltkbuild.tflite import graph, lint, micro
 
 VERSION = 1
 ERROR, OFF = "error", "off"
+NOT_PROVEN = "not proven: TensorFlow Lite Micro is not installed"
+TO_PROVE = f"{micro.PACKAGE} is built for Linux on x86-64; build there to prove that the model runs"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
         layers: The names of the Keras layers, to tell them as the user knows them.
 
     Returns:
-        `runs` (None when not tried), `problem`, `operators`, `inputs`, `outputs`, and `arena` in bytes.
+        `proven` (whether it ran), `runs` (None when not tried), `problem`, `operators`, `inputs`, `outputs`, and
+        `arena` in bytes. Where TensorFlow Lite Micro is not installed the operators alone are looked at, and `problem`
+        says so.
 
     Raises:
         StageError: It computes with floats although it must not; or it can't run and `mode` is 'error'.
@@ -48,6 +52,7 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
         _refuse_floats(model, layers)
     facts: dict[str, Any] = {
         "version": VERSION,
+        "proven": False,
         "runs": None,
         "problem": None,
         "arena": None,
@@ -58,9 +63,12 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
     notes = _moved_floats(model, layers) if quantized else ()
     if mode == OFF:
         return Proof(facts, notes)
+    problems = _known(lint.find_problems(model), layers)
+    if not problems and not micro.is_here():
+        return Proof({**facts, "problem": NOT_PROVEN}, (*notes, f"{NOT_PROVEN}: {TO_PROVE}"))
     try:
-        facts["arena"] = _tried(tflite, model, layers).as_json()
-        facts["runs"] = True
+        facts["arena"] = _tried(tflite, problems).as_json()
+        facts["runs"] = facts["proven"] = True
     except StageError as error:
         if mode == ERROR:
             raise
@@ -83,9 +91,8 @@ def _moved_floats(model: graph.Graph, layers: Collection[str]) -> tuple[str, ...
     return (f"float32 values are moved within {', '.join(sorted(moved))}; nothing is computed with them",) * bool(moved)
 
 
-def _tried(tflite: bytes, model: graph.Graph, layers: Collection[str]) -> micro.Arena:
+def _tried(tflite: bytes, problems: Collection[lint.Problem]) -> micro.Arena:
     """Run the model once; a found problem tells more than the interpreter does."""
-    problems = _known(lint.find_problems(model), layers)
     if problems:
         raise micro.CantRun(
             "TensorFlow Lite Micro can't run the model", found=lint.named(problems), fix=lint.fixes(problems)

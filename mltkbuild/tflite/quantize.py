@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild import extras
+from mltkbuild import extras, keras_private
 from mltkbuild.disk.records import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.spec.properties import name_of_constant
@@ -56,7 +56,7 @@ def run(
     if converter["generate_unquantized"]:
         export(keras_model, float32, _unquantized(converter))
         facts["float32_bytes"] = float32.stat().st_size
-    if converter.get("backend") == "ai-edge-quantizer" and ready is not None:
+    if ready is not None and _is_ai_edge(converter):
         _quantize_with_ai_edge(keras_model, ready, converter, converted)
     else:
         options = _options(converter)
@@ -76,6 +76,21 @@ def is_fully_quantized(converter: Mapping[str, Any]) -> bool:
     """Say whether the settings ask for a model without float operators."""
     ops = {name_of_constant(item) for item in converter["supported_ops"]}
     return wants_calibration(converter) and bool(ops) and ops <= {"TFLITE_BUILTINS_INT8", INT16}
+
+
+def libraries_of(converter: Mapping[str, Any]) -> tuple[str, ...]:
+    """The packages beside TensorFlow that convert and measure with these settings."""
+    used = []
+    if _is_ai_edge(converter):
+        used.append("ai-edge-quantizer")
+    if converter["generate_quantization_report"]:
+        used.append("ai-edge-litert")
+    return tuple(used)
+
+
+def _is_ai_edge(converter: Mapping[str, Any]) -> bool:
+    """Whether Google's other quantizer is to quantize; a float model has no use for it."""
+    return converter.get("backend") == "ai-edge-quantizer" and wants_calibration(converter)
 
 
 def checked_inputs(keras_model: Any) -> list[Any]:
@@ -107,7 +122,7 @@ def refuse_loops(keras_model: Any) -> None:
     Raises:
         SpecError: A recurrent layer isn't unrolled; names it.
     """
-    loops = [layer for layer in keras_model._flatten_layers() if getattr(layer, "unroll", True) is False]
+    loops = [layer for layer in keras_private.layers(keras_model) if getattr(layer, "unroll", True) is False]
     if loops:
         raise SpecError(
             "a recurrent layer that is not unrolled can't be quantized: TensorFlow's converter crashes on its loop",

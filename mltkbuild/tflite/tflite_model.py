@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.tflite import graph, micro
-from mltkbuild.tflite.predict import dequantized, no_samples, quantized, unfitting
+from mltkbuild.tflite.predict import dequantized, no_samples, quantized, run_all, unfitting
 
 
 class TfliteModel(os.PathLike[str]):
-    """A .tflite file that predicts in TensorFlow Lite Micro, as a device does.
+    """A .tflite file that predicts in TensorFlow Lite Micro, as a device does; where it isn't installed, in LiteRT.
 
     Args:
         path: The file.
@@ -42,7 +42,7 @@ class TfliteModel(os.PathLike[str]):
 
         Raises:
             DataError: There are no samples.
-            StageError: TensorFlow Lite Micro doesn't run the file, or it takes another shape.
+            StageError: The interpreter doesn't run the file, or it takes another shape.
         """
         file = Path(self.path)
         model = graph.read(file.read_bytes())
@@ -52,7 +52,7 @@ class TfliteModel(os.PathLike[str]):
         arrays = [array[np.newaxis] if single else array for array in arrays]
         ends = [micro.port_of(tensor) for tensor in model.outputs]
         given = [self._fitted(array, port) for array, port in zip(arrays, ports, strict=True)]
-        found = micro.run_all(file, given)
+        found = run_all(file, given)
         if y_dtype is not None:
             found = [dequantized(y, asdict(end)).astype(y_dtype) for y, end in zip(found, ends, strict=True)]
         results = [y[0] for y in found] if single else found

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mltkbuild import keras_private
 from mltkbuild.data.batches import Batches
 from mltkbuild.disk.checkpoints import Position
 from mltkbuild.errors import SpecError, StageError, Stopped
@@ -78,13 +79,14 @@ class Course(keras.callbacks.CallbackList):
     ) -> None:
         super().__init__(callbacks, add_history=True, model=keras_model)
         # What is done here at a step's end must be done before the next step begins.
-        self._async_train = self._async_test = self._async_predict = False
+        keras_private.run_in_order(self)
         self._params = _Params(verbose=0, epochs=rules.epochs, steps=rules.steps)
         self.set_params(self._params)
         self._rules, self._keeper, self._progress = rules, keeper, keeper.progress
         self._state = state
         self._batches, self._steps = rules.batches, rules.steps
         self._own = list(self.callbacks)
+        self._history = next(item for item in reversed(self._own) if isinstance(item, keras.callbacks.History))
         self._listens = any(not keras_default(callback) for callback in self._own)
         self._at_begin: list[dict[str, Any]] = []
         self._begun = False

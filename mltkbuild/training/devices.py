@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mltkbuild import keras_private
 from mltkbuild.errors import StageError
 
 CPUS = "MLTKBUILD_LOGICAL_CPUS"
@@ -88,16 +89,11 @@ def prepare(keras_model: Any, x: Any, y: Any) -> None:
     """
     # Keras would take a batch of the training data for this, which fails across processes.
     with keras_model.distribute_strategy.scope():
-        keras_model._symbolic_build(data_batch=(x, y) if y is not None else (x,))
-    keras_model._maybe_symbolic_build = _nothing
+        keras_private.build_symbolically(keras_model, (x, y) if y is not None else (x,))
     if isinstance(keras_model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
         # Across processes Keras takes the mean of each metric over an axis that a single value doesn't have.
         for name in ("train_step", "test_step"):
             setattr(keras_model, name, _with_axis(getattr(keras_model, name)))
-
-
-def _nothing(iterator: Any = None, data_batch: Any = None) -> None:
-    """Stands in for a step that is done."""
 
 
 def _with_axis(step: Any) -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild import keras_private
 from mltkbuild.errors import StageError
 from mltkbuild.training.devices import replicas
 
@@ -202,7 +203,7 @@ def variables(keras_model: Any) -> dict[str, Any]:
         if isinstance(optimizer, keras.optimizers.Optimizer):
             groups.setdefault(name, optimizer.variables)
     groups["metrics"] = keras_model.metrics_variables
-    groups["generator"] = [_generator().state]
+    groups["generator"] = [keras_private.seed_generator().state]
     found: dict[str, Any] = {}
     seen: set[int] = set()
     for group, items in groups.items():
@@ -211,13 +212,6 @@ def variables(keras_model: Any) -> dict[str, Any]:
                 seen.add(id(variable))
                 found[f"{group} {number} {variable.path}"] = variable
     return found
-
-
-def _generator() -> Any:
-    """The generator of every Keras random operation that has no seed of its own; Keras shows it nowhere."""
-    from keras.src.random.seed_generator import global_seed_generator
-
-    return global_seed_generator()
 
 
 def values(keras_model: Any) -> dict[str, Any]:
@@ -342,8 +336,7 @@ def _graphs_of(function: Any, seen: set[int]) -> Iterator[Any]:
     if not callable(function) or id(function) in seen:
         return
     seen.add(id(function))
-    # The name is private to TensorFlow; without it the question stays open and the answer is no.
-    yield from getattr(function, "_list_all_concrete_functions", list)()
+    yield from keras_private.traced_graphs(function)
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):
             yield from _graphs_of(cell.cell_contents, seen)

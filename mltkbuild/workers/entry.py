@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -22,6 +22,13 @@ from mltkbuild.stages.table import STAGES
 
 STEP_SECONDS = 0.2
 """Progress within an epoch is reported at most this often."""
+
+
+JOBS: Mapping[str, str] = {
+    "evaluate": "mltkbuild.workers.file_evaluation",
+    **dict.fromkeys(("export", "profile", "quantize", "summarize", "update_params"), "mltkbuild.workers.file_jobs"),
+}
+"""The modules with the functions for files: each is loaded by a worker alone, when it is asked for."""
 
 
 def start(pipe: Connection[Any, Any]) -> None:
@@ -57,7 +64,8 @@ def run(request: Request) -> Outcome:
 def call(job: Job) -> object:
     """Do a job with files; everything that it prints goes to its log file."""
     with _logging_to(job.log):
-        return importlib.import_module("mltkbuild.workers.file_jobs").JOBS[job.name](**job.arguments)
+        function = getattr(importlib.import_module(JOBS[job.name]), job.name)
+        return function(**job.arguments)
 
 
 @contextlib.contextmanager

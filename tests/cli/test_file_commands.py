@@ -65,6 +65,14 @@ def test_any_keras_file_becomes_int8(front: Front, made: Path, tmp_path: Path, k
 
 
 @pytest.mark.real
+def test_a_keras_file_is_summarized(front: Front, made: Path) -> None:
+    """The summary of any Keras file is Keras' own."""
+    result = front.mltk("summarize", str(made / "plain.keras"))
+    assert (0, "") == (result.code, result.err)
+    assert "DepthwiseConv2D" in result.out
+
+
+@pytest.mark.real
 def test_two_inputs_are_taken_by_name(front: Front, made: Path, tmp_path: Path) -> None:
     """A model of two inputs is calibrated from arrays by their names."""
     output = tmp_path / "two.tflite"

@@ -226,7 +226,7 @@ def versions(monkeypatch: pytest.MonkeyPatch, found: Mapping[str, str]) -> None:
 
 
 BEFORE = {"python": "3.12.1", "tensorflow": "2.21.0", "keras": "3.15.0"}
-TOOL_STAGES = ["spec", "train", "quantize"]
+TOOL_STAGES = ["spec", "train", "quantize", "evaluate"]
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,7 @@ class _Network:
     """What the spec stage asks of a Keras model."""
 
     optimizer = None
+    compiled = False
 
     def __init__(self, config: object, weight: float = 1.0) -> None:
         self._config = config

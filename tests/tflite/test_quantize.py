@@ -233,3 +233,17 @@ def test_samples_can_be_read_again() -> None:
     for _ in range(2):
         ((sample,),) = generate()
         assert ([[1, 2]], np.dtype(np.uint8)) == (sample.tolist(), sample.dtype)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ()),
+        ({"backend": "ai-edge-quantizer"}, ("ai-edge-quantizer",)),
+        ({"backend": "ai-edge-quantizer", "optimizations": []}, ()),
+        ({"generate_quantization_report": True}, ("ai-edge-litert",)),
+    ],
+)
+def test_a_package_counts_where_the_settings_use_it(settings: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """The other quantizer counts only where it is chosen and has something to quantize."""
+    assert expected == quantize.libraries_of({**TrainMixin.tflite_converter.default, **settings})
