@@ -57,7 +57,7 @@ def convert(  # noqa: PLR0913  # what a conversion depends on
     """
     conversion = quantize.run(keras_model, calibration, converter, converted, float32)
     warnings = conversion.pop("warnings", [])
-    sizes: Facts = {**conversion}
+    sizes: Facts = conversion
     content = converted.read_bytes()
     if align:
         content = flatbuffer.pack(flatbuffer.load(content), len(content))
