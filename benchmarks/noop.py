@@ -1,6 +1,6 @@
 """What a build with nothing to do costs, beside plain doit, ninja and GNU make with the same graph over the same files.
 
-    python benchmarks/noop.py [--models 1000] [--rounds 9] [--limit 1.2]
+    python benchmarks/noop.py [--models 1000] [--rounds 9] [--limit 1.2] [--beside PYTHON]
 
 The workspace is a real one except for what its stages compute: a fake body writes small files under the names that a
 classifier's stages give them. Everything runs in turn, one of each a round, so that a busy moment hits all of them.
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from gestures import build_workspace, write_workspace
 from mltkbuild.front.report import table
-from noop_tools import Tool, tools, write_plain
+from noop_tools import Tool, another_version, tools, write_plain
 
 SMALL = 50
 
@@ -44,13 +44,15 @@ def measure(candidates: Sequence[Tool], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def run(folder: Path, count: int, rounds: int) -> dict[str, list[float]]:
+def run(folder: Path, count: int, rounds: int, beside: str | None = None) -> dict[str, list[float]]:
     """Set up one size and measure it."""
     start = time.perf_counter()
     workspace, plain = folder / "workspace", folder / "plain"
     write_workspace(workspace, count)
     write_plain(plain, workspace, build_workspace(workspace))
     candidates = tools(workspace, plain, count)
+    if beside is not None:
+        candidates.append(another_version(beside, folder / "beside", count))
     for tool in candidates:
         if tool.prepare:
             tool.run(subprocess.DEVNULL)
@@ -75,13 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=int, default=1000, help="models of the large workspace (1000)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that count (9)")
     parser.add_argument("--limit", type=float, default=1.2, help="largest ratio mltkbuild / plain doit (1.2)")
+    parser.add_argument(
+        "--beside", metavar="PYTHON", help="time another checkout too: the Python that has it"
+    )
     chosen = parser.parse_args(arguments)
     versions = f"Python {platform.python_version()}, doit {distribution('doit').version}"
     print(f"{os.cpu_count()} cores, {platform.machine()}, {versions}")
     ratios = []
     for count in (chosen.models, SMALL):
         with tempfile.TemporaryDirectory(prefix="mltkbuild-noop-") as folder:
-            seconds = run(Path(folder).resolve(), count, chosen.rounds)
+            seconds = run(Path(folder).resolve(), count, chosen.rounds, chosen.beside)
         print(report(count, seconds), flush=True)
         ratios.append(statistics.median(seconds["mltkbuild"]) / statistics.median(seconds["plain doit"]))
     print(f"{chosen.models} models, mltkbuild / plain doit: {ratios[0]:.2f} (limit {chosen.limit})")

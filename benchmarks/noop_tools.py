@@ -128,6 +128,35 @@ def bare_doit(plain: Path) -> Path:
     return folder / "bin" / "python"
 
 
+BESIDE = """\
+import sys
+from pathlib import Path
+import mltkbuild
+sys.path.insert(0, str(Path(mltkbuild.__file__).parents[1] / "benchmarks"))
+from gestures import build_workspace, write_workspace
+write_workspace(Path(sys.argv[1]), int(sys.argv[2]))
+build_workspace(Path(sys.argv[1]))
+"""
+
+
+def another_version(python: str, folder: Path, count: int) -> Tool:
+    """Another checkout of mltkbuild, on a workspace that it built itself.
+
+    Args:
+        python: The Python of an environment in which that checkout is installed as editable.
+        folder: Where its workspace goes.
+        count: How many models.
+    """
+    # In a folder of its own, where Python finds no other checkout first.
+    folder.mkdir()
+    subprocess.run((python, "-c", BESIDE, str(folder), str(count)), cwd=folder, check=True, env=ENVIRONMENT)
+    return Tool("mltkbuild, beside", (python, "-m", "doit"), folder, _does_nothing(count), prepare=False)
+
+
+def _does_nothing(count: int) -> Callable[[str], bool]:
+    return lambda output: output == f"up to date: {count * len(BUILT)} stages\n"
+
+
 def tools(workspace: Path, plain: Path, count: int) -> list[Tool]:
     """The tools to compare, each with the proof that it does nothing."""
     stages = count * len(BUILT)
@@ -139,7 +168,7 @@ def tools(workspace: Path, plain: Path, count: int) -> list[Tool]:
         return len(lines) == stages and all(line.startswith("-- ") for line in lines)
 
     found = [
-        Tool("mltkbuild", ours, workspace, lambda output: output == f"up to date: {stages} stages\n", prepare=False),
+        Tool("mltkbuild", ours, workspace, _does_nothing(count), prepare=False),
         Tool("ninja", ("ninja",), plain, lambda output: "no work to do" in output),
         Tool("make", ("make",), plain, lambda output: "Nothing to be done" in output, prepare=False),
         Tool("plain doit", doit, plain, skips_all),
