@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.facts import Facts
 from mltkbuild.disk.inputs import CODE, FILE, TEXT, parse
-from mltkbuild.disk.records import Facts
 from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
 from mltkbuild.events import Listener

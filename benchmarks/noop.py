@@ -77,9 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=int, default=1000, help="models of the large workspace (1000)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds that count (9)")
     parser.add_argument("--limit", type=float, default=1.2, help="largest ratio mltkbuild / plain doit (1.2)")
-    parser.add_argument(
-        "--beside", metavar="PYTHON", help="time another checkout too: the Python that has it"
-    )
+    parser.add_argument("--beside", metavar="PYTHON", help="time another checkout too: the Python that has it")
     chosen = parser.parse_args(arguments)
     versions = f"Python {platform.python_version()}, doit {distribution('doit').version}"
     print(f"{os.cpu_count()} cores, {platform.machine()}, {versions}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mltkbuild.archives.writing import write_zip
 from mltkbuild.disk.digests import HISTORY, history_without_segments
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import SpecError
 

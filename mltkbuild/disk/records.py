@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 from mltkbuild.errors import RecordError
+
+if TYPE_CHECKING:
+    # The deciding process reads facts, and has no use for the table of their types.
+    from mltkbuild.disk.facts import Facts
 
 SCHEMA = 1
 
 Stamp = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns and inode: while they stand, a file's digest stands."""
-
-
-class Facts(TypedDict, total=False):
-    """What stages leave in their records for people and for judging later, each some of these, as JSON values."""
-
-    # the spec stage
-    properties: Mapping[str, str | None]
-    deterministic: bool
-    distribute: str | None
-    outside: Sequence[str]
-    packages: Mapping[str, Sequence[str]]
-    # data
-    samples: Mapping[str, int | None]
-    bad: int
-    # train
-    epochs: int
-    metrics: Mapping[str, float]
-    final_epoch: int
-    best_epoch: int
-    monitor: str
-    segments: Sequence[Mapping[str, object]]
-    not_exact: str
-    # quantize, params, export: sizes
-    bytes: int
-    float32_bytes: int
-    parameters: int
-    hash: str
-    # evaluate
-    keras_accuracy: float | None
-    tflite_accuracy: float | None
-    keras_auc: float | None
-    tflite_auc: float | None
-    keras_metrics: Mapping[str, float | None]
-    tflite_metrics: Mapping[str, float | None]
-    parity: float | None
-    kernels: str
-    # profile
-    macs: int
-    flash: int
-    arena: int
-    # export
-    files: int
-    operators: int
-    vectors: int
-    problem: str
-    # archive
-    members: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +50,7 @@ class Record:
 
 def facts_of(record: Record) -> Facts:
     """A record's facts by the names and types that stages give them; a damaged record may hold anything."""
-    return cast(Facts, record.facts)
+    return cast("Facts", record.facts)
 
 
 def encode(record: Record) -> bytes:

@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, kind_of, stamp_of
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
-from mltkbuild.disk.records import Facts, Record, Stamp, facts_of
+from mltkbuild.disk.records import Record, Stamp, facts_of
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
 from mltkbuild.engine.freshness import Reason, Verdict
 from mltkbuild.engine.provenance import course_of, parse, provenance
@@ -27,6 +28,9 @@ from mltkbuild.events import Event, Listener, Note
 from mltkbuild.stages.protocol import RESUME, Options, Outcome, Request, Start
 from mltkbuild.stages.table import ARCHIVE, SPEC, STAGES, makes, reads, upstream
 from mltkbuild.workers.executor import Executor, Processes
+
+if TYPE_CHECKING:
+    from mltkbuild.disk.facts import Facts
 
 # With what `explain` asks for beside a builder.
 MEMO = ".memo.json"

@@ -36,7 +36,7 @@ class Verdict:
         options: The options of the command line that it was judged for.
         reasons: Why it runs; empty when it is up to date.
         pinned: Whether it is about the text of the spec that this build runs, and not about what lay on the disk.
-        basis: What it goes by that another build may replace.
+        basis: For one with reasons, what it goes by that another build may replace.
     """
 
     target: str

@@ -153,11 +153,12 @@ class TargetState:
         """
         # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
         pinned = self._sources is not None
-        basis = self._basis(stage_name)
-        return Verdict(self.target, stage_name, options or {}, self.reasons(stage_name, options), pinned, basis)
+        reasons = self.reasons(stage_name, options)
+        basis = self._basis(stage_name) if reasons else ()
+        return Verdict(self.target, stage_name, options or {}, reasons, pinned, basis)
 
     def stands(self, verdict: Verdict) -> bool:
-        """Whether no other build has published anything since that a verdict goes by."""
+        """Whether no other build has published anything since that a verdict with reasons goes by."""
         now = self._basis(verdict.stage)
         return len(now) == len(verdict.basis) and all(map(operator.is_, now, verdict.basis))
 
@@ -274,6 +275,9 @@ class TargetState:
         Of a list of files, those that have changed stand beside it, as `file_lists.compare` has found them.
         """
         for name, old in record.inputs.items():
+            if name in found:
+                # What the stage table says, which is most of it.
+                continue
             kind, subject = parse(name)
             if kind == FILES:
                 found[name] = old

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mltkbuild.archives.writing import write_zip
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import StageError
 from mltkbuild.firmware import arduino, cpp, firmware, resolver, vector_files
 from mltkbuild.firmware.firmware import Firmware

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mltkbuild.disk.file_lists import known_files
-from mltkbuild.disk.records import Facts
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES
+
+if TYPE_CHECKING:
+    from mltkbuild.disk.facts import Facts
 
 Options = Mapping[str, int | str]
 """Options of the command line that change a stage's result: `epochs`, and `weights`, a path."""
@@ -128,6 +131,10 @@ class Job:
     log: str
 
 
+def _no_facts() -> Facts:
+    return {}
+
+
 @dataclass
 class Outcome:
     """What a stage gave.
@@ -148,7 +155,7 @@ class Outcome:
     files: dict[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts = field(default_factory=_no_facts)
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: MltkError | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 
@@ -246,6 +247,7 @@ def reads(stage: Stage, target: str) -> tuple[str, ...]:
     return tuple(name.replace("{name}", target) for name in names)
 
 
+@cache
 def upstream(name: str) -> tuple[str, ...]:
     """A stage and all that it needs, in the order of building."""
     wanted = {name}

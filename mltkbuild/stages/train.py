@@ -11,7 +11,7 @@ from typing import Any
 from mltkbuild.data import samples as data
 from mltkbuild.disk.checkpoints import Shelf
 from mltkbuild.disk.digests import digest_of
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild import keras_private
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.tflite import flatbuffer, proof, quantize
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.tflite import flatbuffer
 from mltkbuild.tflite.dictionary import Typed, checked_text, decode, decode_typed, encode

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild import extras, keras_private
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.spec.properties import name_of_constant
 from mltkbuild.tflite import calibration as samples_of

@@ -22,7 +22,7 @@ from flatbuffers.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.disk.records import Facts
+from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.tflite.params import TAG, Typed, decode, embed, encode, extract, model_hash, run
 
