@@ -96,7 +96,7 @@ def test_verdict_stands_while_nothing_is_published(workspace: Files, fakes: Fake
     """Records that are read again and say the same are the same."""
     bring(workspace, fakes)
     state = Builder(workspace.workspace, Running(fakes)).state("kws")
-    verdict = state.judge("train")
+    verdict = state.judge("train", {"epochs": 3})
     state.reload()
     assert state.stands(verdict)
     record = Path(state.folder.record_path("data"))
