@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ from mltkbuild.errors import MltkError
 from mltkbuild.front.session import Session, current, fail
 from mltkbuild.stages.protocol import RESUME, Start
 from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes
+
+OBJECTS = 50_000
+"""So many new objects, less those that are gone, are worth a search for garbage."""
 
 
 def positive(text: str) -> int:
@@ -224,11 +228,12 @@ def _no_action() -> None:
 
 def _targets(owner: Session, stage: Stage, target: str) -> list[str]:
     """The files that a stage always makes, relative to the workspace, as people type them."""
-    workspace = owner.workspace
-    folder = f"{workspace.build_dir}/{target}/"
-    beside_spec = os.path.dirname(owner.builder.listing[target].path)
+    folder = f"{owner.workspace.build_dir}/{target}/"
     return [
-        f"{beside_spec}/{name}" if name.endswith(ARCHIVE_SUFFIX) else folder + name for name in makes(stage, target)
+        f"{os.path.dirname(owner.builder.listing[target].path)}/{name}"
+        if name.endswith(ARCHIVE_SUFFIX)
+        else folder + name
+        for name in makes(stage, target)
     ]
 
 
@@ -238,6 +243,9 @@ def task_mltkbuild() -> Iterator[Any]:
         owner = current()
     except MltkError as error:
         raise InvalidDodoFile(str(error)) from error
+    # Tasks and records live as long as the process: to look for garbage among them at Python's own pace is a tenth of a
+    # no-op's time.
+    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
     listing = owner.builder.listing
     for stage in STAGES.values():
         template = StageTask.template(stage)

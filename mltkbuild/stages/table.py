@@ -238,7 +238,10 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (SPEC, *_AFTER_SPEC)}
 def makes(stage: Stage, target: str) -> tuple[str, ...]:
     """The artifacts that a stage always makes for a target."""
     # C++ files are named like the identifiers in them, which have no hyphen.
-    return tuple(name.replace("{name}", target).replace("{id}", target.replace("-", "_")) for name in stage.makes)
+    return tuple(
+        name.replace("{name}", target).replace("{id}", target.replace("-", "_")) if "{" in name else name
+        for name in stage.makes
+    )
 
 
 def reads(stage: Stage, target: str) -> tuple[str, ...]:
