@@ -134,7 +134,7 @@ NAN_LOSS = change(
     "sparse_categorical_crossentropy", "mse", '"sgd"', "keras.optimizers.SGD(1e30)",
     'Dense(2, activation="softmax")', "Dense(1)", "epochs = 1", "epochs = 9",
 )  # fmt: skip
-# A spec's finders are gone with the spec, so that the next one in the same worker has TensorBoard where it is installed.
+# A spec's finders go with the spec: the next one in the same worker has TensorBoard where it is installed.
 WITHOUT_TENSORBOARD = """
 import sys
 

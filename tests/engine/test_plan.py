@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, RUNS, inspected_texts, plan, total_seconds
 from mltkbuild.stages.table import BUILT
 
 from ..conftest import Fakes, Files, bring
-from ..test_rebuild_table import ROWS
+from ..test_rebuild_table import ROWS, touch
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -74,3 +83,119 @@ def test_broken_spec_blocks_its_own_plan_alone(built_workspace: Files, fakes: Fa
         assert [(BLOCKED, seconds)] * len(BUILT) == [(step.state, step.seconds) for step in steps]
         assert 1 == len({str(step.error) for step in steps})
     assert {RUNS} == {step.state for step in plan(builder, "vad", inspect=True)}
+
+
+# -- whatever is edited ----------------------------------------------------------------------------------------------
+
+Edit = Callable[[Files, int], object]
+SPEC, PARTS = "models/kws.py", "models/parts.py"
+
+
+def append(path: str, line: str) -> Edit:
+    """An edit that adds a line with a number in it."""
+
+    def edit(files: Files, number: int) -> None:
+        with (files.root / path).open("a", encoding="utf-8") as file:
+            file.write(line.format(number) + "\n")
+
+    return edit
+
+
+def put(pattern: str, path: str = SPEC) -> Edit:
+    """An edit that gives a value another number, or the one that it has."""
+
+    def edit(files: Files, number: int) -> None:
+        text = (files.root / path).read_text(encoding="utf-8")
+        changed, count = re.subn(rf"({pattern})\S+", rf"\g<1>{number + 1}", text)
+        assert 1 == count
+        (files.root / path).write_text(changed, encoding="utf-8")
+
+    return edit
+
+
+def chosen(files: Files, number: int, pattern: str) -> Path | None:
+    """One of the files that a pattern finds, if there is any."""
+    found = sorted(path for path in files.root.glob(pattern) if path.is_file())
+    return found[number % len(found)] if found else None
+
+
+def remove(pattern: str) -> Edit:
+    """An edit that deletes a file."""
+
+    def edit(files: Files, number: int) -> None:
+        if path := chosen(files, number, pattern):
+            path.unlink()
+
+    return edit
+
+
+def damage(pattern: str) -> Edit:
+    """An edit that cuts a file short."""
+
+    def edit(files: Files, number: int) -> None:
+        if path := chosen(files, number, pattern):
+            path.write_bytes(path.read_bytes()[:-1])
+
+    return edit
+
+
+def add_sample(files: Files, number: int) -> None:
+    """An edit that writes a sample, which may be there already."""
+    files.write(f"samples/training/{number}.txt", f"more {number % 2}\n")
+
+
+EDITS: dict[str, Edit] = {
+    "comment": append(SPEC, "# comment {}"),
+    "comment in a helper": append(PARTS, "# comment {}"),
+    "unused function": append(PARTS, "def unused_{}(): pass"),
+    "batch size": put("batch_size = "),
+    "epochs": put("epochs = "),
+    "version": put(r"version = "),
+    "parameter": put(r'\["threshold"\] = '),
+    "evaluation setting": append(SPEC, "my_model.eval_max_samples_per_class = {} + 1"),
+    "converter setting": append(SPEC, 'my_model.tflite_converter["experimental_new_quantizer"] = bool({} % 2)'),
+    "layer": put("WIDTH = ", PARTS),
+    "scale of the samples": put("SCALE = ", PARTS),
+    "sample": add_sample,
+    "sample gone": remove("samples/training/*"),
+    "artifact gone": remove("build/kws/[!.]*/*"),
+    "artifact gone from the top": remove("build/kws/kws*"),
+    "artifact damaged": damage("build/kws/[!.]*/*"),
+    "artifact damaged at the top": damage("build/kws/kws*"),
+    "archive gone": remove("models/*.zip"),
+    "record gone": remove("build/kws/.records/*.json"),
+    "record damaged": damage("build/kws/.records/*.json"),
+    "touch": lambda files, number: touch(files),
+}
+EDITING = st.lists(st.tuples(st.sampled_from(sorted(EDITS)), st.integers(0, 30)), min_size=1, max_size=4)
+
+
+def results(files: Files) -> dict[str, object]:
+    """What later stages can see of each stage: its artifacts, and a spec's properties."""
+    state = Builder(files.workspace, run=Fakes()).state("kws")
+    found = {stage: state.record(stage) for stage in BUILT}
+    return {stage: record and (record.artifacts, record.facts.get("properties")) for stage, record in found.items()}
+
+
+@settings(deadline=None, max_examples=20, database=None)
+@given(st.lists(st.tuples(EDITING, st.booleans()), min_size=1, max_size=3))
+def test_whatever_is_edited_the_plan_is_what_the_build_does(
+    built_once: Files, rounds: list[tuple[list[tuple[str, int]], bool]]
+) -> None:
+    """What the plan says runs, runs; what may run does only behind a changed result; nothing else runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = Files(Path(shutil.copytree(built_once.root, os.path.join(folder, "ws"))))
+        for edits, inspect in rounds:
+            for name, number in edits:
+                EDITS[name](files, number)
+            steps = {step.stage: step for step in plan(Builder(files.workspace, run=Fakes()), "kws", inspect=inspect)}
+            before = results(files)
+            ran = set(bring(files, Fakes()))
+            after = results(files)
+            changed = {stage for stage in BUILT if before[stage] != after[stage]}
+            assert {stage for stage, step in steps.items() if step.state == RUNS} <= ran
+            for stage in ran:
+                assert steps[stage].state in (RUNS, MAY_RUN)
+                assert steps[stage].state == RUNS or changed & set(steps[stage].after)
+            assert {FRESH} == {step.state for step in plan(Builder(files.workspace, run=Fakes()), "kws")}
+            assert [] == bring(files, Fakes())
