@@ -249,6 +249,30 @@ class Result:
     err: str
 
 
+# These take more than half a minute each: begun first, so that none is left for one worker alone in the end.
+LONG = (
+    "test_fuzz.py",
+    "test_models.py",
+    "test_bad_input.py",
+    "test_resume.py",
+    "test_mltk_style.py",
+    "test_devices.py",
+    "test_rebuild_table.py",
+    "test_notebook.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long modules first, then those that run real things, then the rest."""
+    real = {item.path for item in items if item.get_closest_marker("real")}
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.name
+        return len(LONG) + (item.path not in real) if name not in LONG or item.path not in real else LONG.index(name)
+
+    items.sort(key=rank)
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector TensorFlow's million objects, which it would walk again and again."""
     gc.freeze()
