@@ -177,7 +177,7 @@ def results(files: Files) -> dict[str, object]:
     return {stage: record and (record.artifacts, record.facts.get("properties")) for stage, record in found.items()}
 
 
-@settings(deadline=None, max_examples=20, database=None)
+@settings(deadline=None, max_examples=10, database=None)
 @given(st.lists(st.tuples(EDITING, st.booleans()), min_size=1, max_size=3))
 def test_whatever_is_edited_the_plan_is_what_the_build_does(
     built_once: Files, rounds: list[tuple[list[tuple[str, int]], bool]]
