@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,16 +269,74 @@ class Result:
     err: str
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Files:
+# These take more than half a minute each: begun first, so that none is left for one worker alone in the end.
+LONG = (
+    "test_fuzz.py",
+    "test_models.py",
+    "test_bad_input.py",
+    "test_resume.py",
+    "test_mltk_style.py",
+    "test_devices.py",
+    "test_rebuild_table.py",
+    "test_notebook.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long modules first, then those that run real things, then the rest."""
+    real = {item.path for item in items if item.get_closest_marker("real")}
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.name
+        return len(LONG) + (item.path not in real) if name not in LONG or item.path not in real else LONG.index(name)
+
+    items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector TensorFlow's million objects, which it would walk again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, and a process that is killed loses nothing that it has written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+def written(root: Path) -> Files:
     """A workspace with one model, a helper module, three samples and nothing built."""
-    files = Files(tmp_path / "ws")
+    files = Files(root)
     files.write("dodo.py", (REPOSITORY / "dodo.py").read_text(encoding="utf-8"))
     files.spec()
     files.write("models/parts.py", PARTS)
     for number in range(3):
         files.write(f"samples/training/{number}.txt", f"sample {number}\n")
     return files
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Files:
+    """A workspace with one model, a helper module, three samples and nothing built."""
+    return written(tmp_path / "ws")
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The workspace with its model up to date; nobody writes to it."""
+    files = written(tmp_path_factory.mktemp("built") / "ws")
+    assert list(BUILT) == bring(files, Fakes())
+    return files
+
+
+@pytest.fixture
+def built_workspace(workspace: Files, built_once: Files) -> Files:
+    """The workspace with its model up to date: a copy, which costs a thirtieth of a build with fakes."""
+    shutil.copytree(built_once.root, workspace.root, dirs_exist_ok=True)
+    return workspace
 
 
 @pytest.fixture
@@ -392,10 +452,15 @@ class Front:
 
 
 @pytest.fixture
-def front(workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Front:
-    """The command lines in this process, with fake stage bodies, and without waiting for the disk."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+def front(workspace: Files, fakes: Fakes) -> Front:
+    """The command lines in this process, with fake stage bodies."""
     return Front(workspace, fakes)
+
+
+@pytest.fixture
+def built_front(front: Front, built_workspace: Files) -> Front:
+    """The command lines in a workspace whose model is up to date."""
+    return front
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,20 @@ NAN_LOSS = change(
     "sparse_categorical_crossentropy", "mse", '"sgd"', "keras.optimizers.SGD(1e30)",
     'Dense(2, activation="softmax")', "Dense(1)", "epochs = 1", "epochs = 9",
 )  # fmt: skip
+# A spec's finders go with the spec: the next one in the same worker has TensorBoard where it is installed.
+WITHOUT_TENSORBOARD = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name == "tensorboard" else self.finder.find_spec(name, path, target)
+
+sys.modules.pop("tensorboard", None)
+sys.meta_path[:] = map(Hiding, sys.meta_path)
+"""
 NO_MODEL = GOOD.partition("my_model = Model()")[0]
 
 # name: (spec, failing stage, kind, code of the line that is named, a part of the text)
@@ -172,7 +186,9 @@ BAD: dict[str, tuple[str, str, type[MltkError], str, str]] = {
     ),
     "parameter of no type": (sets('my_model.model_parameters["a"] = {}'), "spec", SpecError, "", "parameter 'a'"),
     "parameter without a name": (sets("my_model.model_parameters[3] = 1"), "spec", SpecError, "", "must be a string"),
-    "tensorboard": (sets("my_model.tensorboard = {}"), "spec", SpecError, "my_model.tensorb", "not installed"),
+    "tensorboard": (
+        sets(WITHOUT_TENSORBOARD + "my_model.tensorboard = {}"), "spec", SpecError, "my_model.tensorb", "not installed",
+    ),
     "nothing returned": (
         change("return network", "pass"), "spec", SpecError, "my_model.build_model_", "found: NoneType",
     ),

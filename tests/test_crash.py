@@ -19,7 +19,7 @@ from mltkbuild.events import Listener
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.table import BUILT
 
-from .conftest import PARTS, Fakes, Files, Running, bring
+from .conftest import Fakes, Files, Running, bring, written
 from .disk.faults import (
     STAGE,
     Steps,
@@ -188,15 +188,15 @@ def build_and_die(root: Path, stage: str, number: int) -> None:
         bring(Files(root), DyingFakes(stage, steps))
 
 
-def workspace_in(root: Path) -> Files:
-    """A workspace with nothing built."""
-    files = Files(root)
-    files.write("dodo.py", "")
-    files.spec()
-    files.write("models/parts.py", PARTS)
-    for number in range(3):
-        files.write(f"samples/training/{number}.txt", f"sample {number}\n")
-    return files
+@pytest.fixture
+def begun(built_once: Files) -> Callable[[Path, str], Files]:
+    """Makes a workspace as it is before the build that will be killed: nothing built, or all, and then edited."""
+    return lambda root, case: written(root) if case == "first" else edited(copy_of(built_once, root))
+
+
+def copy_of(files: Files, root: Path) -> Files:
+    """A workspace at another place."""
+    return Files(Path(shutil.copytree(files.root, root)))
 
 
 def edited(files: Files) -> Files:
@@ -205,12 +205,9 @@ def edited(files: Files) -> Files:
     return files
 
 
-def built(root: Path, case: str) -> dict[str, object]:
+def built(files: Files) -> dict[str, object]:
     """What an uninterrupted build leaves."""
-    files = workspace_in(root)
     bring(files, Fakes())
-    if case == "rebuild":
-        bring(edited(files), Fakes())
     return build_tree(files)
 
 
@@ -220,18 +217,17 @@ def build_tree(files: Files) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("case", "stage"), [("first", "data"), ("rebuild", "params")])
-def test_killed_build_is_finished_by_the_next(case: str, stage: str, place: Path) -> None:
+def test_killed_build_is_finished_by_the_next(
+    case: str, stage: str, place: Path, begun: Callable[[Path, str], Files]
+) -> None:
     """After a kill while a stage is published, the next build runs only what is unfinished, to the same end."""
     root = place / "ws"
-    expected = built(root, case)
+    expected = built(begun(root, case))
     dirty = list(BUILT)[list(BUILT).index(stage) :]
     seen = []
     for number in range(1, MOST_STEPS, 3):
         shutil.rmtree(root)
-        files = workspace_in(root)
-        if case == "rebuild":
-            bring(files, Fakes())
-            edited(files)
+        files = begun(root, case)
         assert killed(build_and_die, root, stage, number)
         fakes = Fakes()
         bring(files, fakes)
@@ -259,15 +255,14 @@ def build_and_die_inside(root: Path, stage: str) -> None:
 
 @pytest.mark.parametrize("case", ["first", "rebuild"])
 @pytest.mark.parametrize("stage", ["spec", "train", "archive"])
-def test_kill_inside_a_stage_leaves_the_old_artifacts(case: str, stage: str, place: Path) -> None:
+def test_kill_inside_a_stage_leaves_the_old_artifacts(
+    case: str, stage: str, place: Path, begun: Callable[[Path, str], Files]
+) -> None:
     """A stage that is killed at work has published nothing; the next build runs it from its start."""
     root = place / "ws"
-    expected = built(root, case)
+    expected = built(begun(root, case))
     shutil.rmtree(root)
-    files = workspace_in(root)
-    if case == "rebuild":
-        bring(files, Fakes())
-        edited(files)
+    files = begun(root, case)
     before = build_tree(files)
     assert killed(build_and_die_inside, root, stage)
     made = [
@@ -295,23 +290,18 @@ def failing(call: Callable[[], object]) -> StageError | None:
     return None
 
 
-def test_build_on_a_full_disk_goes_on_when_there_is_space(tmp_path: Path) -> None:
+def test_build_on_a_full_disk_goes_on_when_there_is_space(tmp_path: Path, built_once: Files) -> None:
     """However little space is left, a build is one error or done, tears nothing, and ends right with more space."""
-    expected = built(tmp_path / "reference", "rebuild")
+    expected = built(edited(copy_of(built_once, tmp_path / "reference")))
     with mounted(tmp_path / "small", "size=4m,nr_inodes=400"):
-        files = workspace_in(tmp_path / "small/ws")
-        bring(files, Fakes())
-        pristine = tmp_path / "pristine"
-        shutil.copytree(files.root, pristine)
         failures = 0
         for pages in range(0, 80, 4):
-            shutil.rmtree(files.root)
-            shutil.copytree(pristine, files.root)
-            edited(files)
+            shutil.rmtree(tmp_path / "small/ws", ignore_errors=True)
+            files = edited(copy_of(built_once, tmp_path / "small/ws"))
             before = build_tree(files)
             ballast = fill(tmp_path / "small", pages * 4096)
             fakes = Fakes()
-            error = failing(lambda run=fakes: bring(files, run))  # type: ignore[misc]  # called at once
+            error = failing(lambda files=files, run=fakes: bring(files, run))  # type: ignore[misc]  # called at once
             if error is not None:
                 failures += 1
                 assert (True, True) == ("No space left" in str(error.found), "free some space" in str(error.fix))
@@ -346,7 +336,7 @@ def test_disk_that_is_full_for_the_archive_alone(tmp_path: Path) -> None:
 
 def test_read_only_build_folder_is_one_error_and_judges_all_the_same(tmp_path: Path) -> None:
     """Where nothing can be written, a fresh build says so, a dirty one is one error, and nothing is torn."""
-    files = workspace_in(tmp_path / "ws")
+    files = written(tmp_path / "ws")
     with mounted(tmp_path / "ws/build", "size=4m") as again:
         bring(files, Fakes())
         again("ro")

@@ -54,23 +54,20 @@ def loaded(front: Front, *arguments: str, code: int = 0) -> set[str]:
         (*MLTK, "clean", "-n"),
     ],
 )
-def test_nothing_to_do_loads_nothing_heavy(front: Front, arguments: tuple[str, ...]) -> None:
+def test_nothing_to_do_loads_nothing_heavy(built_front: Front, arguments: tuple[str, ...]) -> None:
     """doit, a build and a clean over models that are up to date load no numerics and no display."""
-    front.doit()
-    assert set() == loaded(front, *arguments) & HEAVY
+    assert set() == loaded(built_front, *arguments) & HEAVY
 
 
 @pytest.mark.parametrize(
     "arguments", [(*MLTK, "status"), (*MLTK, "list"), (*MLTK, "--help"), (*MLTK, "explain", "kws")]
 )
-def test_looking_doesn_t_load_doit(front: Front, arguments: tuple[str, ...]) -> None:
+def test_looking_doesn_t_load_doit(built_front: Front, arguments: tuple[str, ...]) -> None:
     """Commands that only look load neither doit nor anything heavy."""
-    front.doit()
-    assert set() == loaded(front, *arguments) & {*HEAVY, "doit", "cloudpickle"}
+    assert set() == loaded(built_front, *arguments) & {*HEAVY, "doit", "cloudpickle"}
 
 
-def test_what_there_is_to_do_is_still_light_to_show(front: Front) -> None:
+def test_what_there_is_to_do_is_still_light_to_show(built_front: Front) -> None:
     """After an edit, `mltk status` judges by digests alone."""
-    front.doit()
-    front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
-    assert set() == loaded(front, *MLTK, "status") & HEAVY
+    built_front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    assert set() == loaded(built_front, *MLTK, "status") & HEAVY

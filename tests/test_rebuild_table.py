@@ -196,27 +196,11 @@ def test_sample_changed_while_training_is_noticed_by_the_next_build(workspace: F
     assert FROM_DATA == bring(workspace, fakes)
 
 
-def test_data_file_called_as_an_artifact_counts_whole(workspace: Files, fakes: Fakes) -> None:
-    """A loader's own `train/history.json` has no part that doesn't count, as the history of a training has."""
-    workspace.write("data/train/history.json", '{"segments": [1]}')
-    workspace.edit(
-        "models/kws.py",
-        "return parts.read_samples(subset)",
-        'return [parts.Path("data/train/history.json").read_text()]',
-    )
-    os.chdir(workspace.root)
-    assert ALL == bring(workspace, fakes)
-    workspace.write("data/train/history.json", '{"segments": [2]}')
-    assert FROM_DATA == bring(workspace, fakes)
-    assert [] == bring(workspace, fakes)
-
-
-def test_reverted_edit_before_a_build_costs_nothing(workspace: Files, fakes: Fakes) -> None:
+def test_reverted_edit_before_a_build_costs_nothing(built_workspace: Files, fakes: Fakes) -> None:
     """An edit that is undone before the next build runs no stage."""
-    bring(workspace, fakes)
-    workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
-    workspace.edit("models/kws.py", "batch_size = 64", "batch_size = 32")
-    assert [] == bring(workspace, fakes)
+    built_workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    built_workspace.edit("models/kws.py", "batch_size = 64", "batch_size = 32")
+    assert [] == bring(built_workspace, fakes)
 
 
 def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fakes: Fakes) -> None:
@@ -228,13 +212,12 @@ def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fak
     assert SPEC_ONLY == bring(workspace, fakes)
 
 
-def test_other_epochs_option_trains_and_the_plain_build_goes_back(workspace: Files, fakes: Fakes) -> None:
+def test_other_epochs_option_trains_and_the_plain_build_goes_back(built_workspace: Files, fakes: Fakes) -> None:
     """An option that changes the result is part of the fingerprint; the spec's own value changes nothing."""
-    bring(workspace, fakes)
-    assert [] == bring(workspace, fakes, epochs=10)
-    assert ["train", "quantize", "params", "evaluate", "profile", "archive"] == bring(workspace, fakes, epochs=3)
-    assert [] == bring(workspace, fakes, epochs=3)
-    assert ["train", "quantize", "params", "evaluate", "profile", "archive"] == bring(workspace, fakes)
+    assert [] == bring(built_workspace, fakes, epochs=10)
+    assert ["train", "quantize", "params", "evaluate", "profile", "archive"] == bring(built_workspace, fakes, epochs=3)
+    assert [] == bring(built_workspace, fakes, epochs=3)
+    assert ["train", "quantize", "params", "evaluate", "profile", "archive"] == bring(built_workspace, fakes)
 
 
 def test_file_that_the_builder_reads_is_an_input(workspace: Files, fakes: Fakes) -> None:
@@ -249,14 +232,13 @@ def test_file_that_the_builder_reads_is_an_input(workspace: Files, fakes: Fakes)
     assert TRAINS == bring(workspace, fakes)
 
 
-def test_dry_run_and_full_build_share_nothing(workspace: Files, fakes: Fakes) -> None:
+def test_dry_run_and_full_build_share_nothing(built_workspace: Files, fakes: Fakes) -> None:
     """A dry run has its own folder, records and archive, and leaves a full build's files as they were."""
-    bring(workspace, fakes)
-    before = workspace.tree()
-    assert ALL == bring(workspace, fakes, "kws-test")
-    after = {path: data for path, data in workspace.tree().items() if "kws-test" not in path}
+    before = built_workspace.tree()
+    assert ALL == bring(built_workspace, fakes, "kws-test")
+    after = {path: data for path, data in built_workspace.tree().items() if "kws-test" not in path}
     assert before == after
-    assert (workspace.root / "models/kws-test.mltk.zip").exists()
+    assert (built_workspace.root / "models/kws-test.mltk.zip").exists()
 
 
 DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {

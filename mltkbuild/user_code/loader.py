@@ -79,6 +79,7 @@ class SnapshotImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.packages = {parent for path in snapshot.files for parent in _parents(path)}
+        self._known: dict[str, bool] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -113,9 +114,10 @@ class SnapshotImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader
 
     def knows(self, top: str) -> bool:
         """Say whether the snapshot has a module of this name at the top."""
-        bases = self._bases(top)
-        files = self.snapshot.files
-        return any(base in self.packages or f"{base}.py" in files for base in bases)
+        if top not in self._known:
+            files = self.snapshot.files
+            self._known[top] = any(base in self.packages or f"{base}.py" in files for base in self._bases(top))
+        return self._known[top]
 
     def _bases(self, fullname: str) -> list[str]:
         parts = fullname.replace(".", "/")

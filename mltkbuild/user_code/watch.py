@@ -126,7 +126,13 @@ def is_library(filename: str, root: str) -> bool:
         filename: Absolute path.
         root: The workspace; no library's, even where it lies in a folder of Python's.
     """
-    return _is_below(filename, _never_inputs(root))
+    # A warm worker asks for each of its thousands of modules around every stage; they lie in far fewer folders.
+    return _is_library_folder(os.path.dirname(filename), root) or filename in _never_inputs(root)
+
+
+@functools.lru_cache(maxsize=8192)
+def _is_library_folder(folder: str, root: str) -> bool:
+    return _is_below(folder, _never_inputs(root))
 
 
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:

@@ -74,7 +74,6 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Bodies:
     """Fake stage bodies for every call and for the command lines."""
     bodies = Bodies()
     monkeypatch.setattr(workers, "run", bodies)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     return bodies
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,6 @@ from .zips import archive as zipped
 law = settings(deadline=None, max_examples=60, database=None)
 TEMPLATES = REPOSITORY / "mltkbuild/templates"
 OWN = ("dodo.py", "pyproject.toml", ".gitignore")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_disk() -> Iterator[None]:
-    """Flush nothing: no test here cuts the power."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 def restored(path: str, folder: Path) -> list[str]:

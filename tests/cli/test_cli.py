@@ -26,12 +26,10 @@ COMMANDS = (*BUILDING, "list", "status", "explain", "summarize", "update_params"
 
 
 @pytest.fixture
-def built(front: Front) -> Front:
+def built(built_front: Front) -> Front:
     """A workspace with a model that is up to date and one that was never built."""
-    front.doit()
-    front.files.spec("vad")
-    front.fakes.calls.clear()
-    return front
+    built_front.files.spec("vad")
+    return built_front
 
 
 # -- help and errors -------------------------------------------------------------------------------------------------

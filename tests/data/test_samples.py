@@ -100,14 +100,18 @@ def test_samples_of_different_shapes_are_refused() -> None:
     ids=["uint8 images", "column of ids", "bool one-hot", "numbers", "float ids", "bool ids", "soft"],
 )
 def test_sound_samples_are_accepted(x: np.ndarray, y: np.ndarray) -> None:
-    """Every number type, and ids as well as one-hot rows, pass."""
+    """Every number type, and ids as well as one-hot rows, pass; not so with a sample less."""
     data.check(Samples(x, y), "training", WORDS)
 
+    assert "x and y of the training data differ in length" == refused(Samples(x[1:], y), WORDS).what
 
-@pytest.mark.parametrize("y", [None, np.zeros((3, 4, 2)), np.array([-1.5, 9.0, 0.0]), np.zeros((3, 7))])
+
+@pytest.mark.parametrize("y", [None, np.full((3, 4, 2), 0.25), np.array([-1.5, 9.0, 0.0]), np.zeros((3, 7))])
 def test_a_model_without_classes_takes_any_targets(y: Any) -> None:
-    """Targets of a regression may be missing, negative, fractional and of any shape."""
+    """Targets of a regression may be missing, negative, fractional and of any shape; a classifier's may not."""
     data.check(Samples(np.zeros((3, 2)), y), "training", None)
+
+    assert "training data" in refused(Samples(np.zeros((3, 2)), y), WORDS).what
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,9 @@ def stages_of(fakes: Fakes) -> list[str]:
 
 
 @pytest.fixture
-def built(workspace: Files) -> Files:
+def built(built_workspace: Files) -> Files:
     """A workspace whose model is built."""
-    bring(workspace, Fakes())
-    return workspace
+    return built_workspace
 
 
 # -- edits while a build is under way --------------------------------------------------------------------------------

@@ -115,24 +115,22 @@ def test_long_values_are_cut() -> None:
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{", '"x"'])
 def test_values_that_are_lost_or_damaged_leave_the_plain_reason(
-    workspace: Files, fakes: Fakes, text: str | None
+    built_workspace: Files, fakes: Fakes, text: str | None
 ) -> None:
     """Without what the last run read, explain falls back to which slice changed."""
-    bring(workspace, fakes)
-    values = Path(workspace.root, "build/kws/.records/train.values.json")
+    values = Path(built_workspace.root, "build/kws/.records/train.values.json")
     values.unlink()
     if text is not None:
         values.write_text(text)
     reason = Reason("input changed", "spec/train.yaml", "a", "b")
-    assert [] == changes(Builder(workspace.workspace, Running(fakes)), "kws", "train", [reason])
+    assert [] == changes(Builder(built_workspace.workspace, Running(fakes)), "kws", "train", [reason])
 
 
-def test_damaged_slice_leaves_the_plain_reason(front: Front) -> None:
+def test_damaged_slice_leaves_the_plain_reason(built_front: Front) -> None:
     """A slice on disk that somebody broke is no reason for a traceback."""
-    front.doit()
     for text in ("{", "[1]", "a: [", ""):
-        front.files.write("build/kws/spec/train.yaml", text)
-        result = front.mltk("explain", "kws")
+        built_front.files.write("build/kws/spec/train.yaml", text)
+        result = built_front.mltk("explain", "kws")
         assert (0, "") == (result.code, result.err)
         assert "  spec/train.yaml is not what was built" in result.out.splitlines()
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from ..conftest import SPEC, Front
+from ..conftest import SPEC, Fakes, Files, Front, written
+
+
+@pytest.fixture(scope="module")
+def gone_once(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Two built models with their dry runs, of which the spec of `old` is gone."""
+    files = written(tmp_path_factory.mktemp("gone") / "ws")
+    files.spec("old")
+    assert 0 == Front(files, Fakes()).mltk("build", "kws", "kws-test", "old", "old-test").code
+    (files.root / "models/old.py").unlink()
+    return files
 
 
 @pytest.fixture
-def gone(front: Front) -> Front:
-    """Two built models with their dry runs, of which the spec of `old` is gone."""
-    front.files.spec("old")
-    front.mltk("build", "kws", "kws-test", "old", "old-test")
-    (front.files.root / "models/old.py").unlink()
+def gone(front: Front, gone_once: Files) -> Front:
+    """A copy of the models of which one is gone, for a test of its own."""
+    shutil.copytree(gone_once.root, front.files.root, dirs_exist_ok=True)
     return front
 
 

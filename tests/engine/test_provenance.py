@@ -12,7 +12,7 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.provenance import NOT_ON_COURSE, course_of, parse, portable, provenance
 from mltkbuild.stages.table import upstream
 
-from ..conftest import Fakes, Files, Running, bring
+from ..conftest import Fakes, Files, Running
 
 SLICE = "code: {}\nproperties:\n  batch_size: 32\n  epochs: 10\n"
 
@@ -42,10 +42,9 @@ def test_origins_name_no_folder_of_a_machine(digests: dict[str, str]) -> None:
     assert set(digests.values()) == set(found.values())
 
 
-def test_the_origin_of_an_archive(workspace: Files, fakes: Fakes) -> None:
+def test_the_origin_of_an_archive(built_workspace: Files, fakes: Fakes) -> None:
     """Every earlier stage is told by its inputs, artifacts and tools, without a time or a place."""
-    bring(workspace, fakes)
-    state = Builder(workspace.workspace, Running(fakes)).state("kws")
+    state = Builder(built_workspace.workspace, Running(fakes)).state("kws")
     records = [record for stage in upstream("archive")[:-1] if (record := state.record(stage)) is not None]
 
     found = provenance(state, records)
@@ -55,7 +54,7 @@ def test_the_origin_of_an_archive(workspace: Files, fakes: Fakes) -> None:
     assert isinstance(stages, dict)
     assert list(upstream("archive")[:-1]) == list(stages)
     assert all({"inputs", "artifacts", "tools"} == stage.keys() for stage in stages.values())
-    assert str(workspace.root) not in json.dumps(found)
+    assert str(built_workspace.root) not in json.dumps(found)
 
 
 def test_slices_and_models_are_read_by_their_kind() -> None:

@@ -87,14 +87,13 @@ def test_spec_with_a_syntax_error_is_its_own_closure(workspace: Files) -> None:
     assert {"models/kws.py"} == set(state_of(workspace).sources.texts)
 
 
-def test_spec_that_moves_is_dirty_even_if_the_old_file_stays(workspace: Files, fakes: Fakes) -> None:
+def test_spec_that_moves_is_dirty_even_if_the_old_file_stays(built_workspace: Files, fakes: Fakes) -> None:
     """A spec is the marked file of its name: another one in another folder is another spec."""
-    bring(workspace, fakes)
-    text = (workspace.root / "models/kws.py").read_text(encoding="utf-8")
-    workspace.edit("models/kws.py", "# @mltk_model", "# it has moved")
-    workspace.write("models/new/kws.py", text.replace("batch_size = 32", "batch_size = 64"))
-    assert list(BUILT) == again(workspace, fakes)
-    assert [] == again(workspace, fakes)
+    text = (built_workspace.root / "models/kws.py").read_text(encoding="utf-8")
+    built_workspace.edit("models/kws.py", "# @mltk_model", "# it has moved")
+    built_workspace.write("models/new/kws.py", text.replace("batch_size = 32", "batch_size = 64"))
+    assert list(BUILT) == again(built_workspace, fakes)
+    assert [] == again(built_workspace, fakes)
 
 
 def test_new_module_in_an_earlier_folder_hides_the_old(workspace: Files, fakes: Fakes) -> None:
@@ -108,13 +107,12 @@ def test_new_module_in_an_earlier_folder_hides_the_old(workspace: Files, fakes: 
     assert [] == again(workspace, fakes)
 
 
-def test_package_that_hides_a_module_is_noticed(workspace: Files, fakes: Fakes) -> None:
+def test_package_that_hides_a_module_is_noticed(built_workspace: Files, fakes: Fakes) -> None:
     """A package beside a file of the same name is what is imported from then on."""
-    bring(workspace, fakes)
-    text = (workspace.root / "models/parts.py").read_text(encoding="utf-8")
-    workspace.write("models/parts/__init__.py", text.replace("WIDTH = 8", "WIDTH = 9").replace('".."', '"../.."'))
-    assert "spec" in again(workspace, fakes)
-    assert [] == again(workspace, fakes)
+    text = (built_workspace.root / "models/parts.py").read_text(encoding="utf-8")
+    built_workspace.write("models/parts/__init__.py", text.replace("WIDTH = 8", "WIDTH = 9").replace('".."', '"../.."'))
+    assert "spec" in again(built_workspace, fakes)
+    assert [] == again(built_workspace, fakes)
 
 
 def test_module_that_hides_a_bare_folder_is_noticed(workspace: Files, fakes: Fakes) -> None:
@@ -141,34 +139,31 @@ def test_module_that_comes_to_a_package_is_noticed(workspace: Files, fakes: Fake
     assert [] == again(workspace, fakes)
 
 
-def test_new_file_beside_the_spec_is_no_reason(workspace: Files, fakes: Fakes) -> None:
+def test_new_file_beside_the_spec_is_no_reason(built_workspace: Files, fakes: Fakes) -> None:
     """Another model, a data file or a module that nobody imports changes nothing."""
-    bring(workspace, fakes)
-    workspace.write("models/other.py", "X = 1\n")
-    workspace.write("models/notes.txt", "notes\n")
-    workspace.spec("second", SPEC)
-    assert [] == again(workspace, fakes)
+    built_workspace.write("models/other.py", "X = 1\n")
+    built_workspace.write("models/notes.txt", "notes\n")
+    built_workspace.spec("second", SPEC)
+    assert [] == again(built_workspace, fakes)
 
 
 # -- what was noticed ------------------------------------------------------------------------------------------------
 
 
-def test_files_that_user_code_reads_are_inputs(workspace: Files, fakes: Fakes) -> None:
+def test_files_that_user_code_reads_are_inputs(built_workspace: Files) -> None:
     """The record of the data stage names the folder that the loader lists and the files that it opens."""
-    bring(workspace, fakes)
-    record = state_of(workspace).record("data")
+    record = state_of(built_workspace).record("data")
     assert record is not None
     names = {parse(name).subject for name in record.inputs if parse(name).kind == FILE}
     assert {"samples/training", *(f"samples/training/{number}.txt" for number in range(3))} == names
 
 
 @pytest.mark.parametrize("place", ["samples/training/1.txt", "samples/training"])
-def test_file_that_is_gone_is_a_reason(place: str, workspace: Files, fakes: Fakes) -> None:
+def test_file_that_is_gone_is_a_reason(place: str, built_workspace: Files) -> None:
     """A missing file or folder that was read is named as the reason."""
-    bring(workspace, fakes)
-    path = workspace.root / place
+    path = built_workspace.root / place
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert Input(FILE, place).name in subjects(state_of(workspace).reasons("data"))
+    assert Input(FILE, place).name in subjects(state_of(built_workspace).reasons("data"))
 
 
 def test_data_outside_the_workspace_is_an_input(workspace: Files, fakes: Fakes, tmp_path: Path) -> None:
@@ -194,10 +189,9 @@ def test_property_that_a_stage_reads_beyond_its_slice_is_an_input(workspace: Fil
     assert ["spec", "data", *TRAINS[1:]] == bring(workspace, fakes)
 
 
-def test_property_without_a_digest_counts_by_the_whole_code(workspace: Files, fakes: Fakes) -> None:
+def test_property_without_a_digest_counts_by_the_whole_code(built_workspace: Files) -> None:
     """A property that can't be digested stands for every line of the spec's code."""
-    bring(workspace, fakes)
-    target = state_of(workspace)
+    target = state_of(built_workspace)
     record = target.record("spec")
     assert record is not None
     properties = record.facts["properties"]
@@ -303,10 +297,9 @@ def test_dry_run_takes_no_options(workspace: Files) -> None:
 # -- records and artifacts -------------------------------------------------------------------------------------------
 
 
-def test_archive_reads_every_artifact_and_every_byte_of_the_sources(workspace: Files, fakes: Fakes) -> None:
+def test_archive_reads_every_artifact_and_every_byte_of_the_sources(built_workspace: Files) -> None:
     """What the archive holds is what it depends on."""
-    bring(workspace, fakes)
-    target = state_of(workspace)
+    target = state_of(built_workspace)
     inputs = target.inputs("archive", target.record("archive"))
     made = [target.record(stage) for stage in BUILT if stage != "archive"]
     names = {name for record in made if record is not None for name in record.artifacts}
@@ -317,21 +310,19 @@ def test_archive_reads_every_artifact_and_every_byte_of_the_sources(workspace: F
     } == set(inputs)
 
 
-def test_judging_reads_and_writes_nothing_new(workspace: Files, fakes: Fakes) -> None:
+def test_judging_reads_and_writes_nothing_new(built_workspace: Files) -> None:
     """Judging a fresh target leaves its workspace as it was."""
-    bring(workspace, fakes)
-    before = {path: os.stat(path).st_mtime_ns for path in workspace.root.rglob("*")}
-    target = state_of(workspace)
+    before = {path: os.stat(path).st_mtime_ns for path in built_workspace.root.rglob("*")}
+    target = state_of(built_workspace)
     assert {()} == {target.reasons(stage) for stage in BUILT}
     assert target.sources_if_read is None
-    assert before == {path: os.stat(path).st_mtime_ns for path in workspace.root.rglob("*")}
+    assert before == {path: os.stat(path).st_mtime_ns for path in built_workspace.root.rglob("*")}
 
 
-def test_damage_counts_artifacts_alone(workspace: Files, fakes: Fakes) -> None:
+def test_damage_counts_artifacts_alone(built_workspace: Files) -> None:
     """Whether a stage's artifacts are intact has nothing to do with what it would read now."""
-    bring(workspace, fakes)
-    workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
-    target = state_of(workspace)
+    built_workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    target = state_of(built_workspace)
     assert ((), True) == (target.damage("spec"), bool(target.reasons("spec")))
-    (workspace.root / "build/kws/summary.txt").write_text("edited", encoding="utf-8")
+    (built_workspace.root / "build/kws/summary.txt").write_text("edited", encoding="utf-8")
     assert ["artifact changed"] == [reason.kind for reason in target.damage("spec")]

@@ -117,13 +117,12 @@ def test_every_stage_declares_what_it_always_makes(front: Front) -> None:
         assert expected == {path.partition("/")[2] for path in listed}
 
 
-def test_epochs_option_trains_that_many_and_the_plain_run_goes_back(front: Front) -> None:
+def test_epochs_option_trains_that_many_and_the_plain_run_goes_back(built_front: Front) -> None:
     """`--epochs` is an input of training: it retrains once, and without it the spec counts again."""
-    front.doit()
-    assert ["train:kws"] == front.ran("train:kws", "--epochs", "3")
-    assert [] == front.ran("train:kws", "--epochs", "3")
-    assert ["train:kws"] == front.ran("train:kws")
-    assert [] == front.ran("train:kws", "--epochs", "10")
+    assert ["train:kws"] == built_front.ran("train:kws", "--epochs", "3")
+    assert [] == built_front.ran("train:kws", "--epochs", "3")
+    assert ["train:kws"] == built_front.ran("train:kws")
+    assert [] == built_front.ran("train:kws", "--epochs", "10")
 
 
 @pytest.mark.parametrize("text", ["-3", "0", "many", "1.5"])
@@ -143,23 +142,21 @@ def test_two_at_a_time_gives_the_same_files(two: Front, tmp_path: Path) -> None:
     assert parallel == {path: data for path, data in two.files.tree().items() if ".records" not in path}
 
 
-def test_always_runs_everything_once_more(front: Front) -> None:
+def test_always_runs_everything_once_more(built_front: Front) -> None:
     """`doit -a` runs stages that are up to date, and says that it was asked to."""
-    front.doit()
-    result = front.doit("-a", "train:kws")
-    assert ["spec:kws", "data:kws", "train:kws"] == front.fakes.calls[-3:]
+    result = built_front.doit("-a", "train:kws")
+    assert ["spec:kws", "data:kws", "train:kws"] == built_front.fakes.calls[-3:]
     assert result.out.startswith("done: 3 stages ran, 0 up to date, ")
     assert ["gave the same result as before  (asked for)"] * 3 == [
         line.split(" s  ")[1] for line in result.err.splitlines()
     ]
-    assert [] == front.ran()
+    assert [] == built_front.ran()
 
 
-def test_reason_stands_behind_each_stage_that_runs(front: Front) -> None:
+def test_reason_stands_behind_each_stage_that_runs(built_front: Front) -> None:
     """After an edit each line says why its stage ran, in the spec's values."""
-    front.doit()
-    front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
-    reasons = [line.split(" s  ", 1)[1] for line in front.doit().err.splitlines()]
+    built_front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    reasons = [line.split(" s  ", 1)[1] for line in built_front.doit().err.splitlines()]
     assert "code of models/kws.py changed" == reasons[0]
     assert "train.batch_size: 32 -> 64" in reasons[1]
 
@@ -268,13 +265,12 @@ def test_console_reporter_prints_its_own_lines(front: Front) -> None:
     assert [f"-- {stage}:kws" for stage in ALL] == front.doit("-r", "console").out.splitlines()
 
 
-def test_executed_only_reporter_is_silent_about_the_rest(front: Front) -> None:
+def test_executed_only_reporter_is_silent_about_the_rest(built_front: Front) -> None:
     """`doit -r executed-only` prints nothing when nothing runs."""
-    front.doit()
-    assert (0, "", "") == vars_of(front.doit("-r", "executed-only"))
-    front.files.edit("models/kws.py", '"one"', '"two"')
+    assert (0, "", "") == vars_of(built_front.doit("-r", "executed-only"))
+    built_front.files.edit("models/kws.py", '"one"', '"two"')
     ran = [f".  {stage}:kws" for stage in ("spec", "params", "profile", "archive")]
-    assert ran == front.doit("-r", "executed-only").out.splitlines()
+    assert ran == built_front.doit("-r", "executed-only").out.splitlines()
 
 
 # -- info ------------------------------------------------------------------------------------------------------------
@@ -320,13 +316,12 @@ def test_clean_removes_artifacts_of_all_targets_and_nothing_else(two: Front) -> 
     assert made == {line.split(" removed ")[1] for line in result.out.splitlines()}
 
 
-def test_clean_dry_run_removes_nothing_and_says_what_it_would(front: Front) -> None:
+def test_clean_dry_run_removes_nothing_and_says_what_it_would(built_front: Front) -> None:
     """`doit clean -n` names what `doit clean` would remove, and touches nothing."""
-    front.doit()
-    before = front.files.tree()
-    named = {line.split(" would remove ")[1] for line in front.doit("clean", "-n").out.splitlines()}
-    assert artifacts(front.files, "kws") == named
-    assert before == front.files.tree()
+    before = built_front.files.tree()
+    named = {line.split(" would remove ")[1] for line in built_front.doit("clean", "-n").out.splitlines()}
+    assert artifacts(built_front.files, "kws") == named
+    assert before == built_front.files.tree()
 
 
 @pytest.mark.parametrize("word", ["train:kws", "build/kws/kws.keras", "train:k*s"])
@@ -362,14 +357,13 @@ def test_clean_keeps_an_archive_that_is_not_what_was_built(front: Front, built: 
     assert {"models/kws.mltk.zip"} == artifacts(front.files, "kws")
 
 
-def test_clean_can_forget_too(front: Front) -> None:
+def test_clean_can_forget_too(built_front: Front) -> None:
     """`doit clean --forget` drops the records as well, and with `-n` it does neither."""
-    front.doit()
-    before = front.files.tree()
-    front.doit("clean", "-n", "--forget", "train:kws")
-    assert before == front.files.tree()
-    front.doit("clean", "--forget", "train:kws")
-    assert not (front.files.root / "build/kws/.records/train.json").exists()
+    before = built_front.files.tree()
+    built_front.doit("clean", "-n", "--forget", "train:kws")
+    assert before == built_front.files.tree()
+    built_front.doit("clean", "--forget", "train:kws")
+    assert not (built_front.files.root / "build/kws/.records/train.json").exists()
 
 
 # -- forget and ignore -----------------------------------------------------------------------------------------------
@@ -410,25 +404,23 @@ def test_forget_takes_groups_patterns_and_dependencies(two: Front) -> None:
     )
 
 
-def test_forget_with_disabled_default_does_nothing(front: Front) -> None:
+def test_forget_with_disabled_default_does_nothing(built_front: Front) -> None:
     """`doit forget --disable-default` without a name forgets nothing."""
-    front.doit()
-    before = front.files.tree()
-    assert "no tasks specified" in front.doit("forget", "--disable-default").out
-    assert before == front.files.tree()
+    before = built_front.files.tree()
+    assert "no tasks specified" in built_front.doit("forget", "--disable-default").out
+    assert before == built_front.files.tree()
 
 
-def test_ignore_lasts_until_forget_and_costs_no_training(front: Front) -> None:
+def test_ignore_lasts_until_forget_and_costs_no_training(built_front: Front) -> None:
     """An ignored stage and what follows it don't run; `doit forget` ends that and keeps the record."""
-    front.doit()
-    front.doit("ignore", "train:kws")
-    front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
-    result = front.doit()
+    built_front.doit("ignore", "train:kws")
+    built_front.files.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    result = built_front.doit()
     assert (0, True) == (result.code, "6 ignored" in result.out)
-    assert [] == front.ran()
-    front.files.edit("models/kws.py", "batch_size = 64", "batch_size = 32")
-    assert "train:kws is no longer ignored\n" == front.doit("forget", "train:kws").out
-    assert ["spec:kws"] == front.ran()
+    assert [] == built_front.ran()
+    built_front.files.edit("models/kws.py", "batch_size = 64", "batch_size = 32")
+    assert "train:kws is no longer ignored\n" == built_front.doit("forget", "train:kws").out
+    assert ["spec:kws"] == built_front.ran()
 
 
 def test_no_database_is_left(front: Front) -> None:

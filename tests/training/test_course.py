@@ -312,9 +312,13 @@ def test_what_was_put_is_gone_on_from(kept: Kept) -> None:
     assert state(Position(7))["noticed"] == found["noticed"]
 
 
-def test_without_a_shelf_nothing_is_put() -> None:
-    """Where checkpoints are off putting does nothing."""
-    Keeper().put(Position(1), {})
+def test_without_a_shelf_nothing_is_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where checkpoints are off putting writes nothing, and a training begins at its beginning."""
+    monkeypatch.chdir(tmp_path)
+    keeper = Keeper()
+    keeper.put(Position(1), state(Position(1)))
+
+    assert (None, []) == (begins(keeper), os.listdir(tmp_path))
 
 
 def test_a_full_disk_is_one_error(tmp_path: Path) -> None:

@@ -364,12 +364,14 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(make: Make) -> None:
     place.trip(4, 2)
     newest, before = (place.shelves[0] / position.file for position in (Position(3), Position(2)))
     newest.write_bytes(newest.read_bytes()[:1000])
+    data = bytearray(before.read_bytes())
+    data[len(data) // 2] ^= 1
+    before.write_bytes(data)
     trained = place.train()
     assert "train:tiny: the checkpoint of epoch 3 is damaged" in trained.notes[0]
-    assert ("train:tiny: goes on after epoch 2", [3, 4]) == (trained.notes[1], trained.epochs)
+    assert "train:tiny: the checkpoint of epoch 2 is damaged" in trained.notes[1]
+    assert ("train:tiny: goes on after epoch 1", [2, 3, 4]) == (trained.notes[2], trained.epochs)
     assert make("1e-9", "None").train().result == trained.result
-    data = bytearray(before.read_bytes()) if before.exists() else bytearray()
-    assert before.exists() == bool(data)
 
 
 def test_checkpoint_of_another_fingerprint_is_kept_until_the_end_and_not_used(make: Make) -> None:
