@@ -20,7 +20,7 @@ from mltkbuild.disk.file_scan import DIGEST, Listing, Row, moved, pack, rows_of,
 from mltkbuild.disk.file_scan import __file__ as scan_file
 from mltkbuild.disk.folder import RECORDS, Folder
 from mltkbuild.disk.inputs import FILE, FILES, Input, parse
-from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.records import Record
 from mltkbuild.errors import RecordError
 
 LIMIT = 200
@@ -157,19 +157,6 @@ def read(path: str) -> Listing:
         return unpack(data)
     except ValueError as error:
         raise RecordError("this file is no list of files", where=path, found=str(error), fix=fix) from error
-
-
-def unfold(record: Record, listing: Listing) -> Record:
-    """The record that `fold` was given."""
-    inputs = {name: digest for name, digest in record.inputs.items() if name != FILES}
-    stamps: dict[str, Stamp] = dict(record.stamps)
-    for folder, name, digest, stamp in rows_of(listing):
-        path = _decoded(folder + name)
-        inputs[Input(FILE, path).name] = digest.hex()
-        if stamp is not None:
-            stamps[path] = stamp
-    facts = {name: value for name, value in record.facts.items() if name != _FACT}
-    return replace(record, inputs=inputs, stamps=stamps, facts=facts)
 
 
 def known_files(few: Mapping[str, str], lists: Sequence[str], root: str) -> Mapping[str, str]:
