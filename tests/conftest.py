@@ -27,7 +27,7 @@ from doit.doit_cmd import DoitMain
 from mltkbuild import tasks
 from mltkbuild.cli import main
 from mltkbuild.disk.workspace import Workspace, configure
-from mltkbuild.engine import target_state
+from mltkbuild.engine import sources
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.events import Listener
@@ -429,7 +429,7 @@ class Front:
         return list(self.fakes.calls)
 
     def _call(self, function: Callable[[], int | None], folder: str = "") -> Result:
-        target_state.forget_folders()
+        sources.forget_folders()
         workspace = self.files.workspace
         session.use(session.Session(workspace, Builder(workspace, Running(self.fakes))))
         out, err, before, argv = io.StringIO(), io.StringIO(), os.getcwd(), list(sys.argv)

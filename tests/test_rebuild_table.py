@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mltkbuild.engine import target_state
+from mltkbuild.engine import sources, target_state
 from mltkbuild.fingerprint import toolchain
 from mltkbuild.stages import libraries
 from mltkbuild.stages.protocol import Request
@@ -208,7 +208,7 @@ def test_new_module_that_shadows_a_library_reruns_the_spec(workspace: Files, fak
     workspace.edit("models/kws.py", "import parts", "import parts\nimport click")
     bring(workspace, fakes)
     workspace.write("models/click.py", "VERSION = 1\n")
-    target_state.forget_folders()
+    sources.forget_folders()
     assert SPEC_ONLY == bring(workspace, fakes)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mltkbuild.api.workers import workers
 from mltkbuild.disk.workspace import TEST, Workspace, find_workspace, import_folders
-from mltkbuild.engine import target_state
+from mltkbuild.engine import sources
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import UsageError, short
@@ -63,7 +63,7 @@ def load(model: Model, test: bool, reload: bool) -> MltkModel:
 
 def find_target(model: Model, test: bool) -> tuple[Builder, TargetState]:
     """The engine for a call and the target that it names."""
-    target_state.forget_folders()
+    sources.forget_folders()
     workspace, name, path = _located(model)
     builder = Builder(workspace, Lent(workers))
     stem = name.removesuffix(TEST)

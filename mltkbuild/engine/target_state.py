@@ -5,11 +5,10 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from mltkbuild.disk import file_lists, store
-from mltkbuild.disk.digests import DigestMemo, bytes_digest, digest_of, kind_of, settled, source_digest, stamp_of
+from mltkbuild.disk.digests import DigestMemo, digest_of, kind_of
 from mltkbuild.disk.folder import PENDING, RECORDS, Folder
 from mltkbuild.disk.inputs import (
     CODE,
@@ -26,37 +25,15 @@ from mltkbuild.disk.inputs import (
     of_kind,
     parse,
 )
-from mltkbuild.disk.records import Record, Stamp, facts_of
-from mltkbuild.disk.workspace import Spec, Workspace, import_folders, module_file
+from mltkbuild.disk.records import Record, facts_of
+from mltkbuild.disk.workspace import Spec, Workspace, import_folders
 from mltkbuild.engine.freshness import Reason, Verdict, damaged, reasons_to_run
-from mltkbuild.errors import RecordError, SpecError
-from mltkbuild.fingerprint.code import workspace_closure
+from mltkbuild.engine.sources import NOT_IMPORTED, Sources, importable, names_in, read_sources
+from mltkbuild.errors import RecordError
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.fingerprint.values import digest_value
 from mltkbuild.stages.protocol import Options
 from mltkbuild.stages.table import STAGES, Stage, reads, slice_name, upstream
-
-NOT_IMPORTED = frozenset({"mltkbuild", "dodo"})
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The text of a spec and of the workspace modules that it imports, read once for a whole build.
-
-    Args:
-        texts: Text by path, relative to the workspace.
-        outside: Top-level modules that it imports from elsewhere.
-        stamps: Stamps of those files that were settled when they were read.
-    """
-
-    texts: Mapping[str, str]
-    outside: frozenset[str]
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
-
-    def digests(self, kind: str) -> dict[str, str | None]:
-        """The files as inputs of a kind: by meaning for CODE, by their bytes for TEXT."""
-        digest = source_digest if kind == CODE else bytes_digest
-        return {Input(kind, path).name: digest(text.encode()) for path, text in self.texts.items()}
 
 
 class TargetState:
@@ -324,11 +301,11 @@ class TargetState:
     def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:
         """What lies in the packages that some modules belong to: a file added there may be what is imported next."""
         parents = {os.path.dirname(path) for path in paths}.difference(self._import_folders)
-        return {parent: sorted(filter(_importable, _names_in(self.workspace.path(parent)))) for parent in parents}
+        return {parent: sorted(filter(importable, names_in(self.workspace.path(parent)))) for parent in parents}
 
     def _listed(self) -> list[frozenset[str]]:
         """The names in each folder that the spec imports from."""
-        return [_names_in(self.workspace.path(folder)) for folder in self._import_folders]
+        return [names_in(self.workspace.path(folder)) for folder in self._import_folders]
 
     def _finds_the_same(self, record: Record) -> bool:
         """Say whether the imports surely lead to the files of a record; when in doubt they are followed anew."""
@@ -348,55 +325,3 @@ class TargetState:
                 if any(top in names or top + ".py" in names for names in listed[:number]):
                     return False
         return True
-
-
-def _importable(name: str) -> bool:
-    return name.endswith(".py") or ("." not in name and name != "__pycache__")
-
-
-_module_names: dict[str, frozenset[str]] = {}
-
-
-def _names_in(folder: str) -> frozenset[str]:
-    """The names in a folder, listed once a process, or until `forget_folders`."""
-    if folder not in _module_names:
-        try:
-            _module_names[folder] = frozenset(os.listdir(folder))
-        except OSError:
-            _module_names[folder] = frozenset()
-    return _module_names[folder]
-
-
-def forget_folders() -> None:
-    """Let folders be listed anew: a process that lives long must not go by what they held at an earlier call."""
-    _module_names.clear()
-
-
-def read_sources(workspace: Workspace, spec: Spec) -> Sources:
-    """Read a spec and every workspace module that it imports, directly or not."""
-    texts: dict[str, str] = {}
-    stamps: dict[str, Stamp] = {}
-
-    def read(path: str) -> str:
-        if path not in texts:
-            before = stamp_of(workspace.path(path))
-            try:
-                with open(workspace.path(path), encoding="utf-8", newline="") as file:
-                    texts[path] = file.read()
-            except (OSError, UnicodeDecodeError) as error:
-                raise SpecError(
-                    "this file can't be read", where=path, found=str(error), fix="save it as UTF-8 text"
-                ) from error
-            if before is not None and settled(before) and stamp_of(workspace.path(path)) == before:
-                stamps[path] = before
-        return texts[path]
-
-    def find(dotted: str) -> str | None:
-        return None if dotted.partition(".")[0] in NOT_IMPORTED else module_file(workspace, spec.path, dotted)
-
-    try:
-        files, outside = workspace_closure(spec.path, find, read)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # The spec stage runs the spec and reports the line; the closure of what can't be parsed is the file itself.
-        files, outside = (spec.path,), frozenset()
-    return Sources({path: read(path) for path in files}, outside, stamps)

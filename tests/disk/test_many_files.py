@@ -16,7 +16,7 @@ from mltkbuild.disk import file_lists
 from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of
 from mltkbuild.disk.inputs import FILE, FILES, parse
 from mltkbuild.disk.records import Record, encode
-from mltkbuild.engine import target_state
+from mltkbuild.engine import sources
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError
 from mltkbuild.front import session
@@ -38,7 +38,7 @@ COUNT = 300
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Forget which files the folders hold, as a new process does."""
-    target_state.forget_folders()
+    sources.forget_folders()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.disk.inputs import CODE, FILE, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL, Input, parse
-from mltkbuild.engine import target_state
+from mltkbuild.engine import sources, target_state
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.target_state import TargetState
@@ -30,12 +30,12 @@ TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Forget which files the folders hold, as a new process does."""
-    target_state.forget_folders()
+    sources.forget_folders()
 
 
 def again(files: Files, fakes: Fakes, target: str = "kws") -> list[str]:
     """Build as a new process does, and say which stages ran."""
-    target_state.forget_folders()
+    sources.forget_folders()
     return bring(files, fakes, target)
 
 
