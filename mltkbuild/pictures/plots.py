@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -136,7 +137,9 @@ def drawn(path: Path, size: tuple[float, float], title: str) -> Iterator[Figure]
         figure = Figure((size[0], size[1] + 0.2 * len(heading)), dpi=_DPI, layout="constrained")
         figure.suptitle("\n".join(heading), fontsize=12)
         yield figure
-        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+        # What savefig does as well, after it has drawn everything once only to lay it out.
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]
 
 
 def short_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import time
@@ -25,6 +26,10 @@ from mltkbuild.stages.table import SPEC, STAGES
 from mltkbuild.training import devices
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, relative
 from mltkbuild.user_code.watch import watch
+
+# Keras has the garbage collector look through everything whenever a stage begins. What TensorFlow and Keras are made of
+# lives as long as the process, and is most of it.
+gc.freeze()
 
 
 def run_stage(request: Request, progress: Listener, stopping: Callable[[], bool] = bool) -> Outcome:

@@ -26,7 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.training import class_weights, fit
+from mltkbuild.training import class_weights
+from mltkbuild.training import fit as fitting
 from mltkbuild.training.keeper import Keeper
 from mltkbuild.data.samples import Samples, small
 from mltkbuild.errors import MltkError
@@ -53,16 +54,16 @@ def model(loss="sparse_categorical_crossentropy", optimizer="adam", metrics=("ac
 def fit(training=arrays, validation=None, built=None, epochs=2, seed=1, batch_size=8, **rest):
     events.clear()
     built = built or model()
-    settings = fit.TrainSettings(epochs=epochs, batch_size=batch_size, seed=seed, classes=WORDS, **rest)
+    settings = fitting.TrainSettings(epochs=epochs, batch_size=batch_size, seed=seed, classes=WORDS, **rest)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            history = fit.fit(built, training, validation, settings, Keeper(progress=events.append)).history
+            history = fitting.fit(built, training, validation, settings, Keeper(progress=events.append)).history
     except MltkError as error:
         return [type(error).__name__, error.what, error.found, error.fix]
     weights = hashlib.sha256(b"".join(value.tobytes() for value in built.get_weights())).hexdigest()
     said = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
-    return {"history": history, "weights": weights, "warnings": said, "events": list(events)}
+    return {"history": history, "weights": weights, "warnings": said, "events": [vars(event) for event in events]}
 
 
 class Batches(keras.utils.PyDataset):
@@ -145,8 +146,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(run, ("all", "first")))
-    found: dict[str, Any] = json.loads((folder / "all").read_text())
-    return {**found, "other process": json.loads((folder / "first").read_text())}
+    found = {**json.loads((folder / "all").read_text()), "other process": json.loads((folder / "first").read_text())}
+    return {name: _with_events(answer) for name, answer in found.items()}
+
+
+def _with_events(answer: Any) -> Any:
+    """What a training had to say, its events as they were."""
+    if "events" not in answer:
+        return answer
+    return {**answer, "events": [EpochProgress(**event) for event in answer["events"]]}
 
 
 def losses(answer: Any) -> list[float]:
