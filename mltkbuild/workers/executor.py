@@ -137,11 +137,19 @@ class Worker:
             return broken
 
     def _listen(self, future: Future[Any], listener: Listener) -> None:
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        while not done.is_set():
-            if wait([self._events], timeout=0.05):
-                self._hand_on(listener)
+        """Hand on what the process tells until it is done, without looking again and again whether it is."""
+        ended, end = os.pipe()
+        future.add_done_callback(lambda _: os.write(end, b"."))
+        try:
+            while ended not in (ready := wait([self._events, ended])):
+                if self._events in ready:
+                    self._hand_on(listener)
+        finally:
+            # A signal handler may end this before: then the callback is still to come, and so is this process' end.
+            if future.done():
+                wait([ended])
+                os.close(end)
+                os.close(ended)
         while self._events.poll():
             self._hand_on(listener)
 
