@@ -41,7 +41,8 @@ class Start:
 RESUME = Start()
 
 
-@dataclass(frozen=True)
+# Nothing compares requests, and the code for that would be made at each start.
+@dataclass(frozen=True, eq=False)
 class Request:
     """Run one stage of one target.
 
@@ -116,7 +117,7 @@ class Request:
         return self.target != self.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """Do something with files that belong to no workspace.
 
@@ -135,7 +136,7 @@ def _no_facts() -> Facts:
     return {}
 
 
-@dataclass
+@dataclass(eq=False)
 class Outcome:
     """What a stage gave.
 
