@@ -13,9 +13,15 @@ from ai_edge_litert import schema_py_generated as schema
 from mltkbuild.errors import StageError
 from mltkbuild.tflite import flatbuffer
 
+
+def _numbered(kind: type) -> dict[int, str]:
+    """The names of an enumeration of the schema; since Python 3.13 a class has numbers of Python's own, too."""
+    return {number: name for name, number in vars(kind).items() if not name.startswith("_")}
+
+
 # The schema's number types by their NumPy names; those that NumPy lacks keep the schema's.
-_TYPES = {number: name.lower() for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
-_BUILTINS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+_TYPES = {number: name.lower() for number, name in _numbered(schema.TensorType).items()}
+_BUILTINS = _numbered(schema.BuiltinOperator)
 # Types that NumPy lacks, by one of their size.
 _STORED_AS = {"string": "uint8", "bfloat16": "int16", "resource": "int32", "variant": "int32"}
 _WIDTHS = {"int4": 0.5, "uint4": 0.5, "int2": 0.25}

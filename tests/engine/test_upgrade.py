@@ -40,6 +40,7 @@ def test_earlier_build_is_up_to_date(target: str, earlier: Files, fakes: Fakes) 
     assert EXPECTED == [stage for stage in BUILT if judged.judge(target, stage).reasons]
 
 
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="code counts as Python 3.11 parsed it, and others differ")
 @pytest.mark.parametrize("target", ["kws", "sounds"])
 def test_first_edit_after_the_upgrade_reaches_what_it_reaches(target: str, earlier: Files, fakes: Fakes) -> None:
     """The spec stage runs, and finds for each slice what the earlier commit found: a new description trains nothing."""

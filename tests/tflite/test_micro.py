@@ -326,7 +326,7 @@ def test_a_model_made_by_hand_runs() -> None:
 
 def test_supported_operators_are_those_of_the_interpreter(tmp_path: Path) -> None:
     """The interpreter that this package names is asked for every builtin operator, and knows just those listed."""
-    numbers = {name: number for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    numbers = {name: number for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     probe = """
 import os, sys, tempfile
 from tflite_micro import runtime
