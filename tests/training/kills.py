@@ -272,6 +272,18 @@ def _members(group: int) -> Iterator[int]:
             yield int(name)
 
 
+# The moments of a publication are a few milliseconds long, which a busy machine sleeps through.
+LINGERING = """
+import runpy, sys, time
+from mltkbuild.disk import store
+
+stamps = store._final_stamps
+store._final_stamps = lambda *arguments: (time.sleep(1), stamps(*arguments))[1]
+sys.argv = ["mltk", *sys.argv[1:]]
+runpy.run_module("mltkbuild.cli.main", run_name="__main__")
+"""
+
+
 def complete(workspace: Workspace) -> float:
     """Run the training to its end, and say how many seconds it trained."""
     code, out, err = Run(workspace).end()
@@ -314,7 +326,7 @@ def kill_at(workspace: Workspace, kind: str, delay: float) -> str | None:
     is_now = moment(workspace, kind)
     if kind == PENDING and is_now():
         workspace.record(".pending").unlink()
-    run = Run(workspace)
+    run = Run(workspace, "-c", LINGERING, *TRAIN[len(MLTK) :]) if kind in (PENDING, PUBLISHED) else Run(workspace)
     if not run.until(is_now) or (kind == INSIDE and not run.pause(delay)):
         code, out, err = run.end()
         assert code == 0, f"exit code {code}\n{out}\n{err}"
