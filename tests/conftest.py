@@ -36,7 +36,7 @@ from mltkbuild.front import session
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.stages import libraries, slices
 from mltkbuild.stages.protocol import Outcome, Request
-from mltkbuild.stages.table import BUILT, SLICES, STAGES, makes, reads, upstream
+from mltkbuild.stages.table import BUILT, SLICES, STAGES, makes, reads
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
 from mltkbuild.user_code.watch import watch
 from mltkbuild.workers.executor import Processes
@@ -345,17 +345,11 @@ def fakes() -> Fakes:
     return Fakes()
 
 
-def bring(
-    files: Files,
-    run: Callable[[Request, Listener], Outcome],
-    target: str = "kws",
-    last: str = "archive",
-    **options: int,
-) -> list[str]:
-    """Build a target's archive, or up to another stage, as doit does, stage by stage, and say which stages ran."""
+def bring(files: Files, run: Callable[[Request, Listener], Outcome], target: str = "kws", **options: int) -> list[str]:
+    """Build a target's archive as doit does, stage by stage in a new build, and say which stages ran."""
     builder = Builder(files.workspace, Running(run))
     ran = []
-    for stage in upstream(last):
+    for stage in BUILT:
         verdict = builder.judge(target, stage, options)
         builder.go_by(verdict)
         if verdict.reasons:
