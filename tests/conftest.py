@@ -41,6 +41,8 @@ from mltkbuild.user_code.loader import Snapshot, loaded_spec, user_code
 from mltkbuild.user_code.watch import watch
 from mltkbuild.workers.executor import Processes
 
+from . import warm
+
 # A suite that a script started in the background is deaf to Ctrl+C, and all that it starts would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -375,17 +377,20 @@ def pid_of(files: Files) -> int:
     return int(path.read_text())
 
 
-def command(*arguments: str, cwd: Path, timeout: float = 240, env: Mapping[str, str] | None = None) -> Result:
-    """Run `mltk ...` or `doit ...` as a user does, in a process of its own."""
+def command(
+    *arguments: str, cwd: Path, timeout: float = 240, env: Mapping[str, str] | None = None, workers: str = "cold"
+) -> Result:
+    """Run `mltk ...` or `doit ...` as a user does, in a process of its own; "warm" workers have TensorFlow loaded."""
     program, *rest = arguments
     module = {"mltk": "mltkbuild.cli.main", "doit": "doit"}[program]
+    how = [warm.__file__, "run", module] if workers == "warm" else ["-m", module]
     done = subprocess.run(
-        [sys.executable, "-m", module, *rest],
+        [sys.executable, *how, *rest],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **(warm.environment() if workers == "warm" else {}), **(env or {})},
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
@@ -463,9 +468,25 @@ def built_front(front: Front, built_workspace: Files) -> Front:
     return front
 
 
+class Warm(Processes):
+    """Worker processes that begin with TensorFlow loaded."""
+
+    def run(self, request: Request, listener: Listener) -> Outcome:
+        """Run one stage in a free worker, a new one if need be."""
+        with warm.warm():
+            return super().run(request, listener)
+
+
 @pytest.fixture(scope="session")
 def executor() -> Iterator[Processes]:
     """Real worker processes that all tests of a session share."""
-    pool = Processes()
+    pool = Warm()
     yield pool
     pool.stop()
+
+
+@pytest.fixture
+def warm_workers() -> Iterator[None]:
+    """Workers that this test's thread starts begin with TensorFlow loaded."""
+    with warm.warm():
+        yield

@@ -488,7 +488,7 @@ def test_a_built_model_comes_back(tmp_path: Path) -> None:
     assert {"models/digits_v1.py", "models/parts.py"} == {name for name in names if not name.startswith("artifacts/")}
     assert "digits_v1  models/digits_v1.py" in command("mltk", "list", cwd=tmp_path / "copy").out
     copy = tmp_path / "copy"
-    assert 0 == command("mltk", "build", cwd=copy).code
+    assert 0 == command("mltk", "build", cwd=copy, workers="warm").code
     for first, second in (
         (demo.root / "models/digits_v1.mltk.zip", copy / "models/digits_v1.mltk.zip"),
         (copy / "artifacts/digits_v1/digits_v1.tflite", copy / "build/digits_v1/digits_v1.tflite"),
@@ -497,7 +497,7 @@ def test_a_built_model_comes_back(tmp_path: Path) -> None:
     archive = str(demo.root / "models/digits_v1.mltk.zip")
     refused = command("mltk", "evaluate", archive, cwd=tmp_path)
     assert (2, True) == (refused.code, "--trust" in refused.err)
-    evaluated = command("mltk", "evaluate", archive, "--trust", cwd=tmp_path)
+    evaluated = command("mltk", "evaluate", archive, "--trust", cwd=tmp_path, workers="warm")
     summary = (copy / "build/digits_v1/eval/tflite/summary.txt").read_text(encoding="utf-8")
     assert (0, True) == (evaluated.code, summary in evaluated.out)
-    assert "FULLY_CONNECTED" in command("mltk", "profile", archive, cwd=tmp_path).out
+    assert "FULLY_CONNECTED" in command("mltk", "profile", archive, cwd=tmp_path, workers="warm").out

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -14,9 +12,11 @@ import pytest
 from mltkbuild.tflite import graph, micro, params
 from mltkbuild.tflite.dictionary import Typed
 
+from .. import warm
 from ..conftest import Front
 from ..tflite.test_micro import dense_model
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
 MAKE = """
 import sys, keras, numpy as np
 L = keras.layers
@@ -41,7 +41,7 @@ np.savez(folder + "/two.npz", zed=np.random.default_rng(1).normal(size=(30, 4)),
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keras files and samples, from one process; the `.h5` as Keras 2 saved it, with `groups`."""
     folder = tmp_path_factory.mktemp("files")
-    subprocess.run([sys.executable, "-c", MAKE, str(folder)], check=True, capture_output=True)
+    warm.python(MAKE, str(folder))
     with h5py.File(folder / "plain.h5", "r+") as file:
         config = json.loads(file.attrs["model_config"])
         for layer in config["config"]["layers"]:

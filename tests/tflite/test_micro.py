@@ -21,6 +21,8 @@ from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.tflite import calibration, flatbuffer, graph, lint, micro, predict, proof
 from mltkbuild.tflite.tflite_model import TfliteModel
 
+from .. import warm
+
 MAKE = """
 import sys, numpy as np, keras
 from pathlib import Path
@@ -98,9 +100,8 @@ MODELS = {"ds_cnn": 1, "resnet8": 1, "autoencoder": 1, "dilated": 1, "lstm": 2}
 
 def run_python(text: str, *arguments: str) -> str:
     """Run a script in a process of its own and give what it prints last."""
-    command = [sys.executable, "-c", MAKE + text, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True)
-    return result.stdout.strip().splitlines()[-1] if result.stdout.strip() else ""
+    said = warm.python(MAKE + text, *arguments).strip()
+    return said.splitlines()[-1] if said else ""
 
 
 @pytest.fixture(scope="module")

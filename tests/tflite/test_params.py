@@ -6,8 +6,6 @@ import hashlib
 import math
 import random
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path, PurePosixPath
@@ -25,6 +23,8 @@ from hypothesis import strategies as st
 from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.tflite.params import TAG, Typed, decode, embed, encode, extract, model_hash, run
+
+from .. import warm
 
 _F32_MAX = float(np.finfo(np.float32).max)
 _KINDS = ["NONE", "boolean", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64"]
@@ -554,7 +554,7 @@ model.export(
 def converted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small int8 conv model, converted in another process, so that this one imports no TensorFlow."""
     path = tmp_path_factory.mktemp("converted") / "model.tflite"
-    subprocess.run([sys.executable, "-c", _CONVERT, str(path)], check=True, capture_output=True)
+    warm.python(_CONVERT, str(path))
     return path.read_bytes()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +14,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.tflite import predict
+
+from .. import warm
 
 
 def test_predict_keras_is_silent_and_wants_one_output() -> None:
@@ -140,7 +140,7 @@ export(keras.Sequential([keras.Input((5, 3)), layers.LSTM(4), layers.Dense(3)]),
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real .tflite files, converted in a process of their own."""
     folder = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, "-c", MAKE_MODELS, str(folder)], check=True, capture_output=True, timeout=240)
+    warm.python(MAKE_MODELS, str(folder))
     return folder
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,8 @@ from hypothesis import strategies as st
 
 from mltkbuild.errors import StageError, UsageError
 from mltkbuild.tflite import flatbuffer, graph, profile, vela
+
+from .. import warm
 
 # -- models without TensorFlow ---------------------------------------------------------------------------------------
 
@@ -482,9 +482,7 @@ VELAS = {
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of files that a process of its own has converted."""
     folder = tmp_path_factory.mktemp("converted")
-    command = [sys.executable, "-c", SCRIPT, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert 0 == done.returncode, done.stderr[-3000:]
+    warm.python(SCRIPT, str(folder))
     return folder
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +14,8 @@ from ai_edge_litert.interpreter import Interpreter
 from mltkbuild.errors import SpecError
 from mltkbuild.spec.mixins import TrainMixin
 from mltkbuild.tflite import calibration, quantize
+
+from .. import warm
 
 SCRIPT = """
 import json, sys
@@ -98,9 +98,7 @@ answers = {
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of files that a process of its own has converted, and what it said."""
     folder = tmp_path_factory.mktemp("converted")
-    command = [sys.executable, "-c", SCRIPT, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert 0 == done.returncode, done.stderr[-3000:]
+    warm.python(SCRIPT, str(folder))
     return folder
 
 

@@ -75,7 +75,7 @@ def workspace(folder: Path, line: str) -> Files:
 
 def train(files: Files, *options: str, **environment: str) -> str:
     """Train in a process of its own; what it printed."""
-    done = command("doit", "train:kws", *options, cwd=files.root, env=environment, timeout=HUNG)
+    done = command("doit", "train:kws", *options, cwd=files.root, env=environment, timeout=HUNG, workers="warm")
     said = done.out + done.err
     assert 0 == done.code, said
     return said

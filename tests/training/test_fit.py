@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,8 @@ from mltkbuild.errors import StageError
 from mltkbuild.events import EpochProgress
 from mltkbuild.training import fit
 from mltkbuild.training.history import Training, last_metrics, write_history
+
+from .. import warm
 
 WORDS = ("yes", "no", "_unknown_")
 SCRIPT = """
@@ -140,9 +140,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("trained")
 
     def run(name: str) -> None:
-        command = [sys.executable, "-c", SCRIPT, str(folder / name), name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-        assert 0 == done.returncode, done.stderr[-3000:]
+        warm.python(SCRIPT, str(folder / name), name)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(run, ("all", "first")))

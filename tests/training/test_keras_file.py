@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import marshal
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,8 @@ from typing import Any
 import pytest
 
 from mltkbuild.training import keras_file
+
+from .. import warm
 
 SPEC = """
 import keras
@@ -97,9 +97,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         (folder / "spec.py").write_text(SPEC)
 
     def run(folder: Path) -> None:
-        command = [sys.executable, "-c", SCRIPT, str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-        assert 0 == done.returncode, done.stderr[-3000:]
+        warm.python(SCRIPT, str(folder))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(run, folders))
