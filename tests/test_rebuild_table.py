@@ -109,13 +109,12 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_edit_runs_just_the_stages_that_it_reaches(name: str, workspace: Files, fakes: Fakes) -> None:
+def test_edit_runs_just_the_stages_that_it_reaches(name: str, built_workspace: Files, fakes: Fakes) -> None:
     """Each row of the table: an edit, and the stages that the next build runs."""
     edit, expected = ROWS[name]
-    assert ALL == bring(workspace, fakes)
-    edit(workspace)
-    assert expected == bring(workspace, fakes)
-    assert [] == bring(workspace, fakes)
+    edit(built_workspace)
+    assert expected == bring(built_workspace, fakes)
+    assert [] == bring(built_workspace, fakes)
 
 
 MICRO_STAGES = ["quantize", "evaluate", "profile"]

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,10 @@ def killed(function: Callable[..., None], *args: object) -> bool:
     """Call a function in a process of its own and say whether it was killed; it may end in no other way but well."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.disk", "tests.conftest"])
+    with pytest.MonkeyPatch.context() as patch:
+        # What it can't find it leaves out in silence, and each of its children loads it then, wherever the test works.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        forkserver.ensure_running()
     process = context.Process(target=function, args=args)
     process.start()
     process.join(60)
