@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import functools
 import importlib
+import itertools
 import json
 import os
 import runpy
@@ -132,11 +133,14 @@ def _server() -> str:
         [sys.executable, __file__, "serve", path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, **executor.ENVIRONMENT, "PYTHONPATH": repository},
         cwd=folder,
     )
     assert process.stdout is not None
-    assert b"ready\n" == process.stdout.readline(), "the server did not start"
+    said = iter(process.stdout.readline, b"")
+    greeting = list(itertools.takewhile(lambda line: line != b"ready\n", said))
+    assert process.poll() is None, b"".join(greeting).decode()
     util.Finalize(None, _end, (process, folder), exitpriority=0)
     return path
 
