@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -26,6 +28,51 @@ class Life:
 
 
 life = Life()
+
+
+MEMORY = "MLTKBUILD_WORKER_MEMORY"
+"""The environment variable that says how many GiB a worker may take; 0 for as much as it gets."""
+_PART = 0.9
+_LEAST_GIB = 4.0
+_GROUP = "/sys/fs/cgroup/memory.max"
+
+
+def memory_limit() -> int | None:
+    """How many bytes a worker may take: nine tenths of the machine's memory, or of its control group's, at least 4 GiB.
+
+    Returns:
+        The bytes; None for no limit, where the environment or the system has none.
+    """
+    given = os.environ.get(MEMORY, "")
+    with suppress(ValueError):
+        return int(float(given) * 2**30) or None
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+    # The file has the word "max" where there is no limit, and isn't there outside of Linux.
+    with suppress(OSError, ValueError), open(_GROUP, encoding="ascii") as file:
+        machine = min(machine, int(file.read()))
+    return max(int(_PART * machine), int(_LEAST_GIB * 2**30))
+
+
+def out_of_memory() -> str:
+    """What is known when there wasn't enough."""
+    limit = memory_limit()
+    return "no limit was set" if limit is None else f"a worker may take {limit / 2**30:.1f} GiB"
+
+
+def limit_memory() -> None:
+    """Let this process fail an allocation of its own rather than have the machine run out of memory."""
+    limit = memory_limit()
+    if limit is None:
+        return
+    with suppress(ImportError, OSError, ValueError):
+        resource = importlib.import_module("resource")
+        # What is mapped to be written, and not the addresses that libraries only reserve.
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        kept = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (kept, hard))
 
 
 def is_worker() -> bool:

@@ -13,8 +13,15 @@ from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import StageError
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.training import keras_file
+from mltkbuild.training.building import called, clear_names
 from mltkbuild.training.epochs import best_metric
 from mltkbuild.user_code.loader import own_objects
+
+
+def _rebuilt(model: MltkModel) -> Any:
+    """The Keras model that a spec builds, with layer names counted from 1 as in a build."""
+    clear_names()
+    return called(model.peek("build_model_function"), model)
 
 
 class TrainingResults:
@@ -72,7 +79,13 @@ class TrainingResults:
         with opened_spec(self._state) as (snapshot, model):
             self._model = self._model or model
             custom = {**own_objects(snapshot), **model.keras_custom_objects}
-            return keras_file.load(path, custom, compiled=True)
+            return keras_file.load(
+                path,
+                custom,
+                compiled=True,
+                rebuilt=lambda: _rebuilt(model),
+                label=snapshot.label,
+            )
 
     @property
     def pictures(self) -> list[str]:

@@ -16,6 +16,8 @@ from mltkbuild.errors import DataError
 SUFFIXES = (".wav", ".flac", ".ogg")
 LONGEST_SECONDS = 60.0
 """Of a longer recording only the beginning is read."""
+HIGHEST_RATE = 768_000
+"""No converter samples faster; a file that claims more is damaged, and would be resampled for minutes."""
 _FRAME, _HOP = 2048, 512
 _FIX = "replace it, take it out of the data set, or set my_model.bad_samples = 'skip'"
 
@@ -32,11 +34,12 @@ def read(content: bytes, rate: int, *, longest: float = LONGEST_SECONDS) -> np.n
         A float32 array of one dimension, full scale from -1 to 1; several channels are mixed evenly.
 
     Raises:
-        DataError: The file is damaged or empty.
+        DataError: The file is damaged or empty, or claims a sample rate above 768 kHz.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             found = int(file.samplerate)
+            check_rate(found)
             samples = file.read(math.ceil(longest * found), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         raise DataError(
@@ -47,6 +50,16 @@ def read(content: bytes, rate: int, *, longest: float = LONGEST_SECONDS) -> np.n
     if not np.isfinite(samples).all():
         raise DataError("a recording holds a value that is no finite number", fix=_FIX)
     return resampled(samples.mean(axis=1), found, rate)
+
+
+def check_rate(rate: int) -> None:
+    """Refuse a sample rate that no recording has.
+
+    Raises:
+        DataError: It isn't from 1 Hz to 768 kHz.
+    """
+    if not 0 < rate <= HIGHEST_RATE:
+        raise DataError("a recording claims a sample rate that there isn't", found=f"{rate} Hz", fix=_FIX)
 
 
 def read_folder(folder: str, rate: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild.data import user_functions
+from mltkbuild.data import array_files, user_functions
 from mltkbuild.data.image_transform import Augmentation, ImageTransform
 from mltkbuild.data.lazy import Rows
 from mltkbuild.data.listing import Item
@@ -174,8 +174,8 @@ def _decoded(content: bytes, wanted: ImagePreparation) -> np.ndarray:
 
 def _array_of(content: bytes) -> Any:
     try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return array_files.read_array(io.BytesIO(content), len(content))
+    except array_files.UNREADABLE as error:
         fix = "write it with numpy.save, without Python objects"
         raise DataError("an array can't be read", found=str(error)[:200], fix=fix) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import array_files
 from mltkbuild.data.listing import as_items, list_classes
 from mltkbuild.data.splits import split
 from mltkbuild.errors import DataError
@@ -95,19 +95,22 @@ def load_classes(
 
 def _read(path: Path) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        fix = "write it with numpy.save or numpy.savez, without Python objects"
-        raise DataError("the samples can't be read", where=path, found=str(error)[:200], fix=fix) from error
+        return array_files.read_file(path)
+    except array_files.UNREADABLE as error:
+        raise _unreadable(path, error, "numpy.save") from error
+
+
+def _unreadable(path: Path, error: BaseException, writer: str) -> DataError:
+    found = str(error)[:200] or type(error).__name__
+    fix = f"write it with {writer}, without Python objects"
+    return DataError("the samples can't be read", where=path, found=found, fix=fix)
 
 
 def _npz(path: Path, names: Sequence[str]) -> Loaded:
-    with _read(path) as file:
-        try:
-            arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            fix = "write it with numpy.savez, without Python objects"
-            raise DataError("the samples can't be read", where=path, found=str(error)[:200], fix=fix) from error
+    try:
+        arrays = array_files.read_archive(path)
+    except array_files.UNREADABLE as error:
+        raise _unreadable(path, error, "numpy.savez") from error
     y = arrays.pop("y", None)
     if set(names) <= set(arrays):
         return Loaded(tuple(arrays[name] for name in names), y)

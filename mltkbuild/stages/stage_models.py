@@ -16,7 +16,7 @@ from mltkbuild.stages.running_code import RunningCode
 from mltkbuild.stages.stage_files import StageFiles
 from mltkbuild.stages.table import STAGES
 from mltkbuild.training import devices, keras_file
-from mltkbuild.training.building import check_model, clear_names, takes_argument
+from mltkbuild.training.building import called, check_model, clear_names
 
 
 class StageModels:
@@ -57,7 +57,7 @@ class StageModels:
             self._precision(plain),
             self._code.running("build_model_function", SpecError, count=count),
         ):
-            keras_model = builder(*([self._model] if takes_argument(builder) else []))
+            keras_model = called(builder, self._model)
         with self._code.at("build_model_function"):
             check_model(keras_model)
         return keras_model
@@ -87,4 +87,10 @@ class StageModels:
         """The trained model, with the spec's own classes and functions known by name."""
         clear_names()
         with self._code.running("loading the saved model", count=False):
-            return keras_file.load(self._files.artifact("{name}.keras"), self._code.custom_objects(), compiled=compiled)
+            return keras_file.load(
+                self._files.artifact("{name}.keras"),
+                self._code.custom_objects(),
+                compiled=compiled,
+                rebuilt=lambda: self.build(plain=True),
+                label=self._code.snapshot.label,
+            )

@@ -10,6 +10,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from mltkbuild.errors import StageError
+from mltkbuild.tflite import claims
 
 FILE_IDENTIFIER = b"TFL3"
 # `Buffer.data` is declared force_align:16; the kernels of microcontrollers rely on it.
@@ -25,13 +26,15 @@ def load(tflite: bytes) -> Any:
         Its `ModelT`, with at least one subgraph.
 
     Raises:
-        StageError: These bytes are no whole `.tflite` flatbuffer.
+        StageError: These bytes are no whole `.tflite` flatbuffer, or unfold to far more than they are.
     """
     fix = "build the model again; the file must be a whole .tflite flatbuffer."
     if tflite[4:8] != FILE_IDENTIFIER:
         raise StageError("this is no .tflite model", found=f"bytes that begin with {bytes(tflite[:8])!r}", fix=fix)
     try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytes(tflite), 0))
+        root = schema.Model.GetRootAs(bytes(tflite), 0)
+        claims.check(root, len(tflite))
+        model = schema.ModelT.InitFromObj(root)
     # What the flatbuffers package raises when an offset leads out of the file.
     except (struct.error, AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         raise StageError("this .tflite model is damaged", found=f"{len(tflite)} bytes: {error}", fix=fix) from error

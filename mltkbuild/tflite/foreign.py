@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.tflite import keras_claims
 
+# In what Keras says when safe mode refuses something.
+_UNSAFE = ("safe_mode", "unsafe deserialization", "unsafe_deserialization", "Lambda", "outside of the model archive")
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
@@ -19,16 +22,18 @@ def load(path: Path, *, trust: bool = False, compiled: bool = False) -> Any:
         compiled: Whether its loss and metrics are wanted too.
 
     Raises:
-        StageError: It can't be loaded.
+        StageError: It can't be loaded, claims more than it holds, or leads to other files.
         UsageError: It holds code, and isn't trusted.
     """
     import keras
 
+    if path.is_file():
+        keras_claims.check(path)
     try:
         return keras.saving.load_model(path, custom_objects=_of_keras_2(), compile=compiled, safe_mode=not trust)
     except Exception as error:  # Keras and h5py may raise anything on a damaged or foreign file
         message = " ".join(str(error).split())
-        if not trust and ("safe_mode" in message or "unsafe deserialization" in message or "Lambda" in message):
+        if not trust and any(word in message for word in _UNSAFE):
             raise UsageError(
                 "the model holds Python code, which would run when it is loaded",
                 where=path,

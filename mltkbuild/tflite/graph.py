@@ -188,7 +188,9 @@ def read(tflite: bytes) -> Graph:
     model = flatbuffer.load(tflite)
     try:
         names = [_operator_name(code) for code in model.operatorCodes or []]
-        subgraphs = tuple(_subgraph(part, model, names) for part in model.subgraphs)
+        # Once a buffer, not once a tensor: thousands may name the same one.
+        buffers = [bytes(_items(buffer.data)) for buffer in model.buffers or []]
+        subgraphs = tuple(_subgraph(part, buffers, names) for part in model.subgraphs)
         description = _text(model.description)
         main = subgraphs[0]
         signature = next((item for item in model.signatureDefs or [] if item.subgraphIndex == 0), None)
@@ -215,8 +217,8 @@ def _operator_name(code: Any) -> tuple[str, int, bool]:
     return (_text(code.customCode) if is_custom else _BUILTINS[builtin]), code.version, is_custom
 
 
-def _subgraph(part: Any, model: Any, names: Sequence[tuple[str, int, bool]]) -> Subgraph:
-    tensors = tuple(_tensor(index, item, model.buffers or []) for index, item in enumerate(part.tensors or []))
+def _subgraph(part: Any, buffers: Sequence[bytes], names: Sequence[tuple[str, int, bool]]) -> Subgraph:
+    tensors = tuple(_tensor(index, item, buffers) for index, item in enumerate(part.tensors or []))
     operators = tuple(_operator(number, item, names, tensors) for number, item in enumerate(_items(part.operators)))
     inputs, outputs = _indices(part.inputs), _indices(part.outputs)
     for index in (*inputs, *outputs):
@@ -237,12 +239,11 @@ def _check_index(index: int, tensors: Sequence[Tensor], lowest: int = 0) -> None
         raise damaged(f"the tensor {index} of {len(tensors)}")
 
 
-def _tensor(index: int, item: Any, buffers: Sequence[Any]) -> Tensor:
+def _tensor(index: int, item: Any, buffers: Sequence[bytes]) -> Tensor:
     # The signature has -1 for a size that is open; the shape has 1 there.
     sizes = item.shapeSignature if item.shapeSignature is not None and len(item.shapeSignature) else item.shape
     quantization = item.quantization
     scales = () if quantization is None else tuple(float(scale) for scale in _items(quantization.scale))
-    data = _items(buffers[item.buffer].data)
     return Tensor(
         index=index,
         name=_text(item.name),
@@ -251,7 +252,7 @@ def _tensor(index: int, item: Any, buffers: Sequence[Any]) -> Tensor:
         scales=scales,
         zero_points=_indices(quantization.zeroPoint) if scales else (),
         axis=int(quantization.quantizedDimension) if scales else 0,
-        data=bytes(data),
+        data=buffers[item.buffer],
         is_variable=bool(item.isVariable),
     )
 

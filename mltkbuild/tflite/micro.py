@@ -158,18 +158,30 @@ class Micro:
         return Arena(arena.smallest(self._content, used), used, found["head"], found["tail"])
 
 
-def check_runnable(model: graph.Graph) -> None:
-    """Refuse what would crash the interpreter instead of being refused by it.
+def check_sound(model: graph.Graph) -> None:
+    """Refuse what would crash any interpreter.
 
     Raises:
-        StageError: A constant has fewer bytes than its shape says.
-        CantRun: A size is open until the model runs, or a tensor is larger than 1 GiB.
+        StageError: A constant has fewer bytes than its shape says, or a tensor that is computed has a size of 0.
     """
     for part in model.subgraphs:
+        _check_sizes(part)
         for tensor in part.tensors:
             if tensor.data and tensor.dtype != "string" and len(tensor.data) < graph.bytes_of(tensor):
                 found = f"{tensor.name} of shape {tensor.shape} with {len(tensor.data)} bytes"
                 raise graph.damaged(f"a constant that is too short: {found}")
+
+
+def check_runnable(model: graph.Graph) -> None:
+    """Refuse what would crash the interpreter instead of being refused by it.
+
+    Raises:
+        StageError: As `check_sound` does.
+        CantRun: A size is open until the model runs, or a tensor is larger than 1 GiB.
+    """
+    check_sound(model)
+    for part in model.subgraphs:
+        for tensor in part.tensors:
             if tensor.dtype != "string" and graph.bytes_of(tensor) > _LARGEST_ARENA:
                 found = f"{tensor.name} of shape {tensor.shape}"
                 raise CantRun(
@@ -184,6 +196,14 @@ def check_runnable(model: graph.Graph) -> None:
                 found=f"{tensor.name}: {tensor.shape}",
                 fix="convert it with a batch of 1 and a fixed input shape: `mltk quantize` does from the Keras model",
             )
+
+
+def _check_sizes(part: graph.Subgraph) -> None:
+    """Refuse sizes of 0, by which kernels divide; only a list of nothing, such as axes, may be empty."""
+    given = {index for operator in part.operators for index in operator.outputs} | {*part.inputs, *part.outputs}
+    for tensor in part.tensors:
+        if 0 in tensor.shape and (tensor.index in given or len(tensor.shape) > 1):
+            raise graph.damaged(f"a tensor without elements: {tensor.name} of shape {tensor.shape}")
 
 
 def refused(message: str, model: graph.Graph) -> CantRun:

@@ -115,6 +115,10 @@ def predict_reference(tflite: Path, x: np.ndarray) -> np.ndarray:
     if len(x) == 0:
         raise no_samples()
     try:
+        micro.check_sound(graph.read(tflite.read_bytes()))
+    except StageError as error:
+        raise error.at(str(tflite)) from error
+    try:
         interpreter = _interpreter(tflite, x.shape[1:])
         scores = [_invoke(interpreter, sample[None]) for sample in x]
     except (RuntimeError, ValueError) as error:

@@ -25,6 +25,11 @@ def takes_argument(builder: Any) -> bool:
         return True
 
 
+def called(builder: Any, model: Any) -> Any:
+    """What a builder gives for a spec's model."""
+    return builder(*([model] if takes_argument(builder) else []))
+
+
 def check_model(keras_model: Any) -> None:
     """Raise a SpecError unless a builder's result is a Keras model that can be trained."""
     if not isinstance(keras_model, keras.Model):

@@ -6,12 +6,14 @@ import base64
 import json
 import marshal
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from mltkbuild.archives.writing import write_zip
+from mltkbuild.errors import StageError
+from mltkbuild.tflite import keras_claims
 
 
 def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> None:
@@ -59,14 +61,67 @@ def _without_paths(encoded: str, label: Callable[[str], str | None]) -> str:
     return base64.encodebytes(marshal.dumps(relative(code), 2)).decode("ascii")
 
 
-def load(path: Path, custom_objects: Mapping[str, object], *, compiled: bool) -> Any:
-    """Load a `.keras` file of this workspace.
+def load(
+    path: Path,
+    custom_objects: Mapping[str, object],
+    *,
+    compiled: bool,
+    rebuilt: Callable[[], Any],
+    label: Callable[[str], str | None],
+) -> Any:
+    """Load a `.keras` file of this workspace, which somebody else may have written.
+
+    Code in the file, such as a lambda's, runs only where the spec itself makes a model with the same code: a spec is
+    trusted, a file isn't, whatever its record says.
 
     Args:
         path: The file.
         custom_objects: The spec's own classes and functions by name.
         compiled: Whether losses, metrics and the optimizer are wanted too.
+        rebuilt: Builds the spec's model; asked only where Keras' safe mode refuses the file.
+        label: Gives the workspace-relative path of a source file, for the bytecode of lambdas.
+
+    Raises:
+        StageError: It can't be loaded, or holds code that the spec doesn't make.
     """
     import keras
 
-    return keras.saving.load_model(path, custom_objects=dict(custom_objects), compile=compiled, safe_mode=False)
+    keras_claims.check(path)
+
+    def loaded(*, safe_mode: bool) -> Any:
+        objects = dict(custom_objects)
+        return keras.saving.load_model(path, custom_objects=objects, compile=compiled, safe_mode=safe_mode)
+
+    try:
+        return loaded(safe_mode=True)
+    except Exception as error:  # Keras may raise anything on what it refuses
+        with zipfile.ZipFile(path) as archive:
+            found = _network(json.loads(archive.read("config.json")))
+        made = json.loads(json.dumps(keras.saving.serialize_keras_object(rebuilt())))
+        if found != _network(_normal(made, {}, label)):
+            raise StageError(
+                "the saved model holds more than Keras' safe mode loads, and isn't the network that the spec builds",
+                where=path,
+                found=" ".join(str(error).split())[:200],
+                fix="delete it, and the next build trains it anew; what a function of the spec changes after training "
+                "must do without lambdas",
+            ) from error
+    return loaded(safe_mode=False)
+
+
+def _network(config: Any) -> Any:
+    """A model's config without what training changes: of how it was compiled, only the code counts."""
+    if isinstance(config, list):
+        return [_network(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    kept = {key: _network(value) for key, value in config.items() if key not in ("compile_config", "shared_object_id")}
+    return {**kept, "compile_config": list(_lambdas(config.get("compile_config")))}
+
+
+def _lambdas(config: Any) -> Iterator[Any]:
+    """The code in a config."""
+    if isinstance(config, dict) and config.get("class_name") == "__lambda__":
+        yield config.get("config")
+    for item in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _lambdas(item)

@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from mltkbuild.errors import StageError
 from mltkbuild.events import EpochProgress, Event
-from mltkbuild.process import end_with_parent, life
+from mltkbuild.process import MEMORY, end_with_parent, life, limit_memory, out_of_memory
 from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 
@@ -38,6 +39,7 @@ def start(pipe: Connection[Any, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)
     end_with_parent()
+    limit_memory()
 
 
 def _asked_to_stop(number: int, frame: FrameType | None) -> None:
@@ -65,7 +67,11 @@ def call(job: Job) -> object:
     """Do a job with files; everything that it prints goes to its log file."""
     with _logging_to(job.log):
         function = getattr(importlib.import_module(JOBS[job.name]), job.name)
-        return function(**job.arguments)
+        try:
+            return function(**job.arguments)
+        except MemoryError as error:
+            fix = f"give a smaller file, or set {MEMORY} to more GiB if its maker can be trusted"
+            raise StageError("there isn't enough memory for this", found=out_of_memory(), fix=fix) from error
 
 
 @contextlib.contextmanager

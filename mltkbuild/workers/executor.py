@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.events import Listener
+from mltkbuild.process import out_of_memory
 from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
@@ -374,6 +375,8 @@ def _last_words(log: str) -> str:
             lines = file.read().splitlines()
     except OSError:
         lines = []
+    if any("std::bad_alloc" in line for line in lines):
+        return f"it needed more memory than there is; {out_of_memory()}"
     fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
     if fatal is not None:
         return f"{fatal.removeprefix('Fatal Python error: ')} in native code (TensorFlow or its converter)"

@@ -17,6 +17,7 @@ import tensorflow as tf
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
+from mltkbuild.process import MEMORY, out_of_memory
 from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
 from mltkbuild.stages.protocol import Outcome, Request
@@ -110,7 +111,8 @@ def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError
             fix="check the disk and run the same command again; the old artifacts are untouched",
         )
     elif isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        answer = StageError("the stage ran out of memory", where=stage, fix="use a smaller model or batch_size")
+        fix = f"use a smaller model or batch_size; {MEMORY} sets another limit in GiB"
+        answer = StageError("the stage ran out of memory", where=stage, found=out_of_memory(), fix=fix)
     else:
         traceback.print_exception(error)
         answer = StageError(

@@ -44,12 +44,13 @@ def build():
     return model
 """
 SCRIPT = """
-import json, sys
+import base64, json, marshal, sys, zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from mltkbuild.errors import MltkError
 from mltkbuild.training import keras_file
 
 folder = Path(sys.argv[1])
@@ -75,15 +76,65 @@ def made(name):
 
 before = made("first")
 made("second")
-loaded = [
-    keras_file.load(folder / "first" / "kws.keras", {"Scale": spec.Scale}, compiled=compiled)
-    for compiled in (True, False)
-]
+def rebuilt():
+    keras.backend.clear_session()
+    return spec.build()
+
+
+def loaded_from(path, compiled, build):
+    return keras_file.load(path, {"Scale": spec.Scale}, compiled=compiled, rebuilt=build, label=label)
+
+
+def refusal(member_text, build=rebuilt):
+    # What is said of a file with another config, or with that of another builder.
+    path = folder / "forged.keras"
+    with zipfile.ZipFile(folder / "first" / "kws.keras") as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, member_text(content.decode()) if name == "config.json" else content)
+    try:
+        loaded_from(path, False, build)
+    except MltkError as error:
+        return str(error)
+    return "loaded"
+
+
+def planted(text):
+    config = json.loads(text)
+    mark = str(folder / "MARK")
+    code = eval(f"lambda tensor: __import__('pathlib').Path({mark!r}).write_text('ran') and tensor").__code__
+    layer = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Lambda")
+    layer["config"]["function"]["config"]["code"] = base64.encodebytes(marshal.dumps(code)).decode()
+    return json.dumps(config)
+
+
+def in_compile_config(text):
+    config = json.loads(text)
+    layer = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Lambda")
+    config["compile_config"]["loss"] = layer["config"]["function"]
+    return json.dumps(config)
+
+
+def without():
+    keras.backend.clear_session()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    return model
+
+
+loaded = [loaded_from(folder / "first" / "kws.keras", compiled, rebuilt) for compiled in (True, False)]
 answers = {
     "before": before,
     "after": [model.predict(x, verbose=0).tolist() for model in loaded],
     "compiled": [model.compiled for model in loaded],
     "factor": loaded[0].layers[-2].factor,
+    "refusals": {
+        "as it is": refusal(str),
+        "other code": refusal(planted),
+        "code elsewhere": refusal(in_compile_config),
+        "other builder": refusal(str, without),
+        "other units": refusal(lambda text: text.replace('"units": 4', '"units": 5', 1)),
+    },
 }
 print(json.dumps(answers), file=open(folder / "answers.json", "w"))
 """
@@ -142,6 +193,18 @@ def test_a_loaded_model_predicts_the_same(saved: list[Path]) -> None:
     assert [found["before"]] * 2 == found["after"]
     assert [True, False] == found["compiled"]
     assert 0.5 == found["factor"]
+
+
+@pytest.mark.real
+def test_code_in_a_file_runs_only_where_the_spec_makes_the_same(saved: list[Path]) -> None:
+    """A lambda that the spec doesn't build is refused before it runs, wherever in the config it stands."""
+    refusals = answers(saved)["refusals"]
+
+    assert "loaded" == refusals.pop("as it is")
+    for what, error in refusals.items():
+        assert "isn't the network that the spec builds" in error, (what, error)
+        assert "forged.keras" in error
+    assert not (saved[0] / "MARK").exists()
 
 
 # Without Keras.
