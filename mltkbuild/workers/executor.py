@@ -64,6 +64,7 @@ class Worker:
         self._events, sending = context.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=entry.start, initargs=(sending,))
         self._sending: Connection[Any, Any] = sending
+        self._ending = threading.RLock()
         self._pid: int | None = None
         self._request: Request | None = None
         self._future: Future[Any] | None = None
@@ -194,7 +195,9 @@ class Worker:
     def stop(self) -> None:
         """End the process at once and wait for the pool's thread, which must not outlive it into Python's own exit."""
         self.kill()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        # Who stops all and whose stage thereby failed both come here; the pool would close its handles twice.
+        with self._ending:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def do(job: Job) -> Any:
