@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+from mltkbuild.search_path import search_path
+
+if sys.path != (_path := search_path()):
+    # doit looks for modules in the dodo's folder first. From here on no file there stands in for what is installed.
+    sys.path[:] = _path
+
 import gc
 import inspect
 import os

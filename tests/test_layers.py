@@ -43,6 +43,7 @@ ROOMS: Mapping[str, str] = {
     "events": "what work that takes a while tells about itself",
     "errors": "what a front turns into text",
     "process": "what this process is: one that decides, or a worker",
+    "search_path": "where modules are looked for, which is not where somebody works",
 }
 FLOOR = {name: number for number, name in enumerate(ROOMS)}
 BEGIN, END = "<!-- made by python -m tests.test_layers -->", "<!-- end -->"

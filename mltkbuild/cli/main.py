@@ -11,6 +11,7 @@ from mltkbuild import __version__
 from mltkbuild.cli import archives, ask, build, init, inspect
 from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.front.session import INTERRUPTED, fail
+from mltkbuild.search_path import search_path
 from mltkbuild.stages.table import STAGES
 
 
@@ -42,6 +43,7 @@ for stage in STAGES.values():
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a stage failed, 2 bad spec or usage, 130 interrupted."""
+    sys.path[:] = search_path()
     try:
         code = cli.main(prog_name="mltk", standalone_mode=False)
     except MltkError as error:

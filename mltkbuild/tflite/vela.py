@@ -129,7 +129,8 @@ def estimate(
 
 def _compile(folder: Path, options: Sequence[str], tflite: Path) -> None:
     """Run Vela on the folder's `model.tflite`, with its files beside it."""
-    command = [sys.executable, "-m", "ethosu.vela", "model.tflite", "--output-dir=.", "--verbose-performance", *options]
+    options = ("--output-dir=.", "--verbose-performance", *options)
+    command = [sys.executable, "-P", "-m", "ethosu.vela", "model.tflite", *options]
     done = subprocess.run(  # noqa: S603  # this Python and a fixed module
         command, cwd=folder, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
     )

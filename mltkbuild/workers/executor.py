@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.events import Listener
+from mltkbuild.search_path import search_path
 from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
@@ -29,6 +30,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "KERAS_BACKEND": "tensorflow",
     "MPLBACKEND": "Agg",
+    # A worker, and whatever multiprocessing starts beside it, finds no module in the working directory.
+    "PYTHONSAFEPATH": "1",
 }
 GRACE_SECONDS = 20.0
 """So long an interrupted training may take for its step and its checkpoint."""
@@ -61,7 +64,12 @@ class Worker:
         self.deterministic = deterministic
         context = get_context("spawn")
         self._events, sending = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=entry.start, initargs=(sending,))
+        is_safe = "PYTHONSAFEPATH" in os.environ
+        # The pool's locks start multiprocessing's resource tracker, a process too.
+        with _spawning, _environment():
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=context, initializer=entry.start, initargs=(sending, is_safe)
+            )
         self._sending: Connection[Any, Any] = sending
         self._pid: int | None = None
         self._request: Request | None = None
@@ -117,7 +125,7 @@ class Worker:
             return
         with _spawning, _environment():
             try:
-                with _without_main():
+                with _without_main(), _without_here():
                     started = self._submit(os.getpid)
                 self._pid = started.result()
             except BrokenProcessPool as error:
@@ -365,6 +373,20 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _without_here() -> Iterator[None]:
+    """Let a worker that starts, which takes over where this process looks for modules, not look where this one works.
+
+    In a notebook and under `python -m` that comes first.
+    """
+    before = sys.path
+    sys.path = search_path()
+    try:
+        yield
+    finally:
+        sys.path = before
 
 
 def _last_words(log: str) -> str:

@@ -251,9 +251,10 @@ def test_traceback_is_cut_to_the_user_s_frames(tmp_path: Path) -> None:
 
 def test_hidden_file_is_named_when_an_import_fails(tmp_path: Path) -> None:
     """A helper that bears the name of a module of Python is told to be renamed."""
-    files = {"models__kws": HEAD + "from random import mine", "models__random": "mine = 1"}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "random.py").write_text("mine = 1", encoding="utf-8")
     with pytest.raises(SpecError) as caught:
-        told(snap(tmp_path, **files))
+        told(snap(tmp_path, models__kws=HEAD + "from random import mine"))
     assert str(caught.value.fix).startswith("rename random.py")
 
 
