@@ -66,7 +66,7 @@ class Worker:
         self._events, sending = context.Pipe(duplex=False)
         is_safe = "PYTHONSAFEPATH" in os.environ
         # The pool's locks start multiprocessing's resource tracker, a process too.
-        with _spawning, _environment():
+        with _spawning, _environment(), _without_here():
             self._pool = ProcessPoolExecutor(
                 1, mp_context=context, initializer=entry.start, initargs=(sending, is_safe)
             )

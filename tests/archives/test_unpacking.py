@@ -165,7 +165,7 @@ def test_nothing_of_an_archive_stands_in_for_the_dodo(tmp_path: Path, name: str)
 def test_a_module_that_stands_in_for_the_dodo_is_an_error(tmp_path: Path) -> None:
     """An archive whose spec has a package `dodo` restores nothing."""
     path = packed(tmp_path, sources={**SOURCES, "dodo/__init__.py": "import os; os.abort()\n"})
-    with pytest.raises(StageError, match="in place of the workspace's dodo.py"):
+    with pytest.raises(StageError, match="in place of the workspace"):
         restored(path, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
