@@ -62,6 +62,7 @@ class Worker:
 
     def __init__(self, deterministic: bool) -> None:
         self.deterministic = deterministic
+        self._ending = threading.RLock()
         context = get_context("spawn")
         self._events, sending = context.Pipe(duplex=False)
         is_safe = "PYTHONSAFEPATH" in os.environ
@@ -201,7 +202,9 @@ class Worker:
     def stop(self) -> None:
         """End the process at once and wait for the pool's thread, which must not outlive it into Python's own exit."""
         self.kill()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        # The thread that waits for the stage ends the worker too, and a pool closes its pipes once for each.
+        with self._ending:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def do(job: Job) -> Any:
