@@ -7,7 +7,7 @@ import importlib.util
 import os
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -118,14 +118,23 @@ def view(name: str, tflite: bool) -> None:
     mltk view kws_v2
     mltk view model.tflite
     """
-    if importlib.util.find_spec("netron") is None:
+    netron = importlib.util.find_spec("netron")
+    if netron is None or not netron.submodule_search_locations:
         raise UsageError("mltk view needs netron", found="not installed", fix="run `pip install 'mltkbuild[view]'`")
     if is_file(name):
         path = existing(name, *KERAS, TFLITE)
     else:
         path = _made(name, "params" if tflite else "train", f"{name}.tflite" if tflite else f"{name}.keras")
-    importlib.import_module("netron").start(path)
-    importlib.import_module("netron").wait()
+    show_in_netron(Path(netron.submodule_search_locations[0]), Path(path))
+
+
+def show_in_netron(netron: Path, model: Path) -> None:
+    """Serve a model with netron's page until Ctrl+C."""
+    with importlib.import_module("mltkbuild.front.netron_page").Server(netron, model) as server:
+        click.echo(f"{os.path.relpath(model)} is shown at {server.url} until Ctrl+C")
+        webbrowser.open(server.url)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @click.command("view_data")
