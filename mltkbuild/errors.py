@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+_LONGEST = 1 << 16
+_ENDS = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
+
 
 class MltkError(Exception):
     """An error with an answer.
@@ -53,14 +56,15 @@ class MltkError(Exception):
         return _rebuild, (type(self), self.what, fields)
 
     def __str__(self) -> str:
-        """The text after `error: `, one field a line."""
-        lines = [f"{self.where}: {self.what}." if self.where else f"{self.what}."]
+        """The text after `error: `, one field a line, whatever a stranger has put into it."""
+        first = f"{self.where}: {self.what}." if self.where else f"{self.what}."
+        lines = [shown(first, _LONGEST)]
         if self.found is not None:
-            lines.append(f"  found: {self.found}")
+            lines.append(f"  found: {shown(self.found, _LONGEST)}")
         if self.fix is not None:
-            lines.append(f"  fix:   {self.fix}")
+            lines.append(f"  fix:   {shown(self.fix, _LONGEST)}")
         if self.trace:
-            lines.extend("  | " + line for line in self.trace.rstrip().splitlines())
+            lines.extend("  | " + shown_lines(line) for line in self.trace.rstrip().splitlines())
         return "\n".join(lines)
 
 
@@ -118,6 +122,30 @@ def did_you_mean(wrong: str, known: Iterable[str], intro: str = "the known ones 
         return "there are none"
     shown = ", ".join(names[:40])
     return f"{intro} {shown}" + (", ..." if len(names) > 40 else "")
+
+
+def shown(text: str, limit: int = 1024) -> str:
+    r"""A text of a stranger as it may go to a terminal: one line, cut behind a limit.
+
+    Control characters, those that change the direction of text or can't be seen, ends of lines and surrogates become
+    escapes, such as `\x1b`.
+    """
+    safe = text if text.isprintable() else "".join(map(_visible, text))
+    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+def shown_lines(text: str) -> str:
+    """A text whose ends of lines and tabs are our own, with everything else as `shown` has it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" else _visible(char) for char in text)
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    # A space of another width is one, too.
+    return " " if char.isspace() and char not in _ENDS else char.encode("unicode_escape").decode()
 
 
 def short(value: object, limit: int = 120) -> str:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from mltkbuild.archives.member_names import clash, name_fault, shown
-from mltkbuild.errors import StageError, UsageError
+from mltkbuild.archives.member_names import clash, name_fault
+from mltkbuild.errors import StageError, UsageError, shown
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 2 << 30
