@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from mltkbuild.shown import shown, shown_lines
+
 _LONGEST = 1 << 16
-_ENDS = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 
 
 class MltkError(Exception):
@@ -122,30 +123,6 @@ def did_you_mean(wrong: str, known: Iterable[str], intro: str = "the known ones 
         return "there are none"
     shown = ", ".join(names[:40])
     return f"{intro} {shown}" + (", ..." if len(names) > 40 else "")
-
-
-def shown(text: str, limit: int = 1024) -> str:
-    r"""A text of a stranger as it may go to a terminal: one line, cut behind a limit.
-
-    Control characters, those that change the direction of text or can't be seen, ends of lines and surrogates become
-    escapes, such as `\x1b`.
-    """
-    safe = text if text.isprintable() else "".join(map(_visible, text))
-    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
-
-
-def shown_lines(text: str) -> str:
-    """A text whose ends of lines and tabs are our own, with everything else as `shown` has it."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char if char in "\n\t" else _visible(char) for char in text)
-
-
-def _visible(char: str) -> str:
-    if char.isprintable():
-        return char
-    # A space of another width is one, too.
-    return " " if char.isspace() and char not in _ENDS else char.encode("unicode_escape").decode()
 
 
 def short(value: object, limit: int = 120) -> str:

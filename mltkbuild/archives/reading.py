@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from mltkbuild.archives.member_names import clash, name_fault
-from mltkbuild.errors import StageError, UsageError, shown
+from mltkbuild.errors import StageError, UsageError
+from mltkbuild.shown import shown
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 2 << 30

@@ -17,7 +17,8 @@ from mltkbuild.archives.contents import LARGEST_SOURCE, Contents, places, withou
 from mltkbuild.archives.reading import DISTRUST, ArchiveFile, chunks, fault, read_member
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.disk.durable import flush_folder
-from mltkbuild.errors import UsageError, WorkspaceError, shown
+from mltkbuild.errors import UsageError, WorkspaceError
+from mltkbuild.shown import shown
 
 TEMPORARY = ".mltk-unpacking-"
 

@@ -24,8 +24,10 @@ from mltkbuild.cli.file_commands import (
     print_profile,
     update_file,
 )
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
+from mltkbuild.shown import shown
 
 
 @click.command()
@@ -131,7 +133,7 @@ def view(name: str, tflite: bool) -> None:
 def show_in_netron(netron: Path, model: Path) -> None:
     """Serve a model with netron's page until Ctrl+C."""
     with importlib.import_module("mltkbuild.front.netron_page").Server(netron, model) as server:
-        click.echo(f"{os.path.relpath(model)} is shown at {server.url} until Ctrl+C")
+        tell(f"{shown(os.path.relpath(model))} is shown at {server.url} until Ctrl+C")
         webbrowser.open(server.url)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
@@ -150,9 +152,9 @@ def view_data(name: str, opens: bool) -> None:
     mltk view_data kws_v2
     """
     path = _made(name, "view_data", "data_view.html")
-    click.echo(os.path.relpath(path))
+    tell(shown(os.path.relpath(path)))
     if opens and not webbrowser.open(Path(path).as_uri()):
-        click.echo("no browser was found: open this file in one", err=True)
+        tell("no browser was found: open this file in one", error=True)
 
 
 @contextmanager

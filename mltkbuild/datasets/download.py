@@ -23,8 +23,9 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from mltkbuild.disk.durable import flush_folder
-from mltkbuild.errors import DataError, shown
+from mltkbuild.errors import DataError
 from mltkbuild.events import Counted
+from mltkbuild.shown import shown
 
 MIRROR = "MLTK_DATASETS_MIRROR"
 """The environment variable that names a folder or a base URL where files are looked for first, by their names."""
@@ -328,6 +329,6 @@ def _printing() -> Progress:
         if told != tenth:
             told = tenth
             of = f" of {event.of / 2**20:,.1f} MiB" if event.of else " MiB"
-            sys.stderr.write(f"{event.doing}: {event.done / 2**20:,.1f}{of}\n")
+            sys.stderr.write(f"{shown(event.doing)}: {event.done / 2**20:,.1f}{of}\n")
 
     return tell

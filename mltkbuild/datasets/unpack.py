@@ -23,8 +23,9 @@ from filelock import FileLock
 
 from mltkbuild.archives.member_names import name_fault
 from mltkbuild.disk.durable import flush_folder
-from mltkbuild.errors import DataError, shown
+from mltkbuild.errors import DataError
 from mltkbuild.extras import load
+from mltkbuild.shown import shown
 
 LARGEST = 64 << 30
 """More bytes than any of these data sets has."""

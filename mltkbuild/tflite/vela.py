@@ -14,6 +14,7 @@ from typing import Any
 
 from mltkbuild import extras
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.shown import shown
 from mltkbuild.tflite import graph
 
 VERSION = 1
@@ -217,4 +218,4 @@ def as_text(found: Estimate) -> str:
         ("passes", f"{found.npu_operators:,} on the NPU, {found.cpu_operators:,} on the CPU"),
         ("on the CPU", ", ".join(left)),
     ]
-    return "".join(f"{label:<11} {text}\n" for label, text in rows if text)
+    return "".join(f"{label:<11} {shown(text)}\n" for label, text in rows if text)
