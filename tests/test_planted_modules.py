@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -78,7 +79,9 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.C
     for name, text in PROGRAMS.items():
         (folder / f"run_{name}.py").write_text(text, encoding="utf-8")
 
-    def run(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    own = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+
+    def run(program: str, *arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, str(folder / f"run_{program}.py"), *arguments],
             cwd=cwd,
@@ -86,7 +89,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.C
             text=True,
             check=False,
             timeout=240,
-            env={name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")},
+            env={**own, **more},
         )
 
     return run
@@ -148,17 +151,25 @@ def test_a_notebook_s_workers_look_elsewhere_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_python_s_own_names_are_python_s_in_a_spec(workspace: Files, call: Call) -> None:
-    """A spec finds its modules beside it and at the root, and Python's own before both; judge and worker agree."""
+def test_python_s_own_names_are_python_s_in_a_spec(workspace: Files, tmp_path: Path, call: Call) -> None:
+    """A spec finds its modules beside it and at the root, Python's own before both, and those of PYTHONPATH too.
+
+    The process that judges and the workers agree: what is never imported is no input.
+    """
     shutil.rmtree(workspace.root / "models")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "of_the_user.py").write_text("", encoding="utf-8")
     workspace.write("models/statistics.py", "raise SystemExit('mine')\n")
     workspace.write("shared.py", "WIDTH = 3\n")
-    text = tiny_spec().replace("import keras\n", "import colorsys, statistics\nimport shared\nimport keras\n")
+    text = tiny_spec().replace(
+        "import keras\n", "import colorsys, statistics\nimport of_the_user, shared\nimport keras\n"
+    )
     workspace.spec("tiny", text + "assert statistics.mean([2, 4]) == shared.WIDTH\n")
     workspace.write("colorsys.py", "raise SystemExit('mine')\n")
-    done = call("mltk", "summarize", "tiny", cwd=workspace.root)
+    mltk = functools.partial(call, "mltk", cwd=workspace.root, PYTHONPATH=str(tmp_path / "lib"))
+    done = mltk("summarize", "tiny")
     assert 0 == done.returncode, done.stderr[-2000:]
     workspace.edit("models/statistics.py", "mine", "yours")
-    assert "up to date" in call("mltk", "status", "tiny", "--all", cwd=workspace.root).stdout.splitlines()[1]
+    assert "up to date" in mltk("status", "tiny", "--all").stdout.splitlines()[1]
     workspace.edit("shared.py", "3", "4")
-    assert "up to date" not in call("mltk", "status", "tiny", "--all", cwd=workspace.root).stdout.splitlines()[1]
+    assert "up to date" not in mltk("status", "tiny", "--all").stdout.splitlines()[1]
