@@ -316,6 +316,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     monkeypatch.delenv(download.MIRROR, raising=False)
     monkeypatch.delenv("MLTK_CACHE_DIR", raising=False)
     monkeypatch.setenv("MLTK_DATASETS", str(tmp_path / "all"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with serving({"/v1/data.zip": ARCHIVE}) as found:
         yield found
 
