@@ -46,12 +46,17 @@ DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 DIGITS = REPOSITORY.parent / "shared/data/free-spoken-digit-dataset.tar.gz"
 
 
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A home of the test's own, for what is noted there."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A server with one file; tries follow each other at once."""
     monkeypatch.setattr(download, "WAITS", (0.0, 0.0, 0.0))
     monkeypatch.delenv(download.MIRROR, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     with serving({"/data.bin": DATA}) as found:
         yield found
 
