@@ -8,6 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from mltkbuild.shown import shown, shown_lines
+
+_LONGEST = 1 << 16
+
 
 class MltkError(Exception):
     """An error with an answer.
@@ -53,14 +57,15 @@ class MltkError(Exception):
         return _rebuild, (type(self), self.what, fields)
 
     def __str__(self) -> str:
-        """The text after `error: `, one field a line."""
-        lines = [f"{self.where}: {self.what}." if self.where else f"{self.what}."]
+        """The text after `error: `, one field a line, whatever a stranger has put into it."""
+        first = f"{self.where}: {self.what}." if self.where else f"{self.what}."
+        lines = [shown(first, _LONGEST)]
         if self.found is not None:
-            lines.append(f"  found: {self.found}")
+            lines.append(f"  found: {shown(self.found, _LONGEST)}")
         if self.fix is not None:
-            lines.append(f"  fix:   {self.fix}")
+            lines.append(f"  fix:   {shown(self.fix, _LONGEST)}")
         if self.trace:
-            lines.extend("  | " + line for line in self.trace.rstrip().splitlines())
+            lines.extend("  | " + shown_lines(line) for line in self.trace.rstrip().splitlines())
         return "\n".join(lines)
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+from mltkbuild.search_path import search_path
+
+if sys.path != (_path := search_path()):
+    # doit looks for modules in the dodo's folder first. From here on no file there stands in for what is installed.
+    sys.path[:] = _path
+
 import gc
 import inspect
 import os
@@ -22,6 +30,7 @@ from mltkbuild.disk.workspace import TEST
 from mltkbuild.engine.freshness import Verdict
 from mltkbuild.errors import MltkError
 from mltkbuild.front.session import Session, current, fail
+from mltkbuild.shown import shown
 from mltkbuild.stages.protocol import RESUME, Start
 from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes
 
@@ -112,7 +121,7 @@ class Judge:
     def __repr__(self) -> str:
         """The reasons in words."""
         task = self._task
-        return self._session.why(self._session.judge(task.target, task.stage, task.chosen()), 5)
+        return shown(self._session.why(self._session.judge(task.target, task.stage, task.chosen()), 5))
 
 
 class StageTask(Task):
@@ -203,7 +212,7 @@ class StageTask(Task):
     def _shown(self, name: str) -> str:
         """An artifact's path as people type it."""
         path = self.session.builder.state(self.target).folder.artifact(name)
-        return os.path.relpath(path, self.session.workspace.root)
+        return shown(os.path.relpath(path, self.session.workspace.root))
 
     def forget(self) -> bool:
         """Drop the stage's record and keep its artifacts; say whether there was one."""
@@ -258,13 +267,18 @@ def task_mltkbuild() -> Iterator[Any]:
             yield task
             yield template.for_target(owner, stage, name + TEST)
         if stage is ARCHIVE:
-            for name, problem in listing.problems.items():
+            for name, problem in ((_task_name(name), problem) for name, problem in listing.problems.items()):
                 group.task_dep.append(f"{ARCHIVE.name}:{name}")
                 yield _problem_task(owner, name, problem)
 
 
 class ProblemTask(Task):
     """Reports a spec that can't be one, so that it hinders no other."""
+
+
+def _task_name(name: str) -> str:
+    """The name of any file as a part of a task's: doit takes no `=`, which sets a variable on its command line."""
+    return shown(name).replace("=", r"\x3d")
 
 
 def _problem_task(owner: Session, name: str, problem: MltkError) -> Task:

@@ -42,7 +42,9 @@ ROOMS: Mapping[str, str] = {
     "extras": "optional packages",
     "events": "what work that takes a while tells about itself",
     "errors": "what a front turns into text",
+    "shown": "text of strangers, which steers no terminal",
     "process": "what this process is: one that decides, or a worker",
+    "search_path": "where modules are looked for, which is not where somebody works",
 }
 FLOOR = {name: number for number, name in enumerate(ROOMS)}
 BEGIN, END = "<!-- made by python -m tests.test_layers -->", "<!-- end -->"
@@ -145,6 +147,12 @@ def test_one_door_to_doit_and_one_to_click() -> None:
             if name.partition(".")[0] in users:
                 users[name.partition(".")[0]].add(module if room_of(module) == "front" else room_of(module))
     assert {"doit": {"tasks", "mltkbuild.front.doit_plugins"}, "click": {"cli"}} == users
+
+
+def test_one_way_to_standard_output() -> None:
+    """Commands print by `telling` alone, which shows what strangers wrote and obeys none of it."""
+    printing = {path.name for path in (PACKAGE / "cli").glob("*.py") if "echo(" in path.read_text(encoding="utf-8")}
+    assert {"telling.py"} == printing
 
 
 def test_plugins_don_t_load_the_package() -> None:

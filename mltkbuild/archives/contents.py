@@ -161,11 +161,14 @@ def places(archive: ArchiveFile, found: Contents, own: Iterable[str]) -> dict[st
         archive: The archive.
         found: Its contents.
         own: The files that a new workspace has already; an archive's file of that name stays with the artifacts.
-            So does a configuration of doit, which can have it load any module.
+            So do a configuration of doit, which can have it load any module, and what Python takes for `dodo.py`.
 
     Raises:
-        StageError: Two members would have the same place.
+        StageError: Two members would have the same place, or a module that of `dodo.py`.
     """
+    hiding = next(filter(_hides_the_dodo, found.sources.values()), None)
+    if hiding is not None:
+        raise fault(archive.path, "a module would be run in place of the workspace's dodo.py", hiding, DISTRUST)
     taken = {name.casefold() for name in ("doit.cfg", *own, *found.sources.values())}
     found_places = {member: _place(member, found, taken) for member in archive.members}
     both = clash([*found_places.values(), *own])
@@ -177,9 +180,15 @@ def places(archive: ArchiveFile, found: Contents, own: Iterable[str]) -> dict[st
 def _place(member: str, found: Contents, taken: set[str]) -> str:
     if member in found.sources:
         return found.sources[member]
-    if member in found.artifacts or member.casefold() in taken or member == PROVENANCE:
+    if member in found.artifacts or member.casefold() in taken or member == PROVENANCE or _hides_the_dodo(member):
         return f"artifacts/{found.target}/{member}"
     return member
+
+
+def _hides_the_dodo(path: str) -> bool:
+    """Say whether Python may import a file as `dodo`: a package, compiled code, what it keeps of a module."""
+    top = path.partition("/")[0].casefold()
+    return top == "__pycache__" or top.partition(".")[0] == "dodo"
 
 
 def models_dir(found: Contents) -> str:

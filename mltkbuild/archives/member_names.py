@@ -1,4 +1,4 @@
-"""Which names of a stranger may become files below a folder, and how they are shown."""
+"""Which names of a stranger may become files below a folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ LONGEST_NAME, LONGEST_PART, DEEPEST = 1024, 255, 32
 # Control characters, those that change the direction of text or can't be seen, surrogates, and other ends of lines.
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
-def shown(text: str, limit: int = LONGEST_NAME) -> str:
-    """A text of a stranger as it may go to a terminal: one line without control characters, cut behind a limit."""
-    safe = "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNPRINTED else char for char in text
-    )
-    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
 
 
 def name_fault(name: str) -> str | None:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from mltkbuild.archives.member_names import clash, name_fault, shown
+from mltkbuild.archives.member_names import clash, name_fault
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.shown import shown
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 2 << 30

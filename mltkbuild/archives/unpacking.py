@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 
 from mltkbuild.archives.contents import LARGEST_SOURCE, Contents, places, without_version
-from mltkbuild.archives.member_names import shown
 from mltkbuild.archives.reading import DISTRUST, ArchiveFile, chunks, fault, read_member
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.disk.durable import flush_folder
 from mltkbuild.errors import UsageError, WorkspaceError
+from mltkbuild.shown import shown
 
 TEMPORARY = ".mltk-unpacking-"
 

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
 from mltkbuild.archives.contents import contents, find
 from mltkbuild.archives.reading import open_archive, read_member
 from mltkbuild.archives.unpacking import unpack
 from mltkbuild.cli.archives import workspace_files
 from mltkbuild.cli.file_commands import TFLITE, evaluate_files, existing
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import find_workspace, import_folders
 from mltkbuild.errors import UsageError
@@ -79,7 +78,7 @@ def evaluate_archive(path: str, options: Mapping[str, Any]) -> None:
         )
     with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
         for text in _evaluated(path, os.path.join(folder, "workspace"), os.path.join(folder, "scratch")):
-            click.echo(text)
+            tell(text)
 
 
 def _evaluated(path: str, root: str, scratch: str) -> list[str]:

@@ -13,13 +13,14 @@ from typing import Any
 import click
 
 from mltkbuild.archives.contents import LARGEST_JSON, Contents, build_dir, contents, find, models_dir, places, read_json
-from mltkbuild.archives.member_names import shown
 from mltkbuild.archives.reading import ArchiveFile, digest, open_archive, read_member
 from mltkbuild.archives.unpacking import unpack as restore
 from mltkbuild.cli.file_commands import existing
 from mltkbuild.cli.init import LAYOUT
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.front.report import plural, size, table
+from mltkbuild.shown import shown
 from mltkbuild.stages.table import EVALUATE, STAGES
 
 _OWN = ("dodo.py", "pyproject.toml", "gitignore")
@@ -50,11 +51,11 @@ def unpack(archive: str, folder: str | None) -> None:
         restored = restore(opened, found, folder, workspace_files(opened, found))
     kept = f"artifacts/{found.target}/"
     told = [path for path in restored if not path.startswith(kept)]
-    click.echo(f"made {shown(folder)} with the model {shown(found.name)}")
-    click.echo("\n".join(f"  {shown(path)}" for path in told))
-    click.echo(f"  {shown(kept)}: {plural(len(restored) - len(told), 'artifact')} as in the archive")
-    click.echo("warning: building it runs the Python code that was in the archive; read it before, if it isn't yours")
-    click.echo(f"next: cd {shlex.quote(folder)} && mltk status")
+    tell(f"made {shown(folder)} with the model {shown(found.name)}")
+    tell("\n".join(f"  {shown(path)}" for path in told))
+    tell(f"  {shown(kept)}: {plural(len(restored) - len(told), 'artifact')} as in the archive")
+    tell("warning: building it runs the Python code that was in the archive; read it before, if it isn't yours")
+    tell(f"next: cd {shlex.quote(folder)} && mltk status")
 
 
 def workspace_files(archive: ArchiveFile, found: Contents) -> dict[str, str]:
@@ -81,7 +82,7 @@ def summarize_archive(path: str, *, as_json: bool = False) -> None:
     existing(path, ARCHIVE_SUFFIX)
     with open_archive(path) as opened:
         found = summary(opened)
-    click.echo(json.dumps(found, indent=1) if as_json else summary_text(found))
+    tell(json.dumps(found, indent=1) if as_json else summary_text(found))
 
 
 def summary(archive: ArchiveFile) -> dict[str, Any]:

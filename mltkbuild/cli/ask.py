@@ -11,6 +11,7 @@ import click
 from mltkbuild.cli.archives import summarize_archive
 from mltkbuild.cli.build import enter, known, no_models, run_doit
 from mltkbuild.cli.file_commands import is_file, summarize_file
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.records import Record
 from mltkbuild.disk.workspace import TEST
@@ -19,6 +20,7 @@ from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, Step, inspected_texts
 from mltkbuild.errors import UsageError, did_you_mean
 from mltkbuild.front.report import cut, either, figure_text, figure_value, reason_text, reasons_text, table
 from mltkbuild.front.session import Session, fail
+from mltkbuild.shown import shown
 from mltkbuild.stages.table import ARCHIVE, EVALUATE, STAGES
 
 # How good a model is comes before what it costs.
@@ -41,11 +43,11 @@ def list_models(as_json: bool) -> None:
     if as_json:
         models = [{"name": spec.name, "spec": spec.path} for spec in listing.specs.values()]
         problems = [{"name": name, "error": str(error)} for name, error in listing.problems.items()]
-        click.echo(json.dumps({"models": models, "problems": problems}, indent=1))
+        tell(json.dumps({"models": models, "problems": problems}, indent=1))
         return
     rows = [(spec.name, spec.path) for spec in listing.specs.values()]
     rows += [(name, cut(f"error: {error.what}")) for name, error in listing.problems.items()]
-    click.echo(table(("model", "spec"), rows) if rows else no_models(session))
+    tell(table(("model", "spec"), rows) if rows else no_models(session))
 
 
 @click.command()
@@ -67,11 +69,11 @@ def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     plans = [plan(session.builder, target) for target in targets]
     session.close()
     if as_json:
-        click.echo(json.dumps([_status_json(steps) for steps in plans], indent=1))
+        tell(json.dumps([_status_json(steps) for steps in plans], indent=1))
         return
     rows = [row for steps in plans for row in (_stage_rows(steps) if every else [_model_row(steps)])]
     header = ("model", "stage", "state", *(figure.column for _, figure in _COLUMNS))
-    click.echo(table(header, rows) if rows else no_models(session))
+    tell(table(header, rows) if rows else no_models(session))
 
 
 def figures(steps: Sequence[Step]) -> dict[str, Any]:
@@ -159,9 +161,9 @@ def explain(target: str, as_json: bool) -> None:
     for stage in filter(lambda stage: STAGES[stage].resumable, found):
         found[stage] += unused_checkpoints(session.builder, name, stage, texts)
     if as_json:
-        click.echo(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
+        tell(json.dumps([{**_step_json(step), "changes": found[step.stage]} for step in wanted], indent=1))
     elif not wanted:
-        click.echo(f"{target} is up to date")
+        tell(f"{target} is up to date")
     else:
         _print_explanation(name, wanted, found)
 
@@ -184,14 +186,14 @@ def _print_explanation(name: str, steps: Sequence[Step], found: Mapping[str, lis
         if step.state == BLOCKED:
             raise SystemExit(fail(step.error) if step.error is not None else 1)
         if step.state == MAY_RUN:
-            click.echo(f"{step.stage}:{name} runs if {either(step.after)} changes its result")
+            tell(f"{step.stage}:{name} runs if {either(step.after)} changes its result")
             continue
-        click.echo(f"{step.stage}:{name} runs because")
+        tell(f"{step.stage}:{name} runs because")
         for reason in step.reasons:
             if not (reason.subject.startswith("spec/") and found[step.stage]):
-                click.echo(f"  {reason_text(reason)}")
+                tell(f"  {reason_text(reason)}")
         for line in found[step.stage]:
-            click.echo(f"  {line}")
+            tell(f"  {shown(line)}")
 
 
 @click.command()
@@ -221,8 +223,8 @@ def summarize(name: str, trust: bool) -> None:
         raise SystemExit(code)
     state = session.builder.state(name)
     with open(state.folder.artifact("summary.txt"), encoding="utf-8") as file:
-        click.echo(file.read())
-    click.echo("\n".join(_built_lines(session, name)))
+        tell(file.read())
+    tell("\n".join(_built_lines(session, name)))
 
 
 def _built_lines(session: Session, name: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mltkbuild.cli import archived, file_commands
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST, find_workspace
 from mltkbuild.engine import orphans
@@ -19,6 +20,7 @@ from mltkbuild.errors import UsageError, did_you_mean
 from mltkbuild.front import session
 from mltkbuild.front.report import cut, duration, either, first_of, plural, reasons_text, table
 from mltkbuild.front.session import Session, fail
+from mltkbuild.shown import shown
 from mltkbuild.stages.table import ARCHIVE, BUILT, PARAMS, STAGES, Stage
 
 
@@ -103,7 +105,7 @@ def build(names: tuple[str, ...], jobs: int, dry_run: bool, fail_fast: bool) -> 
     if dry_run:
         raise SystemExit(print_plan(owner, wanted))
     if not (owner.builder.listing.specs or owner.builder.listing.problems):
-        click.echo(no_models(owner))
+        tell(no_models(owner))
         return
     words = [f"{stage}:{name}" for stage, name in wanted]
     raise SystemExit(run_doit("run", *parallel(jobs), *(["--no-continue"] if fail_fast else []), *words))
@@ -240,7 +242,7 @@ def evaluate(names: tuple[str, ...], jobs: int, **options: Any) -> None:
             path = owner.builder.state(name).folder.artifact(f"eval/{part}")
             if os.path.exists(path):
                 with open(path, encoding="utf-8") as file:
-                    click.echo(file.read())
+                    tell(file.read())
     raise SystemExit(code)
 
 
@@ -278,11 +280,11 @@ def _clean_orphans(owner: Session, dry_run: bool) -> None:
         if not dry_run:
             orphans.remove(owner.workspace, orphan)
         for path in orphan.paths:
-            click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
+            tell(f"{'would remove' if dry_run else 'removed'} {shown(path)}")
         for path in orphan.kept:
-            click.echo(f"kept {path}")
+            tell(f"kept {shown(path)}")
     if not found:
-        click.echo("no orphans")
+        tell("no orphans")
 
 
 def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
@@ -300,8 +302,8 @@ def print_plan(owner: Session, wanted: Sequence[tuple[str, str]]) -> int:
         for row in _plan_rows(owner, [step for step in steps if step.state not in (FRESH, BLOCKED)])
     ]
     if rows:
-        click.echo(table(("model", "stage", "", "because", "last time"), rows))
-    click.echo(plan_summary(plans) if plans else no_models(owner))
+        tell(table(("model", "stage", "", "because", "last time"), rows))
+    tell(plan_summary(plans) if plans else no_models(owner))
     errors = [error for steps in plans if (error := next((step.error for step in steps if step.error), None))]
     return max(map(fail, errors), default=0)
 

@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
-
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
 from mltkbuild.front.report import size
+from mltkbuild.shown import shown
 
 KERAS = (".keras", ".h5", ".hdf5")
 TFLITE = ".tflite"
@@ -88,9 +88,9 @@ def quantize_file(path: str, options: Mapping[str, Any]) -> None:
         trust=options["trust"],
     )
     for note in found["notes"]:
-        click.echo(f"note: {note}")
+        tell(f"note: {shown(note)}")
     runs = "" if found["arena"] is None else f", runs on TensorFlow Lite Micro with {found['arena']['total']:,} B"
-    click.echo(f"made {os.path.relpath(output)}: {size(found['bytes'])}{runs}")
+    tell(f"made {shown(os.path.relpath(output))}: {size(found['bytes'])}{runs}")
 
 
 def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -116,14 +116,14 @@ def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
             "classes": None if classes is None else [label.strip() for label in classes.split(",")],
         },
     )
-    click.echo(json.dumps(result["results"], indent=1) if options["as_json"] else result["text"])
+    tell(json.dumps(result["results"], indent=1) if options["as_json"] else result["text"])
 
 
 def print_profile(path: str, vela: str | None, form: str) -> None:
     """Print what a `.tflite` costs as `text`, `json` or `csv`."""
     found = do("profile", path=existing(path, TFLITE), vela=vela)
     text = json.dumps(found["json"], indent=1) if form == "json" else found[form]
-    click.echo(text.rstrip("\n"))
+    tell(text.rstrip("\n"))
 
 
 def export_file(path: str, output: str | None) -> None:
@@ -132,12 +132,12 @@ def export_file(path: str, output: str | None) -> None:
     name = os.path.basename(path).removesuffix(TFLITE)
     folder = os.path.abspath(output or f"{name}_export")
     found = do("export", path=path, folder=folder, name=name)
-    click.echo(f"made {os.path.relpath(folder)}: {', '.join(found['names'])}")
+    tell(f"made {shown(os.path.relpath(folder))}: {', '.join(map(shown, found['names']))}")
 
 
 def summarize_file(path: str, trust: bool) -> None:
     """Describe a Keras model or a `.tflite`."""
-    click.echo(do("summarize", path=existing(path, *KERAS, TFLITE), trust=trust).rstrip("\n"))
+    tell(do("summarize", path=existing(path, *KERAS, TFLITE), trust=trust).rstrip("\n"))
 
 
 # -- update_params ---------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def update_file(path: str, output: str | None, changes: Mapping[str, object], de
     target = os.path.abspath(output or path)
     found = do("update_params", path=path, output=target, changes=kept, removed=removed, description=description)
     for key, value in sorted(found.items()):
-        click.echo(f"{key}: {value!r}")
+        tell(f"{shown(key)}: {value!r}")
 
 
 def parameters_of(pairs: Sequence[str], file: str | None) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from mltkbuild.cli.telling import tell
 from mltkbuild.errors import WorkspaceError
 
 # Template file -> place in the workspace.
@@ -38,8 +39,8 @@ def init(folder: Path) -> None:
     for template, place in LAYOUT.items():
         if place not in kept:
             _write(folder / place, files("mltkbuild.templates").joinpath(template).read_text(encoding="utf-8"))
-    click.echo(f"made {folder} with the model digits_v1" + (f"; kept {', '.join(kept)}" if kept else ""))
-    click.echo("next: " + ("doit" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && doit"))
+    tell(f"made {folder} with the model digits_v1" + (f"; kept {', '.join(kept)}" if kept else ""))
+    tell("next: " + ("doit" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && doit"))
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -24,8 +24,10 @@ from mltkbuild.cli.file_commands import (
     print_profile,
     update_file,
 )
+from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
+from mltkbuild.shown import shown
 
 
 @click.command()
@@ -118,14 +120,23 @@ def view(name: str, tflite: bool) -> None:
     mltk view kws_v2
     mltk view model.tflite
     """
-    if importlib.util.find_spec("netron") is None:
+    netron = importlib.util.find_spec("netron")
+    if netron is None or not netron.submodule_search_locations:
         raise UsageError("mltk view needs netron", found="not installed", fix="run `pip install 'mltkbuild[view]'`")
     if is_file(name):
         path = existing(name, *KERAS, TFLITE)
     else:
         path = _made(name, "params" if tflite else "train", f"{name}.tflite" if tflite else f"{name}.keras")
-    importlib.import_module("netron").start(path)
-    importlib.import_module("netron").wait()
+    show_in_netron(Path(netron.submodule_search_locations[0]), Path(path))
+
+
+def show_in_netron(netron: Path, model: Path) -> None:
+    """Serve a model with netron's page until Ctrl+C."""
+    with importlib.import_module("mltkbuild.front.netron_page").Server(netron, model) as server:
+        tell(f"{shown(os.path.relpath(model))} is shown at {server.url} until Ctrl+C")
+        webbrowser.open(server.url)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @click.command("view_data")
@@ -141,9 +152,9 @@ def view_data(name: str, opens: bool) -> None:
     mltk view_data kws_v2
     """
     path = _made(name, "view_data", "data_view.html")
-    click.echo(os.path.relpath(path))
+    tell(shown(os.path.relpath(path)))
     if opens and not webbrowser.open(Path(path).as_uri()):
-        click.echo("no browser was found: open this file in one", err=True)
+        tell("no browser was found: open this file in one", error=True)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ import click
 
 from mltkbuild import __version__
 from mltkbuild.cli import archives, ask, build, init, inspect
+from mltkbuild.cli.telling import tell
 from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.front.session import INTERRUPTED, fail
+from mltkbuild.search_path import search_path
 from mltkbuild.stages.table import STAGES
 
 
@@ -30,7 +32,7 @@ def cli(context: click.Context, gpu: bool) -> None:
         # The workers inherit it.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        tell(context.get_help())
 
 
 for command in (*build.COMMANDS, *ask.COMMANDS, *inspect.COMMANDS, archives.unpack, init.init):
@@ -42,6 +44,7 @@ for stage in STAGES.values():
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a stage failed, 2 bad spec or usage, 130 interrupted."""
+    sys.path[:] = search_path()
     try:
         code = cli.main(prog_name="mltk", standalone_mode=False)
     except MltkError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.data import array_files, user_functions
+from mltkbuild.data.image_files import FIX, opened
 from mltkbuild.data.image_transform import Augmentation, ImageTransform
 from mltkbuild.data.lazy import Rows
 from mltkbuild.data.listing import Item
@@ -19,8 +20,6 @@ from mltkbuild.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".npy")
 MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
-MOST_PIXELS = 100_000_000
-"""An image with more pixels is taken for a decompression bomb."""
 _MOST_ZCA = 8192
 _CHUNK = 512
 
@@ -151,31 +150,25 @@ class ImagePreparation:
 
 def _decoded(content: bytes, wanted: ImagePreparation) -> np.ndarray:
     """An image file as uint8 of shape (height, width, channels)."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     if content[:6] == b"\x93NUMPY":
         return _as_image(_array_of(content), wanted)
-    fix = "replace it, take it out of the data set, or set my_model.bad_samples = 'skip'"
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise DataError("an image is too large", found=f"{image.width} x {image.height} pixels", fix=fix)
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                # Pillow cuts 16 bits off at 255 instead of scaling them.
-                upright = Image.fromarray((np.asarray(upright, np.uint16) >> 8).astype(np.uint8))
-            if upright.mode == "P":
-                # The palette may have an alpha of its own, which only this conversion keeps apart from the colours.
-                upright = upright.convert("RGBA")
-            return _resized(upright.convert(MODES[wanted.mode]), wanted)
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError("an image can't be read", found=str(error)[:200] or type(error).__name__, fix=fix) from error
+    with opened(content, fix=f"{FIX}, or set my_model.bad_samples = 'skip'") as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            # Pillow cuts 16 bits off at 255 instead of scaling them.
+            upright = Image.fromarray((np.asarray(upright, np.uint16) >> 8).astype(np.uint8))
+        if upright.mode == "P":
+            # The palette may have an alpha of its own, which only this conversion keeps apart from the colours.
+            upright = upright.convert("RGBA")
+        return _resized(upright.convert(MODES[wanted.mode]), wanted)
 
 
 def _array_of(content: bytes) -> Any:
     try:
         return array_files.read_array(io.BytesIO(content), len(content))
-    except array_files.UNREADABLE as error:
+    except (*array_files.UNREADABLE, MemoryError) as error:
         fix = "write it with numpy.save, without Python objects"
         raise DataError("an array can't be read", found=str(error)[:200], fix=fix) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mltkbuild.data import array_files
+from mltkbuild.data.image_files import opened
 from mltkbuild.data.listing import as_items, list_classes
 from mltkbuild.data.splits import split
 from mltkbuild.errors import DataError
@@ -152,17 +153,13 @@ def _samples_in(folder: Path) -> list[Path]:
 
 def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """An image in the size and the channels of a model's input, values from 0 to 255."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if len(shape) != 3 or shape[2] not in _MODES:
         found = f"an input of shape {shape}"
         raise DataError("images don't fit the model", where=path, found=found, fix="give .npy files of that shape")
-    try:
-        with Image.open(path) as image:
-            ready = image.convert(_MODES[shape[2]]).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        fix = "remove or replace this file"
-        raise DataError("the image can't be read", where=path, found=str(error)[:200], fix=fix) from error
+    with opened(path) as image:
+        ready = image.convert(_MODES[shape[2]]).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
     return np.asarray(ready, np.float32).reshape(shape)
 
 

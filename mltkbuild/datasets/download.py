@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
 from mltkbuild.disk.durable import flush_folder
 from mltkbuild.errors import DataError
 from mltkbuild.events import Counted
+from mltkbuild.shown import shown
 
 MIRROR = "MLTK_DATASETS_MIRROR"
 """The environment variable that names a folder or a base URL where files are looked for first, by their names."""
@@ -29,8 +33,9 @@ WAITS = (1.0, 2.0, 5.0, 15.0)
 """Seconds before each further try."""
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as cut."""
+LARGEST = 64 << 30
+"""More bytes than any of these data sets has."""
 _CHUNK = 1 << 18
-_MARK = ".checked.json"
 
 Progress = Callable[[Counted], None]
 
@@ -54,11 +59,31 @@ class Source:
     @property
     def file_name(self) -> str:
         """The file's name here."""
-        return self.name or self.url.rsplit("/", 1)[-1]
+        return self.name or urlsplit(self.url).path.rsplit("/", 1)[-1]
 
 
 class _Refused(Exception):
-    """The server says that there is no such file; trying again doesn't help."""
+    """The server says that there is no such file, or has one that can't be; trying again doesn't help."""
+
+
+class _TooMuch(_Refused):
+    """The server has more bytes than the file may have."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a file that has moved, but not from a connection that nobody listens to, to one where anybody may."""
+
+    def redirect_request(self, *args: Any, **named: Any) -> Any:
+        """The request for the new place."""
+        request = super().redirect_request(*args, **named)
+        if request is not None and args[0].type == "https" != request.type:
+            raise _Refused(f"the server leads from https to {shown(public(request.full_url), 200)}")
+        return request
+
+
+def public(url: str) -> str:
+    """A URL without the name and the password that it may hold."""
+    return re.sub("^([^/?#]*://)[^/?#]*@", r"\1", url)
 
 
 def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Path:
@@ -108,28 +133,39 @@ def _lock(folder: Path, name: str) -> Iterator[None]:
 
 
 def _is_checked(path: Path, source: Source) -> bool:
-    """Whether the file is the one whose digest was checked before: the same size and time of change."""
-    mark = path.with_name(f".{path.name}{_MARK}")
-    if not path.is_file() or not mark.is_file():
-        return False
+    """Whether the file is the one whose digest was checked before: no byte of it was written since."""
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))
+        return bool(json.loads(_mark_of(path).read_text(encoding="utf-8")) == _state(path, source))
     except (OSError, ValueError):
         return False
-    status = path.stat()
-    return bool(found == {"digest": source.digest, "size": status.st_size, "mtime": status.st_mtime_ns})
 
 
 def _mark(path: Path, source: Source) -> None:
+    """Note that a file was checked; where that can't be kept, it is checked again."""
+    mark = _mark_of(path)
+    with suppress(OSError):
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.write_text(json.dumps(_state(path, source)), encoding="utf-8")
+
+
+def _mark_of(path: Path) -> Path:
+    """Where it is kept that a file was checked: not beside the file, where whoever has put it there may write too."""
+    return Path.home() / ".cache/mltkbuild/checked" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
+
+
+def _state(path: Path, source: Source) -> dict[str, str | int]:
+    """What changes with a file's bytes; nobody can set the time of the last change of its status."""
     status = path.stat()
-    text = json.dumps({"digest": source.digest, "size": status.st_size, "mtime": status.st_mtime_ns})
-    path.with_name(f".{path.name}{_MARK}").write_text(text, encoding="utf-8")
+    times = {"mtime": status.st_mtime_ns, "ctime": status.st_ctime_ns}
+    return {"digest": source.digest, "size": status.st_size, "inode": status.st_ino, "device": status.st_dev, **times}
 
 
 def _check(path: Path, source: Source) -> None:
     """Raise a DataError unless a file is what its source says."""
     size = path.stat().st_size
-    if source.size and size != source.size:
+    if not path.is_file():
+        found, wanted = "no regular file", "one"
+    elif source.size and size != source.size:
         found, wanted = f"{size:,} bytes", f"{source.size:,} bytes"
     elif source.digest:
         algorithm, _, wanted = source.digest.partition(":")
@@ -145,7 +181,7 @@ def _check(path: Path, source: Source) -> None:
         "a downloaded file is not the one that was published",
         where=str(path),
         found=f"{found}, not {wanted}",
-        fix=f"delete it, and it is downloaded again from {source.url}",
+        fix=f"delete it, and it is downloaded again from {public(source.url)}",
     )
 
 
@@ -155,16 +191,18 @@ def _download(source: Source, path: Path, progress: Progress) -> None:
     reasons = []
     for url in _places(source):
         try:
-            _try_often(url, part, source.file_name, progress)
+            _try_often(url, part, source, progress)
         except (_Refused, urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reasons.append(f"{url}: {_told(error)}")
+            reasons.append(f"{public(url)}: {_told(error)}")
+            if isinstance(error, _TooMuch):
+                part.unlink(missing_ok=True)
             continue
         try:
             _check(part, source)
         except DataError as error:
             part.unlink()
             part.with_name(part.name + ".json").unlink(missing_ok=True)
-            error.where = url
+            error.where = public(url)
             error.fix = f"try again later, or put the right file at {path}"
             raise
         os.replace(part, path)
@@ -173,7 +211,7 @@ def _download(source: Source, path: Path, progress: Progress) -> None:
         return
     raise DataError(
         "a data set can't be downloaded",
-        where=source.url,
+        where=public(source.url),
         found="; ".join(reasons),
         fix=f"connect this machine, set {MIRROR} to a folder or URL that has {source.file_name}, or put the file at "
         f"{path}",
@@ -181,7 +219,7 @@ def _download(source: Source, path: Path, progress: Progress) -> None:
 
 
 def _told(error: Exception) -> str:
-    return str(getattr(error, "reason", "") or error) or type(error).__name__
+    return shown(str(getattr(error, "reason", "") or error) or type(error).__name__, 200)
 
 
 def _places(source: Source) -> Iterator[str]:
@@ -192,13 +230,13 @@ def _places(source: Source) -> Iterator[str]:
     yield source.url
 
 
-def _try_often(url: str, part: Path, name: str, progress: Progress) -> None:
+def _try_often(url: str, part: Path, source: Source, progress: Progress) -> None:
     for wait in (*WAITS, None):
         try:
-            _go_on(url, part, name, progress)
+            _go_on(url, part, source, progress)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429):
-                raise _Refused(f"the server answers {error.code} {error.reason}") from error
+                raise _Refused(f"the server answers {error.code} {_told(error)}") from error
             if isinstance(getattr(error, "reason", None), socket.gaierror):
                 raise _Refused(f"there is no way to this host: {_told(error)}") from error
             if wait is None:
@@ -208,16 +246,22 @@ def _try_often(url: str, part: Path, name: str, progress: Progress) -> None:
             return
 
 
-def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
+def _go_on(url: str, part: Path, source: Source, progress: Progress) -> None:
     """Download what is still lacking."""
     begun = part.with_name(part.name + ".json")
-    have, tag = _begun(part, begun, url)
-    request = urllib.request.Request(url, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # public sources' URLs
+    place = public(url)
+    have, tag = _begun(part, begun, place)
+    request = urllib.request.Request(place, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # public sources' URLs
+    user, at, _ = urlsplit(url).netloc.rpartition("@")
+    if at:
+        secret = base64.b64encode(unquote(user).encode()).decode()
+        # Not told to a place that the server leads to.
+        request.add_unredirected_header("Authorization", f"Basic {secret}")
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag)
     try:
-        response: Any = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310  # http, https or a mirror's folder
+        response: Any = urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             # More is here than there is there: begin anew.
@@ -228,16 +272,25 @@ def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
             have = 0
         headers = response.headers
         tag = headers.get("ETag") or headers.get("Last-Modified") or ""
-        begun.write_text(json.dumps({"url": url, "tag": tag}), encoding="utf-8")
+        with open(begun, "w", encoding="utf-8", opener=_no_link) as file:
+            json.dump({"url": place, "tag": tag}, file)
         length = headers.get("Content-Length")
-        total = have + int(length) if length is not None and length.isdigit() else 0
-        with part.open("ab" if have else "wb") as file:
+        total = have + int(length) if length is not None and length.isdecimal() else 0
+        limit = source.size or LARGEST
+        if total > limit:
+            raise _TooMuch(f"the server has {total:,} bytes, more than the file may have")
+        with open(part, "ab" if have else "wb", opener=_no_link) as partial:
             got = have
-            for count in _copied(response, file):
+            for count in _copied(response, partial, limit - have):
                 got += count
-                progress(Counted(name, got, total))
+                progress(Counted(source.file_name, got, total))
         if total and got < total:
             raise ConnectionError(f"the connection was cut after {got:,} of {total:,} bytes")
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file of our own, and no other one that a link of its name leads to."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _begun(part: Path, begun: Path, url: str) -> tuple[int, str]:
@@ -252,14 +305,17 @@ def _begun(part: Path, begun: Path, url: str) -> tuple[int, str]:
     return (have, tag) if tag and not tag.startswith("W/") else (0, "")
 
 
-def _copied(response: IO[bytes], file: IO[bytes]) -> Iterator[int]:
+def _copied(response: IO[bytes], file: IO[bytes], most: int) -> Iterator[int]:
     """Copy piece by piece, and say how many bytes each has."""
     try:
         while chunk := response.read(_CHUNK):
+            most -= len(chunk)
+            if most < 0:
+                raise _TooMuch("the server sends more bytes than the file may have")
             file.write(chunk)
             yield len(chunk)
     except http.client.IncompleteRead as error:
-        file.write(error.partial)
+        file.write(error.partial[: max(most, 0)])
         raise
 
 
@@ -273,6 +329,6 @@ def _printing() -> Progress:
         if told != tenth:
             told = tenth
             of = f" of {event.of / 2**20:,.1f} MiB" if event.of else " MiB"
-            sys.stderr.write(f"{event.doing}: {event.done / 2**20:,.1f}{of}\n")
+            sys.stderr.write(f"{shown(event.doing)}: {event.done / 2**20:,.1f}{of}\n")
 
     return tell

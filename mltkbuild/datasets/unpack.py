@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import hashlib
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from filelock import FileLock
 
-from mltkbuild.archives.member_names import name_fault, shown
+from mltkbuild.archives.member_names import name_fault
 from mltkbuild.disk.durable import flush_folder
 from mltkbuild.errors import DataError
 from mltkbuild.extras import load
+from mltkbuild.shown import shown
 
 LARGEST = 64 << 30
 """More bytes than any of these data sets has."""
+_CHUNK = 1 << 20
+_MEMORY = 1 << 29
 _MARK = ".complete"
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error),
+    *(EOFError, ValueError, NotImplementedError, RuntimeError),
+)
 _FIX = "delete the archive, and it is downloaded again"
 
 
@@ -39,9 +52,10 @@ def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top,
     """Unpack an archive, unless that was done.
 
     Args:
-        archive: A `.zip`, `.7z`, or `.tar` in any packing that Python knows.
+        archive: A `.zip`, `.7z`, or `.tar`, which gzip, bzip2 or xz may have packed.
         folder: Where its files go; it appears as a whole or not at all.
-        digest: Stands for the archive's content; another one unpacks it anew.
+        digest: Stands for the archive's content; another one unpacks it anew. `content:HEX` is what `content_digest`
+            has to give of its files.
         place: Where each member goes.
         merge: Whether the folder has other files, too. They stay, but for those of the same names; after a kill some of
             the archive's may be missing, and the next call adds all again.
@@ -59,10 +73,11 @@ def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top,
                 return folder
             with _scratch(folder.parent) as scratch:
                 _fill(archive, scratch, place)
+                _check_content(archive, scratch, digest)
                 (scratch / mark.name).write_text(stamp, encoding="utf-8")
                 (_merge if merge else _replace)(scratch, folder)
                 flush_folder(str(folder.parent))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError("an archive is damaged", where=str(archive), found=str(error)[:200], fix=_FIX) from error
     except OSError as error:
         raise DataError(
@@ -72,6 +87,23 @@ def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top,
             fix="free some space, or set MLTK_DATASETS to a folder that can be written",
         ) from error
     return folder
+
+
+def _check_content(archive: Path, folder: Path, digest: str) -> None:
+    kind, _, wanted = digest.partition(":")
+    if kind == "content" and (found := content_digest(folder)) != wanted:
+        what = "an archive's files are not those that were published"
+        raise DataError(what, where=str(archive), found=f"{found}, not {wanted}", fix=_FIX)
+
+
+def content_digest(folder: Path) -> str:
+    """The SHA-256 of a list, as sha256sum prints it, of all files below a folder by their names."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            one = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{one}  {path.relative_to(folder).as_posix()}\n".encode())
+    return digest.hexdigest()
 
 
 def _replace(scratch: Path, folder: Path) -> None:
@@ -154,7 +186,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive) as file:
+    with _unpacked(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as file:
         for member in file:
             if member.isdir():
                 continue
@@ -162,6 +194,67 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if opened is None:
                 raise _unfit(archive, member.name, "is a link or a device")
             yield member.name.removeprefix("./"), opened
+        _end(stream, file.offset)
+
+
+@contextmanager
+def _unpacked(archive: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a `.tar`; its packing has a checksum at the end, which is looked at by who reads to there."""
+    with archive.open("rb") as packed:
+        head = packed.read(6)
+        packed.seek(0)
+        if head.startswith(b"\x1f\x8b"):
+            with gzip.GzipFile(fileobj=packed) as stream:
+                yield cast(IO[bytes], stream)
+        elif head.startswith(b"BZh"):
+            _check_packing(packed, bz2.BZ2Decompressor)
+            with bz2.BZ2File(packed) as bz2_stream:
+                yield cast(IO[bytes], bz2_stream)
+        elif head.startswith(b"\xfd7zXZ\0"):
+            _check_packing(packed, partial(lzma.LZMADecompressor, memlimit=_MEMORY))
+            with lzma.LZMAFile(packed) as xz_stream:
+                yield cast(IO[bytes], xz_stream)
+        else:
+            yield packed
+
+
+def _check_packing(packed: IO[bytes], begin: Callable[[], Any]) -> None:
+    """Raise an error if bytes follow a packing that are none: Python leaves them alone, and others may not."""
+    one = begin()
+    while chunk := packed.read(_CHUNK):
+        while chunk:
+            if one.eof and not chunk.strip(b"\0"):
+                break
+            if one.eof:
+                one = begin()
+            _decompress(one, chunk)
+            chunk = one.unused_data
+    if not one.eof:
+        raise EOFError("it is cut")
+    packed.seek(0)
+
+
+def _decompress(one: Any, chunk: bytes) -> None:
+    """Go on with a packing piece by piece, so that one that unpacks to very much needs no memory for it."""
+    try:
+        one.decompress(chunk, _CHUNK)
+        while not one.eof and not one.needs_input:
+            one.decompress(b"", _CHUNK)
+    except OSError as error:
+        # bzip2 says so of bytes that are none of its own.
+        raise EOFError(str(error)) from error
+
+
+def _end(stream: IO[bytes], offset: int) -> None:
+    """Read what follows the last member: nothing but zeros, and the checksums of the packing."""
+    stream.seek(offset)
+    read = 0
+    while chunk := stream.read(_CHUNK):
+        read += len(chunk)
+        if chunk.strip(b"\0"):
+            raise EOFError("there are bytes behind its end")
+        if read > LARGEST:
+            raise EOFError(f"more than {LARGEST >> 30} GiB")
 
 
 def _unpack_7z(archive: Path, folder: Path, place: Place) -> None:

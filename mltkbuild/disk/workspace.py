@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import tokenize
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ NAME = re.compile(r"[A-Za-z0-9_]+")
 NOT_DEFAULT = re.compile(rb"^\w+\.default[ \t]*=[ \t]*False\b", re.MULTILINE)
 """How a spec says that it is built only when it is asked for; the text counts, for nobody runs a spec to list it."""
 TEST = "-test"
+NOT_ITS_OWN = frozenset({*sys.stdlib_module_names, "dodo", "keras", "mltkbuild", "numpy", "tensorflow"})
+"""Modules that a spec never finds in the workspace: Python's own, and what every worker has loaded before."""
 POLICIES = ("minor", "exact", "ignore")
 
 
@@ -276,6 +279,8 @@ def module_file(workspace: Workspace, spec_path: str, dotted: str) -> str | None
 
     A spec finds modules beside itself, in the models folder and at the workspace root, in this order.
     """
+    if dotted.partition(".")[0] in NOT_ITS_OWN:
+        return None
     parts = dotted.replace(".", "/")
     for folder in import_folders(workspace, spec_path):
         for candidate in (f"{parts}/__init__.py", f"{parts}.py"):

@@ -13,8 +13,6 @@ from mltkbuild.disk.workspace import Spec, Workspace, module_file
 from mltkbuild.errors import SpecError
 from mltkbuild.fingerprint.code import workspace_closure
 
-NOT_IMPORTED = frozenset({"mltkbuild", "dodo"})
-
 
 @dataclass(frozen=True)
 class Sources:
@@ -79,7 +77,7 @@ def read_sources(workspace: Workspace, spec: Spec) -> Sources:
         return texts[path]
 
     def find(dotted: str) -> str | None:
-        return None if dotted.partition(".")[0] in NOT_IMPORTED else module_file(workspace, spec.path, dotted)
+        return module_file(workspace, spec.path, dotted)
 
     try:
         files, outside = workspace_closure(spec.path, find, read)

@@ -26,9 +26,9 @@ from mltkbuild.disk.inputs import (
     parse,
 )
 from mltkbuild.disk.records import Record, facts_of
-from mltkbuild.disk.workspace import Spec, Workspace, import_folders
+from mltkbuild.disk.workspace import NOT_ITS_OWN, Spec, Workspace, import_folders
 from mltkbuild.engine.freshness import Reason, Verdict, damaged, reasons_to_run
-from mltkbuild.engine.sources import NOT_IMPORTED, Sources, importable, names_in, read_sources
+from mltkbuild.engine.sources import Sources, importable, names_in, read_sources
 from mltkbuild.errors import RecordError
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.fingerprint.values import digest_value
@@ -296,7 +296,7 @@ class TargetState:
             return ""
         listed = self._listed()
         here = {name for name in outside if any(name in names or name + ".py" in names for names in listed)}
-        return ", ".join(sorted(here - NOT_IMPORTED))
+        return ", ".join(sorted(here - NOT_ITS_OWN))
 
     def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:
         """What lies in the packages that some modules belong to: a file added there may be what is imported next."""

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mltkbuild.shown import csv_cell, shown
+
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a document with sorted keys; NaN and infinity, which JSON lacks, are a ValueError."""
@@ -17,16 +19,16 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table whose lines end in a line feed; None is an empty cell."""
+    """Write a table whose lines end in a line feed; None is an empty cell, and no text a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows(map(csv_cell, row) for row in (columns, *rows))
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Align the cells of a table, all rows of one length: the first column to the left, the others to the right."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

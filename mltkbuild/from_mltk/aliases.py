@@ -164,7 +164,8 @@ _PYTHON = _ported("helpers", "DictObject", "install_pip_package", "prepend_excep
 _KERAS = {
     "KerasModel": Later("keras", "Model"),
     "load_keras_model": Later("keras.saving", "load_model"),
-    **{name: Later("keras.utils", name) for name in ("array_to_img", "img_to_array", "load_img")},
+    **{name: Later("keras.utils", name) for name in ("array_to_img", "img_to_array")},
+    **_ported("media", "load_img"),
 }
 
 

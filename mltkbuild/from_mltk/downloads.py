@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mltkbuild.datasets.download import Source, fetch
+from mltkbuild.datasets.download import Source, fetch, public
 from mltkbuild.datasets.places import folder_of
 from mltkbuild.datasets.unpack import unpack, without_top
 from mltkbuild.errors import DataError
@@ -70,7 +70,7 @@ def download_verify_extract(  # noqa: PLR0913, PLR0917  # the arguments are MLTK
     """
     name = archive_fname or urlsplit(url).path.rsplit("/", 1)[-1]
     if not name:
-        raise DataError("a download needs a name", where=url, fix="give archive_fname")
+        raise DataError("a download needs a name", where=public(url), fix="give archive_fname")
     if extract_nested:
         fix = "unpack the inner archive in the function that downloads it"
         raise DataError("archives in archives aren't unpacked", where=url, found="extract_nested=True", fix=fix)

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import soundfile
 import tensorflow as tf
 from PIL import Image
 
 from mltkbuild.data import audio_files, frontend
+from mltkbuild.data.image_files import opened
 from mltkbuild.data.user_functions import called_by_graph
 from mltkbuild.errors import DataError
 
@@ -189,14 +191,30 @@ def read_image_file(path: Any, target_channels: int | None = 0, return_numpy: bo
 @called_by_graph()
 def _read_image(path: Any, channels: int) -> np.ndarray:
     name = path_of(path)
-    try:
-        with Image.open(io.BytesIO(Path(name).read_bytes())) as image:
-            # Palettes and depths other than 8 bits have no channels of their own.
-            wanted = _MODES.get(channels) or (image.mode if image.mode in _MODES.values() else "RGB")
-            pixels = np.asarray(image.convert(wanted))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError("a picture can't be read", where=name, found=str(error)[:200], fix=_FIX) from error
+    with opened(Path(name)) as image:
+        # Palettes and depths other than 8 bits have no channels of their own.
+        wanted = _MODES.get(channels) or (image.mode if image.mode in _MODES.values() else "RGB")
+        pixels = np.asarray(image.convert(wanted))
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def load_img(path: Any, *options: Any, **named: Any) -> Any:
+    """Keras' function of this name, for the image formats that a data set may have.
+
+    Args:
+        path: The file, or one that is open.
+        options: Keras' own.
+        named: Keras' own.
+
+    Returns:
+        Pillow's image.
+
+    Raises:
+        DataError: The file can't be read.
+    """
+    content = path.getvalue() if isinstance(path, io.BytesIO) else Path(path)
+    with opened(content):
+        return keras.utils.load_img(io.BytesIO(content) if isinstance(content, bytes) else path, *options, **named)
 
 
 def write_image_file(path: Any, sample: Any, auto_scale: bool = True) -> Any:

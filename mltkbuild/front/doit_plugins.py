@@ -11,12 +11,35 @@ from typing import Any
 
 from doit.cmd_base import check_tasks_exist, subtasks_iter, tasks_and_deps_iter
 from doit.cmd_clean import Clean as DoitClean
+from doit.cmd_completion import TabCompletion
+from doit.cmd_dumpdb import DumpDB
 from doit.cmd_forget import Forget as DoitForget
+from doit.cmd_ignore import Ignore
+from doit.cmd_info import Info
+from doit.cmd_list import List
+from doit.cmd_resetdep import ResetDep
 from doit.cmd_run import Run as DoitRun
+from doit.cmd_strace import Strace
 from doit.exceptions import InvalidCommand, InvalidDodoFile
 
 from mltkbuild.errors import did_you_mean
 from mltkbuild.stages.table import STAGES
+
+# doit's own commands, as they are. That doit takes them from here loads this package before the dodo's folder is where
+# modules are looked for first, so that no file there can stand in for it.
+__all__ = [
+    "Clean",
+    "DumpDB",
+    "Forget",
+    "Ignore",
+    "Info",
+    "List",
+    "RecordsBackend",
+    "ResetDep",
+    "Run",
+    "Strace",
+    "TabCompletion",
+]
 
 IGNORED = "ignore:"
 

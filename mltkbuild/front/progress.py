@@ -14,10 +14,13 @@ from rich.table import Column
 
 from mltkbuild.events import Counted, EpochProgress, Event, Note
 from mltkbuild.front.report import cut, duration
+from mltkbuild.shown import shown
 from mltkbuild.training.epochs import TELLING, UNLIMITED
 
 WIDEST = 160
 """A line that goes to a file is cut here; on a terminal at its edge."""
+
+_LONGEST = 4096
 
 ROOMY = 110
 """A terminal with fewer columns has no place for a bar and a clock beside the figures."""
@@ -77,7 +80,7 @@ class QuietDisplay:
     def note(self, text: str) -> None:
         """Print a line."""
         indent = text[: len(text) - len(text.lstrip())]
-        line = indent + cut(text.strip(), self._limit - len(indent))
+        line = indent + cut(shown(" ".join(text.split("\n")).strip(), _LONGEST), self._limit - len(indent))
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @property
@@ -145,7 +148,7 @@ class LiveDisplay(QuietDisplay):
         super().begin(label, why)
         with self._lock:
             self._progress.start()
-            self._tasks[label] = self._progress.add_task(f"{label:<{self._width - 2}}", total=None, text=why)
+            self._tasks[label] = self._progress.add_task(f"{label:<{self._width - 2}}", total=None, text=shown(why))
 
     def event(self, label: str, event: Event) -> None:
         """Move the stage's line on."""
@@ -170,7 +173,7 @@ class LiveDisplay(QuietDisplay):
     def _counted(self, label: str, event: Counted) -> None:
         """Show work that is counted."""
         done, total = float(event.done), float(event.of)
-        text = f"{event.doing}, {event.done} of {event.of}{self._left(label, done, total)}"
+        text = f"{shown(event.doing)}, {event.done} of {event.of}{self._left(label, done, total)}"
         with self._lock:
             self._progress.update(self._tasks[label], completed=done, total=total, text=text)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mltkbuild.disk import inputs
 from mltkbuild.engine.freshness import Reason
+from mltkbuild.shown import shown
 from mltkbuild.stages.table import Figure, Stage
 from mltkbuild.training.epochs import TELLING
 
@@ -16,7 +17,11 @@ _PLAIN = frozenset({inputs.TOOL, inputs.LIBRARY, inputs.OPTION})
 
 
 def reason_text(reason: Reason) -> str:
-    """One reason in words."""
+    """One reason in words; a record may be a stranger's, and so may the names in it."""
+    return shown(_reason_text(reason))
+
+
+def _reason_text(reason: Reason) -> str:
     if not reason.subject:
         words = {"forced": "asked for", "unfinished": "its publication was interrupted"}
         return words.get(reason.kind, reason.kind if reason.old is None else reason.old)
@@ -129,8 +134,8 @@ def plural(count: int, word: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns of text, as wide as their widest cell, two spaces apart."""
-    lines = [list(header), *map(list, rows)]
+    """Columns of text, each row one line, as wide as their widest cell, two spaces apart."""
+    lines = [[shown(cell) for cell in line] for line in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

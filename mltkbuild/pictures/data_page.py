@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mltkbuild.shown import shown
+
 _LEAST_SIDE, _MOST_SIDE = 96, 320
 _MOST_NAMES = 12
 
@@ -160,7 +162,7 @@ def write(path: Path, page: Page) -> None:
 
 
 def _lines(page: Page) -> Iterator[str]:
-    title = html.escape(page.title)
+    title = _text(page.title)
     yield _HEAD.format(title=title)
     total = sum(sum(counts.values()) for counts in page.counts.values())
     shape = " x ".join(map(str, page.shape))
@@ -177,14 +179,14 @@ def _balance(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     labels = list(dict.fromkeys(label for subset in counts.values() for label in subset))
     most = max((count for subset in counts.values() for count in subset.values()), default=0) or 1
     yield "<h2>Samples by class</h2><table><thead><tr><th>class</th>"
-    yield "".join(f"<th>{html.escape(subset)}</th>" for subset in counts) + "</tr></thead><tbody>"
+    yield "".join(f"<th>{_text(subset)}</th>" for subset in counts) + "</tr></thead><tbody>"
     for label in labels:
         cells = []
         for subset in counts.values():
             count = subset.get(label, 0)
             bar = f'<span class="bar" style="width:{count / most * 8:.2f}rem"></span>'
             cells.append(f'<td>{bar}<span class="count">{count:,}</span></td>')
-        yield f"<tr><th>{html.escape(label)}</th>{''.join(cells)}</tr>"
+        yield f"<tr><th>{_text(label)}</th>{''.join(cells)}</tr>"
     sums = "".join(f"<td>{sum(subset.values()):,}</td>" for subset in counts.values())
     yield f"</tbody><tfoot><tr><th>all</th>{sums}</tr></tfoot></table>"
 
@@ -197,27 +199,27 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         return
     yield "<ul>"
     for finding in found:
-        names = ", ".join(html.escape(name) for name in finding.names[:_MOST_NAMES])
+        names = ", ".join(_text(name) for name in finding.names[:_MOST_NAMES])
         more = f" and {len(finding.names) - _MOST_NAMES:,} more" if len(finding.names) > _MOST_NAMES else ""
-        yield f"<li><strong>{html.escape(finding.what)}</strong> ({len(finding.names):,}): {names}{more}</li>"
+        yield f"<li><strong>{_text(finding.what)}</strong> ({len(finding.names):,}): {names}{more}</li>"
     yield "</ul>"
 
 
 def _samples(subset: str, shown: Sequence[Shown]) -> Iterator[str]:
     if not shown:
         return
-    yield f"<h2>{html.escape(subset.capitalize())}</h2>"
+    yield f"<h2>{_text(subset.capitalize())}</h2>"
     for label in dict.fromkeys(one.label for one in shown):
-        yield f'<h3>{html.escape(label)}</h3><div class="samples">'
+        yield f'<h3>{_text(label)}</h3><div class="samples">'
         for one in shown:
             if one.label == label:
                 media = "".join(_figure(part) for part in one.media)
-                yield f'<section><div class="media">{media}</div><p class="name">{html.escape(one.name)}</p></section>'
+                yield f'<section><div class="media">{media}</div><p class="name">{_text(one.name)}</p></section>'
         yield "</div>"
 
 
 def _figure(part: Picture | Sound) -> str:
-    caption = html.escape(part.caption)
+    caption = _text(part.caption)
     if isinstance(part, Sound):
         source = f"data:{part.kind};base64,{base64.b64encode(part.data).decode()}"
         return (
@@ -226,6 +228,11 @@ def _figure(part: Picture | Sound) -> str:
     source = f"data:image/png;base64,{base64.b64encode(part.png).decode()}"
     image = f'<img src="{source}" width="{part.width}" alt="{caption}">'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _text(text: str) -> str:
+    """A text of anybody as a part of the page."""
+    return html.escape(shown(text))
 
 
 _HEAD = """<!DOCTYPE html>

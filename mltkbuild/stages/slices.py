@@ -16,6 +16,7 @@ from mltkbuild import keras_private
 from mltkbuild.fingerprint.kinds import full_name, recorded_module
 from mltkbuild.fingerprint.reach import Sources, reach
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
+from mltkbuild.shown import shown_lines
 from mltkbuild.spec.generators import Generator
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.spec.properties import Settings, name_of_constant, properties_of
@@ -254,7 +255,7 @@ def summarize(keras_model: Any) -> str:
     """Keras' own summary as plain text."""
     lines: list[str] = []
     keras_model.summary(line_length=100, print_fn=_line_collector(lines))
-    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()).strip() + "\n"
+    return "\n".join(line.rstrip() for line in shown_lines("\n".join(lines)).splitlines()).strip() + "\n"
 
 
 def _line_collector(lines: list[str]) -> Callable[..., None]:

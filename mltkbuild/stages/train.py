@@ -15,6 +15,7 @@ from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
+from mltkbuild.shown import shown
 from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
@@ -101,7 +102,7 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
 
     def progress(event: Event) -> None:
         if isinstance(event, Note):
-            sys.stdout.write(f"{event.text}\n")  # the stage's log
+            sys.stdout.write(f"{shown(event.text)}\n")  # the stage's log
             event = Note(f"train:{request.target}: {event.text}")
         run.progress(event)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild.errors import StageError
+from mltkbuild.shown import csv_cell, shown
 from mltkbuild.tflite import graph, lint, micro
 from mltkbuild.tflite.graph import Graph, Operator, Subgraph, Tensor, bytes_of
 
@@ -328,7 +329,7 @@ def as_csv(found: Profile) -> str:
     names = [entry.name for entry in fields(Layer)]
     writer.writerow(names)
     for layer in found.layers:
-        writer.writerow([_cell(getattr(layer, name)) for name in names])
+        writer.writerow([csv_cell(_cell(getattr(layer, name))) for name in names])
     return text.getvalue()
 
 
@@ -360,7 +361,7 @@ def as_text(found: Profile) -> str:
     rows += [("output", _port(port)) for port in found.outputs]
     rows += [("problem", f"{problem}; {problem.fix}") for problem in found.problems]
     rows += [("note", text) for text in found.notes]
-    lines = [f"{label:<11} {text}".rstrip() for label, text in rows]
+    lines = [f"{label:<11} {shown(text)}".rstrip() for label, text in rows]
     return "\n".join([*lines, "", *_layer_lines(found), ""])
 
 
@@ -376,7 +377,7 @@ def _bytes(count: int) -> str:
 def _layer_lines(found: Profile) -> list[str]:
     header = ("#", "operator", "layer", "input", "weights", "output", "type", "MACs", "parameters", "bytes")
     totals = [f"{count:,}" for count in (found.macs, found.parameters, found.weight_bytes)]
-    rows = [header, *map(_row, found.layers), ("", "total", *[""] * 5, *totals)]
+    rows = [header, *(tuple(map(shown, _row(layer))) for layer in found.layers), ("", "total", *[""] * 5, *totals)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # Figures stand right.
     sides = [">", *"<" * 6, *">" * 3]

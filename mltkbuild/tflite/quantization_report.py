@@ -16,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mltkbuild.errors import StageError
 from mltkbuild.pictures.bars import bars_png
+from mltkbuild.shown import csv_cell
 from mltkbuild.tflite import graph
 from mltkbuild.tflite.predict import dequantized, quantized
 
@@ -187,4 +188,4 @@ def write(folder: Path, title: str, layers: Iterable[LayerError]) -> None:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(csv_cell(value))

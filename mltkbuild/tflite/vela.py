@@ -14,6 +14,7 @@ from typing import Any
 
 from mltkbuild import extras
 from mltkbuild.errors import StageError, UsageError
+from mltkbuild.shown import shown
 from mltkbuild.tflite import graph
 
 VERSION = 1
@@ -129,7 +130,8 @@ def estimate(
 
 def _compile(folder: Path, options: Sequence[str], tflite: Path) -> None:
     """Run Vela on the folder's `model.tflite`, with its files beside it."""
-    command = [sys.executable, "-m", "ethosu.vela", "model.tflite", "--output-dir=.", "--verbose-performance", *options]
+    options = ("--output-dir=.", "--verbose-performance", *options)
+    command = [sys.executable, "-P", "-m", "ethosu.vela", "model.tflite", *options]
     done = subprocess.run(  # noqa: S603  # this Python and a fixed module
         command, cwd=folder, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
     )
@@ -216,4 +218,4 @@ def as_text(found: Estimate) -> str:
         ("passes", f"{found.npu_operators:,} on the NPU, {found.cpu_operators:,} on the CPU"),
         ("on the CPU", ", ".join(left)),
     ]
-    return "".join(f"{label:<11} {text}\n" for label, text in rows if text)
+    return "".join(f"{label:<11} {shown(text)}\n" for label, text in rows if text)

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from mltkbuild.disk.workspace import NOT_ITS_OWN
 from mltkbuild.errors import MltkError, SpecError
 from mltkbuild.from_mltk import aliases
+from mltkbuild.search_path import search_path
 from mltkbuild.spec.model import Home, MltkModel
 from mltkbuild.user_code.watch import is_library
 
@@ -33,7 +35,7 @@ _OWN = frozenset(
     for name, module in list(sys.modules.items())
     if not is_library(getattr(module, "__file__", None) or sys.prefix, "")
 )
-_KEPT = (_PRELOADED - _OWN) | sys.stdlib_module_names
+_KEPT = (_PRELOADED - _OWN) | NOT_ITS_OWN
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_LINES = 12
 
@@ -181,6 +183,8 @@ def _as_before(snapshot: Snapshot) -> Iterator[None]:
     folder, environment = os.getcwd(), dict(os.environ)
     search, finders, known = list(sys.path), list(sys.meta_path), set(sys.path_importer_cache)
     os.chdir(snapshot.root)
+    # What the spec may import from the workspace is the importer's to find, and nothing else is looked for there.
+    sys.path[:] = search_path(*snapshot.folders)
     try:
         yield
     finally:
@@ -310,7 +314,7 @@ def _advice(snapshot: Snapshot, error: BaseException) -> str:
         return "the machine ran out of memory: free some, or make the model or batch_size smaller"
     missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
     hidden = f"{missing}.py"
-    if missing in _KEPT and any(os.path.basename(path) == hidden for path in snapshot.files):
+    if missing in _KEPT and any(os.path.isfile(os.path.join(snapshot.root, at, hidden)) for at in snapshot.folders):
         return f"rename {hidden}: Python has a module {missing} of its own, and so that file is never imported"
     if isinstance(error, ModuleNotFoundError) and missing and missing.partition(".")[0] not in sys.modules:
         return f"install the package that has the module {missing}, as in `pip install {missing.partition('.')[0]}`"

@@ -32,9 +32,17 @@ JOBS: Mapping[str, str] = {
 """The modules with the functions for files: each is loaded by a worker alone, when it is asked for."""
 
 
-def start(pipe: Connection[Any, Any]) -> None:
-    """Prepare a new worker: progress goes into the pipe; the worker ends when its parent is gone."""
+def start(pipe: Connection[Any, Any], is_safe: bool) -> None:
+    """Prepare a new worker: progress goes into the pipe; the worker ends when its parent is gone.
+
+    Args:
+        pipe: Takes events.
+        is_safe: Whether whoever started the build has set PYTHONSAFEPATH.
+    """
     life.pipe = pipe
+    if not is_safe:
+        # Python has obeyed, and tells those that multiprocessing starts. A script that a spec starts imports as ever.
+        del os.environ["PYTHONSAFEPATH"]
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)

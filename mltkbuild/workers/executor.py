@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.events import Listener
 from mltkbuild.process import out_of_memory
+from mltkbuild.search_path import search_path
 from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
@@ -30,6 +31,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "KERAS_BACKEND": "tensorflow",
     "MPLBACKEND": "Agg",
+    # A worker, and whatever multiprocessing starts beside it, finds no module in the working directory.
+    "PYTHONSAFEPATH": "1",
 }
 GRACE_SECONDS = 20.0
 """So long an interrupted training may take for its step and its checkpoint."""
@@ -60,11 +63,16 @@ class Worker:
 
     def __init__(self, deterministic: bool) -> None:
         self.deterministic = deterministic
+        self._ending = threading.RLock()
         context = get_context("spawn")
         self._events, sending = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=entry.start, initargs=(sending,))
+        is_safe = "PYTHONSAFEPATH" in os.environ
+        # The pool's locks start multiprocessing's resource tracker, a process too.
+        with _spawning, _environment(), _without_here():
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=context, initializer=entry.start, initargs=(sending, is_safe)
+            )
         self._sending: Connection[Any, Any] = sending
-        self._ending = threading.RLock()
         self._pid: int | None = None
         self._request: Request | None = None
         self._future: Future[Any] | None = None
@@ -119,7 +127,7 @@ class Worker:
             return
         with _spawning, _environment():
             try:
-                with _without_main():
+                with _without_main(), _without_here():
                     started = self._submit(os.getpid)
                 self._pid = started.result()
             except BrokenProcessPool as error:
@@ -195,7 +203,7 @@ class Worker:
     def stop(self) -> None:
         """End the process at once and wait for the pool's thread, which must not outlive it into Python's own exit."""
         self.kill()
-        # Who stops all and whose stage thereby failed both come here; the pool would close its handles twice.
+        # The thread that waits for the stage ends the worker too, and a pool closes its pipes once for each.
         with self._ending:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -369,6 +377,20 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _without_here() -> Iterator[None]:
+    """Let a worker that starts, which takes over where this process looks for modules, not look where this one works.
+
+    In a notebook and under `python -m` that comes first.
+    """
+    before = sys.path
+    sys.path = search_path()
+    try:
+        yield
+    finally:
+        sys.path = before
 
 
 def _last_words(log: str) -> str:

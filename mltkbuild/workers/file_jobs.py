@@ -13,6 +13,7 @@ from mltkbuild.data import loading
 from mltkbuild.disk import durable
 from mltkbuild.errors import MltkError, StageError, UsageError
 from mltkbuild.firmware import export as exporting
+from mltkbuild.shown import shown
 from mltkbuild.spec.mixins import TrainMixin
 from mltkbuild.stages import slices
 from mltkbuild.tflite import foreign, params
@@ -84,7 +85,7 @@ def summarize(path: str, trust: bool = False) -> str:
         text = str(profile(path)["text"])
         with about(path):
             embedded = params.extract(content_of(path))
-        lines = [f"  {key}: {value!r}" for key, value in sorted(embedded.items())]
+        lines = [f"  {shown(key)}: {value!r}" for key, value in sorted(embedded.items())]
         return text + "\n".join(["", "parameters", *(lines or ["  none"]), ""])
     return slices.summarize(keras_model_of(path, trust))
 

@@ -146,6 +146,30 @@ def test_the_files_of_a_workspace_are_never_the_archive_s(tmp_path: Path) -> Non
     assert [b"import os; os.abort()\n"] * 5 == [found[f"artifacts/kws/{name}"] for name in own]
 
 
+HIDING = [
+    "dodo/__init__.py",
+    "Dodo.abi3.so",
+    "dodo.cpython-311-x86_64-linux-gnu.so",
+    "__pycache__/dodo.cpython-311.pyc",
+]
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_nothing_of_an_archive_stands_in_for_the_dodo(tmp_path: Path, name: str) -> None:
+    """A package, compiled code and a cache that Python takes for `dodo.py` are kept with the artifacts."""
+    restored(packed(tmp_path, added={name: "import os; os.abort()\n"}), tmp_path / "new")
+    assert not (tmp_path / "new" / name).exists()
+    assert (tmp_path / "new" / "artifacts/kws" / name).is_file()
+
+
+def test_a_module_that_stands_in_for_the_dodo_is_an_error(tmp_path: Path) -> None:
+    """An archive whose spec has a package `dodo` restores nothing."""
+    path = packed(tmp_path, sources={**SOURCES, "dodo/__init__.py": "import os; os.abort()\n"})
+    with pytest.raises(StageError, match="in place of the workspace"):
+        restored(path, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_archive_of_mltk_is_restored(tmp_path: Path) -> None:
     """MLTK's archive has no provenance: its spec goes to `models/` without the line on top, all else to artifacts."""
     text = b"# @mltk_model\r\nmy_model = 1\r\n"

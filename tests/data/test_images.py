@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import subprocess
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from mltkbuild.data import loading
+from mltkbuild.data.image_files import opened
 from mltkbuild.data.image_transform import Augmentation
 from mltkbuild.data.images import ImagePreparation
 from mltkbuild.data.lazy import Rows
 from mltkbuild.data.listing import Item
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.errors import DataError, SpecError
+from mltkbuild.from_mltk import media
 
 ITEM = Item("a/ü.png", "", 2)
 GREY = ImagePreparation((4, 6, 1), (4, 6), "grayscale", "bilinear", Augmentation(), Normalization())
@@ -118,6 +128,68 @@ def test_decompression_bomb_is_refused(side: int) -> None:
     assert len(huge) < 100_000
     with pytest.raises(DataError):
         GREY.row(ITEM, huge, random=True)
+
+
+READERS: tuple[Callable[..., Any], ...] = (
+    loading._image,
+    lambda path, shape: media._read_image(str(path), 3),
+    lambda path, shape: media.load_img(path),
+)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "ICO", "TGA", "SGI", "MSP", "PALM", "DDS"])
+@pytest.mark.parametrize("name", ["x.png", "x.jpg"])
+def test_only_named_formats_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
+    """Whatever a file is called, one of another format is an error with its name, and no other program is started."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    path = tmp_path / name
+    image = picture("1" if kind in ("MSP", "PALM") else "RGB", (32, 32))
+    path.write_bytes(encoded(image, kind))
+    with pytest.raises(DataError, match="can't be read") as caught, opened(path) as found:
+        found.load()
+    assert str(path) == caught.value.where
+    for read in (
+        loading._image,
+        lambda path, shape: media._read_image(str(path), 3),
+        lambda path, _: media.load_img(path),
+    ):
+        with pytest.raises(DataError, match="can't be read") as caught:
+            read(path, (4, 4, 3))
+        assert str(path) == caught.value.where
+    with pytest.raises(DataError, match="can't be read"):
+        RGB.row(ITEM, path.read_bytes(), random=True)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_001, 20_000])
+def test_a_bomb_is_named(tmp_path: Path, side: int) -> None:
+    """A small file with a huge picture is an error with its name, wherever it is read."""
+    path = tmp_path / "bomb.png"
+    path.write_bytes(encoded(Image.new("1", (side, side)), "PNG"))
+    for read in (
+        loading._image,
+        lambda path, shape: media._read_image(str(path), 3),
+        lambda path, _: media.load_img(path),
+    ):
+        with pytest.raises(DataError, match="too large") as caught:
+            read(path, (4, 4, 3))
+        assert str(path) == caught.value.where
+
+
+@settings(deadline=None, max_examples=150, database=None)
+@given(st.data())
+def test_damage_is_one_error(data: st.DataObject) -> None:
+    """An image file with any bytes changed is read or is one error."""
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP"]))
+    options: dict[str, Any] = {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"}
+    content = bytearray(encoded(picture("RGB"), kind, **(options if kind in ("PNG", "JPEG", "WEBP") else {})))
+    for place, byte in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=6)
+    ):
+        content[place] = byte
+    with contextlib.suppress(DataError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        RGB.row(ITEM, bytes(content), random=True)
 
 
 def test_function_before_all_gets_name_and_class() -> None:

@@ -22,6 +22,9 @@ class Site:
         ranges: Whether it obeys requests for a part of a file.
         tag: The version of all files.
         pause: Seconds before each piece of an answer.
+        length: Whether it tells how long a file is.
+        reason: The words beside the codes.
+        secrets: The `Authorization` of each request.
         asked: The paths that were asked for, with the first byte of the wanted part.
     """
 
@@ -33,6 +36,9 @@ class Site:
     ranges: bool = True
     tag: str = '"1"'
     pause: float = 0.0
+    length: bool = True
+    reason: str | None = None
+    secrets: list[str] = field(default_factory=list)
     asked: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -68,6 +74,7 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
     same = handler.headers.get("If-Range") in (None, site.tag)
     begin = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and site.ranges and same else 0
     site.asked.append((handler.path, begin))
+    site.secrets.append(handler.headers.get("Authorization", ""))
     handler.close_connection = True
     code = site.codes.pop(0) if site.codes else 0
     data = site.files.get(handler.path)
@@ -78,11 +85,12 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
         handler.end_headers()
         return
     if code or data is None:
-        handler.send_error(code or 404)
+        handler.send_error(code or 404, site.reason)
         return
     part = data[begin:]
     handler.send_response(206 if begin else 200)
-    handler.send_header("Content-Length", str(len(part)))
+    if site.length:
+        handler.send_header("Content-Length", str(len(part)))
     handler.send_header("ETag", site.tag)
     handler.end_headers()
     for start in range(0, len(part), 1000):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
 import gzip
 import hashlib
+import importlib
 import io
+import json
+import lzma
 import os
 import pickle
 import stat
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +44,12 @@ from .http_server import Site, serving
 DATA = bytes(range(256)) * 40
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 DIGITS = REPOSITORY.parent / "shared/data/free-spoken-digit-dataset.tar.gz"
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A home of the test's own, for what is noted there."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture
@@ -106,7 +119,7 @@ def test_wrong_digest_leaves_nothing(site: Site, tmp_path: Path) -> None:
     assert f"{site.url}/data.bin" == caught.value.where
     assert [] == [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")]
     with pytest.raises(DataError, match="not the one that was published"):
-        fetch(source(site, digest="", size=3), tmp_path)
+        fetch(source(site, digest="", size=len(DATA) + 1), tmp_path)
 
 
 def test_missing_file_is_not_asked_for_again(site: Site, tmp_path: Path) -> None:
@@ -179,6 +192,84 @@ def test_mirror_comes_first(site: Site, tmp_path: Path, monkeypatch: pytest.Monk
     assert 2 == len(site.asked)
 
 
+def test_no_way_leads_from_https_to_http() -> None:
+    """A server that is asked by HTTPS may lead elsewhere by HTTPS, not where anybody can listen and answer."""
+    handler = download._Redirects()
+    for wanted, error in (("https://a.example/y", None), ("http://a.example/y", "leads from https to http")):
+        request = urllib.request.Request("https://a.example/x")
+        arguments = (request, None, 302, "Found", Message(), wanted)
+        if error is None:
+            assert wanted == handler.redirect_request(*arguments).full_url
+            continue
+        with pytest.raises(download._Refused, match=error):
+            handler.redirect_request(*arguments)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_server_sends_no_more_than_the_file_may_have(site: Site, tmp_path: Path, told: bool) -> None:
+    """A file that is larger than it may be, whether or not the server says so before, fills no disk."""
+    site.length = told
+    with pytest.raises(DataError, match="can't be downloaded") as caught:
+        fetch(source(site, size=5000), tmp_path)
+    assert "more" in str(caught.value.found)
+    assert not list(tmp_path.glob(".*.part"))
+    assert 1 == len(site.asked)
+
+
+def test_passwords_go_to_the_server_alone(site: Site, tmp_path: Path) -> None:
+    """A name and a password of a URL are sent to its own host, and stand in no error and in no file."""
+    url = site.url.replace("//", "//me:s%3Acret@")
+    site.moved["/old.bin"] = site.url.replace("127.0.0.1", "localhost") + "/data.bin"
+    site.cuts = [100, 0, 0, 0]
+    with pytest.raises(DataError) as caught:
+        fetch(Source(url + "/data.bin", DIGEST), tmp_path)
+    assert "cret" not in str(caught.value)
+    assert "me" not in str(caught.value).partition("fix:")[0].replace("name", "")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"cret" in path.read_bytes()]
+    assert "Basic " + base64.b64encode(b"me:s:cret").decode() == site.secrets[0]
+    site.secrets.clear()
+    assert DATA == fetch(Source(url + "/old.bin", DIGEST), tmp_path).read_bytes()
+    assert [True, False] == [bool(secret) for secret in site.secrets]
+    for shape in ("https://a:b@[::1", "https://a:b@host:x/y.bin", "https://a:b@c@host:1/x"):
+        assert "b@" not in download.public(shape)
+
+
+def test_what_a_server_says_can_t_steer_a_terminal(site: Site, tmp_path: Path) -> None:
+    """The words beside a server's code are a stranger's: they are shown on one line, without control characters."""
+    site.codes, site.reason = [404], "\x1b]0;PWN\x07gone"
+    with pytest.raises(DataError) as caught:
+        fetch(source(site), tmp_path)
+    assert r"404 \x1b]0;PWN\x07gone" in str(caught.value)
+
+
+def test_nobody_else_says_that_a_file_was_checked(site: Site, tmp_path: Path) -> None:
+    """A mark beside a file counts for nothing, and neither does a file whose bytes were replaced at the same time."""
+    path = fetch(source(site), tmp_path)
+    status = path.stat()
+    path.write_bytes(bytes(len(DATA)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    mark = {"digest": DIGEST, "size": status.st_size, "mtime": status.st_mtime_ns}
+    (tmp_path / ".data.bin.checked.json").write_text(json.dumps(mark), encoding="utf-8")
+    with pytest.raises(DataError, match="not the one that was published"):
+        fetch(source(site), tmp_path)
+
+
+def test_no_link_leads_a_download_elsewhere(site: Site, tmp_path: Path) -> None:
+    """A link that lies where a download is begun is not written through; a pipe in place of the file doesn't hang."""
+    (tmp_path / "precious").write_text("mine", encoding="utf-8")
+    for name in (".data.bin.part", ".data.bin.part.json"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to("precious")
+        with pytest.raises(DataError, match="can't be written"):
+            fetch(source(site), tmp_path)
+        assert "mine" == (tmp_path / "precious").read_text(encoding="utf-8")
+        (tmp_path / name).unlink()
+    (tmp_path / "data.bin").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "data.bin")
+    with pytest.raises(DataError, match="not the one that was published"):
+        fetch(source(site), tmp_path)
+
+
 def test_two_processes_download_once(site: Site, tmp_path: Path) -> None:
     """Of two at once one downloads, the other waits and has the same file."""
     site.pause = 0.05
@@ -204,6 +295,7 @@ def test_folder_is_that_of_the_workspace_or_the_one_named(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`datasets/` beside the dodo.py above, `MLTK_DATASETS`, or `dest_dir`."""
+    monkeypatch.setattr(ecg5000, "_SHAPE", (3, 141))
     monkeypatch.setattr(ecg5000, "SOURCE", Source(site.url + "/ecg.csv", name="ecg5000.csv"))
     site.files["/ecg.csv"] = ("1.5," * 140 + "1.0\n").encode() * 3
     (tmp_path / "ws/models").mkdir(parents=True)
@@ -225,7 +317,8 @@ def test_folder_is_that_of_the_workspace_or_the_one_named(
 
 def tar(path: Path, *members: tuple[str, bytes | str]) -> Path:
     """A tar archive; a member with a text is a link to it."""
-    with tarfile.open(path, "w:gz") as file:
+    packing = path.suffix.removeprefix(".") if path.suffix in (".bz2", ".xz") else "gz"
+    with tarfile.open(path, f"w:{packing}") as file:  # type: ignore[call-overload]  # one of the three
         for name, content in members:
             info = tarfile.TarInfo(name)
             if isinstance(content, str):
@@ -297,6 +390,53 @@ def test_damaged_archive_keeps_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="damaged"):
         unpack(archive, tmp_path / "out", "2")
     assert (tmp_path / "out/x").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("change", ["behind", "in the tar", "checksum", "cut"])
+def test_a_packed_tar_is_read_to_its_end(tmp_path: Path, suffix: str, change: str) -> None:
+    """Bytes behind an archive's end, inside or outside its packing, and a wrong checksum there make it damaged."""
+    archive = tar(tmp_path / f"a.tar.{suffix}", ("a/x", bytes(range(256)) * 999))
+    pack: Any = {"gz": gzip, "bz2": bz2, "xz": lzma}[suffix]
+    data = archive.read_bytes()
+    unpack(archive, tmp_path / "good", "")
+    if change == "behind":
+        data += b"hidden"
+    elif change == "in the tar":
+        data = pack.compress(pack.decompress(data) + b"hidden")
+    elif change == "checksum":
+        data = data[:-8] + bytes([data[-8] ^ 1]) + data[-7:]
+    else:
+        data = data[:-4]
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match="damaged"):
+        unpack(archive, tmp_path / "new", "")
+    assert not (tmp_path / "new").exists()
+
+
+def test_files_of_an_archive_have_a_digest(tmp_path: Path) -> None:
+    """Where the archive itself has no lasting digest, what is in it is compared with the published one."""
+    archive = tar(tmp_path / "a.tar.gz", ("a/x", b"1"), ("a/y", b"2"))
+    first, second = (hashlib.sha256(text).hexdigest() for text in (b"1", b"2"))
+    right = hashlib.sha256(f"{first}  x\n{second}  y\n".encode()).hexdigest()
+    unpack(archive, tmp_path / "good", f"content:{right}")
+    with pytest.raises(DataError, match="not those that were published"):
+        unpack(archive, tmp_path / "bad", "content:" + "0" * 64)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_every_data_set_comes_by_https() -> None:
+    """No source is asked where anybody can listen, and all but one have a digest."""
+    found = {}
+    for path in sorted((REPOSITORY / "mltkbuild/datasets").glob("*/**/*.py")):
+        module = importlib.import_module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
+        for item in vars(module).values():
+            for one in item if isinstance(item, tuple) else (item,):
+                if isinstance(one, Source):
+                    found[one] = getattr(module, "CONTENT", one.digest)
+    assert 9 <= len(found)
+    assert not [one for one in found if not one.url.startswith("https://")]
+    assert [ecg5000.SOURCE] == [one for one, digest in found.items() if not digest]
 
 
 # -- the data sets ---------------------------------------------------------------------------------------------------

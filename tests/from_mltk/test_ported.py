@@ -279,7 +279,7 @@ def test_pictures_are_read_and_written(tmp_path: Path) -> None:
     assert [0, 127, 254] == media.read_image_file(spread, return_numpy=True)[0, :, 0].tolist()
     assert media.write_image_file(str(tmp_path / "folder"), pixels).endswith(".jpg")
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="a picture can't be read"):
+    with pytest.raises(DataError, match="an image can't be read"):
         media.read_image_file(str(tmp_path / "bad.png"))
 
 
@@ -316,6 +316,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     monkeypatch.delenv(download.MIRROR, raising=False)
     monkeypatch.delenv("MLTK_CACHE_DIR", raising=False)
     monkeypatch.setenv("MLTK_DATASETS", str(tmp_path / "all"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with serving({"/v1/data.zip": ARCHIVE}) as found:
         yield found
 

@@ -251,9 +251,10 @@ def test_traceback_is_cut_to_the_user_s_frames(tmp_path: Path) -> None:
 
 def test_hidden_file_is_named_when_an_import_fails(tmp_path: Path) -> None:
     """A helper that bears the name of a module of Python is told to be renamed."""
-    files = {"models__kws": HEAD + "from random import mine", "models__random": "mine = 1"}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "random.py").write_text("mine = 1", encoding="utf-8")
     with pytest.raises(SpecError) as caught:
-        told(snap(tmp_path, **files))
+        told(snap(tmp_path, models__kws=HEAD + "from random import mine"))
     assert str(caught.value.fix).startswith("rename random.py")
 
 
@@ -297,3 +298,16 @@ def test_label_belongs_to_files_of_the_snapshot_alone(parts: list[str]) -> None:
 def test_libraries_loaded_before_any_spec_are_kept() -> None:
     """What a worker itself runs on is never hidden or loaded twice."""
     assert {"mltkbuild", "os", "sys", "random"} <= loader._KEPT
+
+
+def test_no_late_import_finds_a_file_of_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a spec is loaded in a notebook, Python's own modules are found where Python is, whatever the path says."""
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    for folder in (tmp_path, tmp_path / "models"):
+        folder.mkdir(exist_ok=True)
+        (folder / "colorsys.py").write_text("raise SystemExit('mine')\n", encoding="utf-8")
+    before = list(sys.path)
+    text = "import colorsys\nmy_model.description = str(colorsys.rgb_to_hsv(0, 0, 0))\n"
+    assert "(0.0, 0.0, 0)" == told(snap(tmp_path, models__kws=HEAD + text))
+    assert before == sys.path

@@ -13,10 +13,10 @@ from mltkbuild.datasets.download import Source, fetch
 from mltkbuild.datasets.places import folder_of
 from mltkbuild.errors import DataError
 
-# Nobody publishes a digest: the shape of the table is checked.
-SOURCE = Source("http://storage.googleapis.com/download.tensorflow.org/data/ecg.csv", name="ecg5000.csv")
+# Nobody publishes a digest: the size of the table and its values are checked.
+SOURCE = Source("https://storage.googleapis.com/download.tensorflow.org/data/ecg.csv", name="ecg5000.csv")
 CLASSES = ["abnormal", "normal"]
-_COLUMNS = 141
+_SHAPE = (4998, 141)
 
 
 def load_data(*, dest_dir: str | os.PathLike[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def load_data(*, dest_dir: str | os.PathLike[str] | None = None) -> tuple[np.nda
         table, told = np.empty((0, 0), np.float32), str(error)[:200]
     else:
         told = f"{table.shape[0]} rows of {table.shape[1]} values"
-    if table.shape[1] != _COLUMNS:
+    if table.shape != _SHAPE or not np.isin(table[:, -1], (0, 1)).all() or not np.isfinite(table).all():
         fix = "delete it, and it is downloaded again"
         raise DataError("the table is not ECG5000", where=str(path), found=told, fix=fix)
     return table[:, :-1], table[:, -1].astype(np.int64)

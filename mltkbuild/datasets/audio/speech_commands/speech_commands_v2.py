@@ -12,7 +12,8 @@ from mltkbuild.datasets.places import folder_of
 from mltkbuild.datasets.unpack import unpack
 
 SOURCE = Source(
-    "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz", "sha1:4264eb9753e38eef2ec1d15dfac8441f09751ca9"
+    "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+    "sha1:4264eb9753e38eef2ec1d15dfac8441f09751ca9",
 )
 
 
