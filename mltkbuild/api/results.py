@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +14,16 @@ from mltkbuild.engine.target_state import TargetState
 from mltkbuild.errors import StageError
 from mltkbuild.spec.model import MltkModel
 from mltkbuild.training import keras_file
-from mltkbuild.training.building import called, clear_names
 from mltkbuild.training.epochs import best_metric
 from mltkbuild.user_code.loader import own_objects
 
 
 def _rebuilt(model: MltkModel) -> Any:
     """The Keras model that a spec builds, with layer names counted from 1 as in a build."""
-    clear_names()
-    return called(model.peek("build_model_function"), model)
+    # Loaded late: it loads Keras.
+    building = importlib.import_module("mltkbuild.training.building")
+    building.clear_names()
+    return building.called(model.peek("build_model_function"), model)
 
 
 class TrainingResults:

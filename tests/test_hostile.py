@@ -1,0 +1,122 @@
+"""Strangers' files through the commands: each ends in one sentence, runs nothing, touches nothing, and stays small."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mltkbuild import process
+
+from . import hostile, warm
+from .conftest import Front, Result
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("warm_workers"), pytest.mark.timeout(120)]
+
+MAKE = """
+import sys, keras
+folder = sys.argv[1]
+keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")]).save(folder + "/good.keras")
+network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+network.compile("adam", "mse")
+network.save(folder + "/picture.keras")
+"""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+CRASHES = ("enough memory", "killed from outside", "native code", "Traceback", "the stage failed with")
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that are what they seem."""
+    folder = tmp_path_factory.mktemp("good")
+    warm.python(MAKE, str(folder))
+    return folder
+
+
+class Stranger:
+    """A folder with canaries around it, in which commands are given strangers' files."""
+
+    def __init__(self, front: Front, folder: Path) -> None:
+        self.front = front
+        self.place = folder / "place"
+        self._canaries = [folder / "canary", folder / "canaries/canary", self.place / "canary"]
+        for path in self._canaries:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("whole")
+        self._folder = folder
+
+    def give(self, *arguments: str) -> Result:
+        """Run a command, and see that nothing but its answer came of it."""
+        before = self._seen()
+        result = self.front.mltk(*arguments)
+        assert ["whole"] * 3 == [path.read_text() for path in self._canaries]
+        new = {path for path in self._seen() - before if path.name in ("MARK", "mltkbuild-MARK")}
+        assert not new
+        for text in (result.out, result.err):
+            assert not CONTROL.search(text), repr(text)
+        if result.code:
+            assert result.code in (1, 2)
+            assert 1 == sum(line.startswith("error: ") for line in result.err.splitlines()), result.err
+            assert not [word for word in CRASHES if word in result.err], result.err
+        return result
+
+    def _seen(self) -> set[Path]:
+        places = (self._folder, self.front.files.root, Path("/tmp"))
+        return {path for place in places for path in (place.iterdir() if place == Path("/tmp") else place.rglob("*"))}
+
+
+@pytest.fixture
+def stranger(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stranger:
+    """A folder with canaries around it; a worker that takes more than 2 GiB fails."""
+    monkeypatch.setenv(process.MEMORY, "2")
+    return Stranger(front, tmp_path / "strangers")
+
+
+KERAS = {**dict(hostile.keras_files()), **dict(hostile.archives())}
+TFLITE = dict(hostile.tflite_files())
+SAMPLES = dict(hostile.sample_files())
+PICTURES = dict(hostile.pictures())
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_keras_files_run_nothing_and_lead_nowhere(stranger: Stranger, good: Path, name: str) -> None:
+    """Whatever a config, a member or a weight names that Keras could run, read or unfold."""
+    path = stranger.place / "model.keras"
+    KERAS[name](path, good / "good.keras")
+    result = stranger.give("summarize", str(path))
+    print("RESULT", name, result.code, result.err)
+
+
+@pytest.mark.parametrize("name", TFLITE)
+def test_tflite_files_are_told_or_refused(stranger: Stranger, good: Path, name: str) -> None:
+    """Whatever a flatbuffer claims of shapes, indices and sizes."""
+    path = stranger.place / "model.tflite"
+    TFLITE[name](path, path)
+    for arguments in (("summarize",), ("export", "-o", str(stranger.place / "out")), ("update_params", "a=1")):
+        result = stranger.give(arguments[0], str(path), *arguments[1:])
+        print("RESULT", name, arguments[0], result.code, result.err)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_arrays_are_what_they_claim(stranger: Stranger, good: Path, name: str) -> None:
+    """Whatever a `.npz` claims, holds or unfolds to."""
+    path = stranger.place / "data.npz"
+    SAMPLES[name](path, path)
+    output = stranger.place / "out.tflite"
+    result = stranger.give("quantize", str(good / "good.keras"), "--data", str(path), "-o", str(output))
+    print("RESULT", name, result.code, result.err)
+    assert (True, False) == (result.code in (1, 2), output.exists())
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_start_no_program(stranger: Stranger, good: Path, name: str) -> None:
+    """Whatever a file with the suffix of a picture is."""
+    folder = stranger.place / "pictures"
+    folder.mkdir()
+    (folder / "picture.png").write_bytes(PICTURES[name])
+    output = stranger.place / "out.tflite"
+    result = stranger.give("quantize", str(good / "picture.keras"), "--data", str(folder), "-o", str(output))
+    print("RESULT", name, result.code, result.err)
+    assert (True, False) == (result.code in (1, 2), output.exists())
+    assert "picture.png" in result.err
