@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from mltkbuild.archives.member_names import clash, name_fault, shown
+from mltkbuild.disk.names import clash, name_fault, shown
 from mltkbuild.errors import StageError, UsageError
 
 MOST_MEMBERS = 10_000

@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from mltkbuild.archives.contents import LARGEST_JSON, Contents, build_dir, contents, find, models_dir, places, read_json
-from mltkbuild.archives.member_names import shown
 from mltkbuild.archives.reading import ArchiveFile, digest, open_archive, read_member
 from mltkbuild.archives.unpacking import unpack as restore
 from mltkbuild.cli.file_commands import existing
 from mltkbuild.cli.init import LAYOUT
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
+from mltkbuild.disk.names import shown
 from mltkbuild.front.report import plural, size, table
 from mltkbuild.stages.table import EVALUATE, STAGES
 

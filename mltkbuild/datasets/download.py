@@ -12,14 +12,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock
-
-from mltkbuild.disk.durable import flush_folder
+from mltkbuild.disk.door import Door
+from mltkbuild.disk.names import name_fault, shown
+from mltkbuild.disk.open_folder import read_file
 from mltkbuild.errors import DataError
 from mltkbuild.events import Counted
 
@@ -78,17 +77,18 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
     Raises:
         DataError: It can't be downloaded or written, or it isn't the one that its digest names.
     """
+    _require_name(source)
     path = folder / source.file_name
+    door = Door(str(folder))
     try:
         if _is_checked(path, source):
             return path
-        folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder, source.file_name):
+        with door.locked(_beside(path, ".lock")):
             if not _is_checked(path, source):
                 if not path.exists():
-                    _download(source, path, progress or _printing())
+                    _download(door, source, path, progress or _printing())
                 _check(path, source)
-                _mark(path, source)
+                _mark(door, path, source)
     except OSError as error:
         if isinstance(error, urllib.error.URLError | http.client.HTTPException | TimeoutError):
             raise
@@ -101,29 +101,35 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
     return path
 
 
-@contextmanager
-def _lock(folder: Path, name: str) -> Iterator[None]:
-    with FileLock(folder / f".{name}.lock"):
-        yield
+def _require_name(source: Source) -> None:
+    """Raise a DataError unless a file's name is one for a file in its folder."""
+    fault = "names a folder" if "/" in source.file_name else name_fault(source.file_name)
+    if fault is not None:
+        found = f"{shown(source.file_name, 100)!r}: {fault}"
+        raise DataError("a download needs a name", where=shown(source.url), found=found, fix="name its file")
+
+
+def _beside(path: Path, what: str) -> str:
+    """The path of something about a file, which lies beside it."""
+    return str(path.with_name(f".{path.name}{what}"))
 
 
 def _is_checked(path: Path, source: Source) -> bool:
     """Whether the file is the one whose digest was checked before: the same size and time of change."""
-    mark = path.with_name(f".{path.name}{_MARK}")
-    if not path.is_file() or not mark.is_file():
+    if not path.is_file():
         return False
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_file(_beside(path, _MARK)))
+    except (OSError, ValueError, RecursionError):
         return False
     status = path.stat()
     return bool(found == {"digest": source.digest, "size": status.st_size, "mtime": status.st_mtime_ns})
 
 
-def _mark(path: Path, source: Source) -> None:
+def _mark(door: Door, path: Path, source: Source) -> None:
     status = path.stat()
     text = json.dumps({"digest": source.digest, "size": status.st_size, "mtime": status.st_mtime_ns})
-    path.with_name(f".{path.name}{_MARK}").write_text(text, encoding="utf-8")
+    door.write(_beside(path, _MARK), text.encode())
 
 
 def _check(path: Path, source: Source) -> None:
@@ -149,27 +155,27 @@ def _check(path: Path, source: Source) -> None:
     )
 
 
-def _download(source: Source, path: Path, progress: Progress) -> None:
+def _download(door: Door, source: Source, path: Path, progress: Progress) -> None:
     """Download to a file beside the final one, check that, and give it its name."""
-    part = path.with_name(f".{path.name}.part")
+    part = Path(_beside(path, ".part"))
     reasons = []
     for url in _places(source):
         try:
-            _try_often(url, part, source.file_name, progress)
+            _try_often(door, url, part, progress)
         except (_Refused, urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reasons.append(f"{url}: {_told(error)}")
             continue
         try:
             _check(part, source)
         except DataError as error:
-            part.unlink()
-            part.with_name(part.name + ".json").unlink(missing_ok=True)
+            door.remove(str(part))
+            door.remove(_begun_by(part))
             error.where = url
             error.fix = f"try again later, or put the right file at {path}"
             raise
-        os.replace(part, path)
-        part.with_name(part.name + ".json").unlink(missing_ok=True)
-        flush_folder(str(path.parent))
+        door.rename(str(part), str(path))
+        door.remove(_begun_by(part))
+        door.flush_root()
         return
     raise DataError(
         "a data set can't be downloaded",
@@ -178,6 +184,11 @@ def _download(source: Source, path: Path, progress: Progress) -> None:
         fix=f"connect this machine, set {MIRROR} to a folder or URL that has {source.file_name}, or put the file at "
         f"{path}",
     )
+
+
+def _begun_by(part: Path) -> str:
+    """The path of what is known about an unfinished download."""
+    return f"{part}.json"
 
 
 def _told(error: Exception) -> str:
@@ -192,10 +203,10 @@ def _places(source: Source) -> Iterator[str]:
     yield source.url
 
 
-def _try_often(url: str, part: Path, name: str, progress: Progress) -> None:
+def _try_often(door: Door, url: str, part: Path, progress: Progress) -> None:
     for wait in (*WAITS, None):
         try:
-            _go_on(url, part, name, progress)
+            _go_on(door, url, part, progress)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429):
                 raise _Refused(f"the server answers {error.code} {error.reason}") from error
@@ -208,10 +219,10 @@ def _try_often(url: str, part: Path, name: str, progress: Progress) -> None:
             return
 
 
-def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
+def _go_on(door: Door, url: str, part: Path, progress: Progress) -> None:
     """Download what is still lacking."""
-    begun = part.with_name(part.name + ".json")
-    have, tag = _begun(part, begun, url)
+    name = part.name.removeprefix(".").removesuffix(".part")
+    have, tag = _begun(door, part, url)
     request = urllib.request.Request(url, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # public sources' URLs
     if have:
         request.add_header("Range", f"bytes={have}-")
@@ -221,17 +232,17 @@ def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 416:
             # More is here than there is there: begin anew.
-            part.unlink(missing_ok=True)
+            door.remove(str(part))
         raise
     with response:
         if getattr(response, "status", 200) != 206:
             have = 0
         headers = response.headers
         tag = headers.get("ETag") or headers.get("Last-Modified") or ""
-        begun.write_text(json.dumps({"url": url, "tag": tag}), encoding="utf-8")
+        door.write(_begun_by(part), json.dumps({"url": url, "tag": tag}).encode())
         length = headers.get("Content-Length")
         total = have + int(length) if length is not None and length.isdigit() else 0
-        with part.open("ab" if have else "wb") as file:
+        with (door.append if have else door.create)(str(part)) as file:
             got = have
             for count in _copied(response, file):
                 got += count
@@ -240,16 +251,16 @@ def _go_on(url: str, part: Path, name: str, progress: Progress) -> None:
             raise ConnectionError(f"the connection was cut after {got:,} of {total:,} bytes")
 
 
-def _begun(part: Path, begun: Path, url: str) -> tuple[int, str]:
+def _begun(door: Door, part: Path, url: str) -> tuple[int, str]:
     """How many bytes an earlier try has left, and the version that they belong to; 0 where that can't be known."""
     try:
-        found = json.loads(begun.read_text(encoding="utf-8"))
-        have = part.stat().st_size
-    except (OSError, ValueError):
+        found = json.loads(read_file(_begun_by(part)))
+    except (OSError, ValueError, RecursionError):
         return 0, ""
+    have = door.size(str(part))
     tag = found.get("tag") if isinstance(found, dict) and found.get("url") == url else ""
     # A weak tag doesn't promise the same bytes.
-    return (have, tag) if tag and not tag.startswith("W/") else (0, "")
+    return (have, tag) if isinstance(tag, str) and tag.isprintable() and tag and not tag.startswith("W/") else (0, "")
 
 
 def _copied(response: IO[bytes], file: IO[bytes]) -> Iterator[int]:

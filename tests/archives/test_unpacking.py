@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.archives.contents import contents, find, models_dir
-from mltkbuild.archives.member_names import clash, name_fault
+from mltkbuild.disk.names import clash, name_fault
 from mltkbuild.archives.reading import open_archive
 from mltkbuild.archives.unpacking import TEMPORARY, unpack
 from mltkbuild.archives.writing import write_zip
