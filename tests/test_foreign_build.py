@@ -68,17 +68,17 @@ def edit_record(files: Files, stage: str, change: Callable[[dict[str, Any]], obj
     target(files, f".records/{stage}{suffix}").write_text(json.dumps(document), encoding="utf-8")
 
 
-def commands(front: Front) -> list[Result]:
-    """Whatever people call: each ends with an answer."""
-    found = [
-        *(front.doit(*words) for words in ((), ("train:kws",), ("list",), ("clean", "-n"))),
-        *(front.mltk(*words) for words in (("status",), ("explain", "kws"), ("build", "kws"), ("clean", "--orphans"))),
-        *(front.doit(*words) for words in (("forget", "profile:kws"), (), ("clean",), ())),
-    ]
-    for result in found:
+def commands(front: Front) -> None:
+    """Call what deletes or writes: each command ends with an answer."""
+    for program, *words in (
+        ("doit",),
+        ("mltk", "clean", "--orphans"),
+        ("doit", "forget", "profile:kws"),
+        ("doit", "clean"),
+    ):
+        result: Result = getattr(front, program)(*words)
         assert "Traceback" not in result.out + result.err
         assert result.code in (0, 1, 2)
-    return found
 
 
 # -- names in records ------------------------------------------------------------------------------------------------
@@ -115,9 +115,9 @@ def test_record_with_a_foreign_name_is_a_bad_record(name: str, built_front: Fron
     """Neither a build nor a clean touches what such a name means; the stage runs again, and then all is well."""
     other = built_front.files.write("models/other.mltk.zip", "another model's")
     name = name.replace("{outside}", str(outside.root))
-    digests = {bytes_digest(path.read_bytes()) for path in (outside.root / "file", other)}
-    for digest in ("0" * 64, *sorted(digests)):
-        edit_record(outside.files, "profile", lambda found, digest=digest: found["artifacts"].update({name: digest}))  # type: ignore[misc]
+    digest = bytes_digest((other if name.endswith(".zip") else outside.root / "file").read_bytes())
+    for stage in ("profile", "archive"):
+        edit_record(outside.files, stage, lambda found: found["artifacts"].update({name: digest}))
         status = built_front.mltk("status")
         assert (0, "") == (status.code, status.err)
         assert "up to date" not in next(line for line in status.out.splitlines() if "kws " in line)
@@ -125,7 +125,7 @@ def test_record_with_a_foreign_name_is_a_bad_record(name: str, built_front: Fron
         commands(built_front)
     assert outside.untouched
     assert "another model's" == other.read_text(encoding="utf-8")
-    assert "profile:kws" in built_front.ran("-a", "profile:kws")
+    assert 0 == built_front.doit().code
     assert [] == built_front.ran()
 
 

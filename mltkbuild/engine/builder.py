@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, artifact_digest, stamp_of
+from mltkbuild.disk.door import Door
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
 from mltkbuild.disk.open_folder import read_file
@@ -177,7 +178,7 @@ class Builder:
         # Outside the build folder, so that it works beside a running build and in a workspace that can't be written.
         with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
             scratch = os.path.join(folder, SPEC.name)
-            os.mkdir(scratch)
+            Door(folder).make(scratch)
             started = time.time_ns()
             inputs = state.inputs(SPEC.name, None)
             request = replace(self._request(state, SPEC.name, {}, scratch), log=os.path.join(folder, "log"))
