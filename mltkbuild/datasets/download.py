@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from mltkbuild.disk.door import Door
 from mltkbuild.disk.names import name_fault, shown
-from mltkbuild.disk.open_folder import read_file
+from mltkbuild.disk.open_folder import foreign, read_file
 from mltkbuild.errors import DataError
 from mltkbuild.events import Counted
 
@@ -134,6 +134,8 @@ def _mark(door: Door, path: Path, source: Source) -> None:
 
 def _check(path: Path, source: Source) -> None:
     """Raise a DataError unless a file is what its source says."""
+    if not path.is_file():
+        raise foreign(str(path), path.lstat())
     size = path.stat().st_size
     if source.size and size != source.size:
         found, wanted = f"{size:,} bytes", f"{source.size:,} bytes"

@@ -295,7 +295,8 @@ class TargetState:
         if not isinstance(outside, list | frozenset):
             return ""
         listed = self._listed()
-        here = {name for name in outside if any(name in names or name + ".py" in names for names in listed)}
+        known = {name for name in outside if isinstance(name, str)}
+        here = {name for name in known if any(name in names or name + ".py" in names for names in listed)}
         return ", ".join(sorted(here - NOT_IMPORTED))
 
     def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:

@@ -151,9 +151,10 @@ def test_folder_where_a_file_goes_is_refused(use: str, door: Door) -> None:
 )
 def test_path_that_leads_out_is_refused(name: str, door: Door, outside: Path) -> None:
     """A path is taken word for word, and must lie below the root."""
-    for call in (lambda: door.write(f"{door.root}/{name}", b""), lambda: door.remove_tree(f"{door.root}/{name}")):
-        with pytest.raises(ForeignError, match="leads out"):
-            call()
+    with pytest.raises(ForeignError, match="leads out"):
+        door.write(f"{door.root}/{name}", b"")
+    with pytest.raises(ForeignError, match="leads out"):
+        door.remove_tree(f"{door.root}/{name}")
     with pytest.raises(ForeignError, match="leads out"):
         door.remove(str(outside / "a"))
     assert untouched(outside)
