@@ -312,20 +312,18 @@ def test_watchers_are_told_of_paths(door: Door) -> None:
 def swapping(folder: Path, outside: Path) -> Iterator[list[int]]:
     """Let a folder be a link and a folder again, as fast as it goes, while the block runs."""
     stop, count = threading.Event(), [0]
-    aside, link = folder.with_name("aside"), folder.with_name("link")
 
     def swap() -> None:
         while not stop.is_set():
             with contextlib.suppress(OSError):
-                link.symlink_to(outside, target_is_directory=True)
-                os.rename(folder, aside)
-                os.rename(link, folder)
+                os.rename(folder, folder.with_name(f"aside{count[0]}"))
+                folder.symlink_to(outside, target_is_directory=True)
                 count[0] += 1
             with contextlib.suppress(OSError):
                 os.unlink(folder)
             with contextlib.suppress(OSError):
-                os.rename(aside, folder)
-            folder.mkdir(exist_ok=True)
+                (folder / "inner").mkdir(parents=True)
+                (folder / "a").touch()
 
     thread = threading.Thread(target=swap)
     thread.start()
@@ -349,7 +347,7 @@ def test_folder_that_becomes_a_link_leads_nowhere(use: str, tmp_path: Path, outs
     try:
         with swapping(top, outside) as count:
             end = time.monotonic() + SECONDS
-            while time.monotonic() < end:
+            while time.monotonic() < end or not count[0]:
                 with contextlib.suppress(OSError, ForeignError):
                     call()
     finally:

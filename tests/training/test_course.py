@@ -221,7 +221,7 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over(kept: Kept) -> None:
     os.mkdir(keeper.shelf.path(Position(2)))
 
     assert Position(1) == begins(keeper)
-    assert "Is a directory" in said[0]
+    assert "it is a folder, not a file" in said[0]
 
 
 def test_what_was_noticed_must_still_hold(kept: Kept) -> None:
