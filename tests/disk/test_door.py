@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 import threading
@@ -311,19 +312,23 @@ def test_watchers_are_told_of_paths(door: Door) -> None:
 @contextlib.contextmanager
 def swapping(folder: Path, outside: Path) -> Iterator[list[int]]:
     """Let a folder be a link and a folder again, as fast as it goes, while the block runs."""
-    stop, count = threading.Event(), [0]
+    stop, count, link, numbers = threading.Event(), [0], folder.with_name("link"), itertools.count()
 
     def swap() -> None:
         while not stop.is_set():
+            aside = folder.with_name(f"aside{next(numbers)}")
             with contextlib.suppress(OSError):
-                os.rename(folder, folder.with_name(f"aside{count[0]}"))
-                folder.symlink_to(outside, target_is_directory=True)
+                link.symlink_to(outside, target_is_directory=True)
+            with contextlib.suppress(OSError):
+                os.rename(folder, aside)
+                os.rename(link, folder)
                 count[0] += 1
             with contextlib.suppress(OSError):
                 os.unlink(folder)
             with contextlib.suppress(OSError):
+                os.rename(aside, folder)
+            with contextlib.suppress(OSError):
                 (folder / "inner").mkdir(parents=True)
-                (folder / "a").touch()
 
     thread = threading.Thread(target=swap)
     thread.start()
