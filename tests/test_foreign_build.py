@@ -186,6 +186,15 @@ def test_record_with_a_foreign_list_is_a_bad_record(listed: object, built_front:
     assert outside.untouched
 
 
+@pytest.mark.parametrize("fact", ["outside", "packages", "properties", "deterministic", "distribute"])
+@pytest.mark.parametrize("value", [[1, None, []], {"models": 7}, "text", None, 1e308])
+def test_facts_of_any_type_are_answered(fact: str, value: object, built_front: Front) -> None:
+    """What judging goes by beside digests may be anything in a stranger's record; a build ends well all the same."""
+    edit_record(built_front.files, "spec", lambda found: found["facts"].update({fact: value}))
+    assert [0, 0] == [built_front.mltk("status").code, built_front.mltk("explain", "kws").code]
+    assert 0 == built_front.doit().code
+
+
 # -- links -----------------------------------------------------------------------------------------------------------
 
 FOLDERS = ("train", "train/checkpoints", "eval", "eval/keras", "spec", "data", ".records", ".logs", ".scratch", "")
