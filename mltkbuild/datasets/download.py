@@ -72,12 +72,13 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
         progress: Takes `Counted` bytes; None prints a line now and then.
 
     Returns:
-        The file's path.
+        The file's absolute path.
 
     Raises:
         DataError: It can't be downloaded or written, or it isn't the one that its digest names.
     """
     _require_name(source)
+    folder = folder.absolute()
     path = folder / source.file_name
     door = Door(str(folder))
     try:

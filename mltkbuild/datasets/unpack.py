@@ -45,6 +45,7 @@ def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top,
         DataError: The archive is damaged, has a name that leads elsewhere, a link or a device, or is too large; or the
             folder has files that are somebody else's.
     """
+    folder = folder.absolute()
     mark = folder / (f".{archive.name}{_MARK}" if merge else _MARK)
     stamp = f"{digest or archive.stat().st_size} {place.__name__}"
     try:

@@ -13,6 +13,7 @@ UNTOUCHED = "the old artifacts are untouched"
 
 def write(path: str, data: bytes) -> None:
     """Write a file so that it is there as a whole or not at all, even after a power cut."""
+    path = os.path.abspath(path)
     Door(os.path.dirname(path)).write(path, data)
 
 

@@ -108,6 +108,14 @@ def test_planted_file_in_a_data_set_s_place(kind: str, site: Site, tmp_path: Pat
     assert ["sets"] == os.listdir(tmp_path)
 
 
+def test_folder_of_a_data_set_may_be_relative(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from the working directory, which may be the folder itself."""
+    monkeypatch.chdir(tmp_path)
+    assert tmp_path / "data.bin" == fetch(source(site), Path())
+    archive = tar(Path("a.tar"), ("top/x", b"1"))
+    assert "1" == (unpack(archive, Path("a"), "1") / "x").read_text(encoding="utf-8")
+
+
 def test_data_set_s_folder_may_be_a_link(site: Site, tmp_path: Path) -> None:
     """Who keeps data sets elsewhere links their folder, or a file in it."""
     (tmp_path / "elsewhere").mkdir()
