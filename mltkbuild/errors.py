@@ -99,6 +99,10 @@ class StageError(MltkError):
     """A stage failed for a reason that lies in its inputs or its tools."""
 
 
+class ForeignError(StageError):
+    """Something that mltkbuild has not made lies where it writes or deletes."""
+
+
 class WorkerDied(StageError):
     """The worker process ended without an answer: a crash of native code, or no memory."""
 

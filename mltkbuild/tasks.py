@@ -183,11 +183,17 @@ class StageTask(Task):
 
     def clean(self, outstream: TextIO, dryrun: bool) -> None:
         """Delete the stage's artifacts, and nothing else."""
+        try:
+            self._clean(outstream, dryrun)
+        except MltkError as error:
+            self.session.exit_with(fail(error))
+
+    def _clean(self, outstream: TextIO, dryrun: bool) -> None:
         folder = self.session.builder.state(self.target).folder
         always = makes(STAGES[self.stage], self.target)
         if foreign := self._foreign():
             outstream.write(f"{self.name} - kept {self._shown(foreign)}, which is not what was built\n")
-        elif not os.path.isdir(folder.path):
+        elif not folder.door.exists(folder.path):
             return
         elif dryrun:
             for name in store.artifacts_on_disk(folder, self.stage, always):
@@ -196,7 +202,7 @@ class StageTask(Task):
             with store.locked(folder):
                 names = store.clean(folder, self.stage, always)
                 if STAGES[self.stage].resumable:
-                    checkpoints.drop(folder.checkpoints)
+                    checkpoints.drop(folder.door, folder.checkpoints)
             for name in names:
                 outstream.write(f"{self.name} - removed {self._shown(name)}\n")
 
@@ -217,10 +223,14 @@ class StageTask(Task):
     def forget(self) -> bool:
         """Drop the stage's record and keep its artifacts; say whether there was one."""
         folder = self.session.builder.state(self.target).folder
-        if not os.path.isdir(folder.path):
+        try:
+            if not folder.door.exists(folder.path):
+                return False
+            with store.locked(folder):
+                return store.forget(folder, self.stage)
+        except MltkError as error:
+            self.session.exit_with(fail(error))
             return False
-        with store.locked(folder):
-            return store.forget(folder, self.stage)
 
 
 def _failure(error: MltkError) -> BaseFail:

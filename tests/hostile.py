@@ -26,7 +26,7 @@ from mltkbuild.tflite import flatbuffer
 from .tflite.test_micro import dense_model
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\n\rforged: line\u202e"
-Make = Callable[[Path, Path], None]
+Make = Callable[[Path, Path], object]
 """Writes a file; the second path is that of a good file of its kind."""
 
 # -- Keras models ----------------------------------------------------------------------------------------------------
@@ -242,8 +242,8 @@ def archives() -> Iterator[tuple[str, Make]]:
     yield "a config that is no JSON", zipped(("config.json", b"\xff\xfe"))
     yield "a member that climbs out", zipped(("assets/../../../MARK", b"x"))
     yield "a member with an absolute path", zipped(("/tmp/mltkbuild-MARK", b"x"))
-    yield "no zip at all", lambda path, good: path.write_bytes(b"PK\x03\x04" + bytes(100)) and None
-    yield "half a file", lambda path, good: path.write_bytes(good.read_bytes()[:-700]) and None
+    yield "no zip at all", lambda path, good: path.write_bytes(b"PK\x03\x04" + bytes(100))
+    yield "half a file", lambda path, good: path.write_bytes(good.read_bytes()[:-700])
     yield (
         "weights behind a link to a file",
         with_weights(lambda file, path: _instead(file, h5py.ExternalLink("/etc/passwd", "/x"))),
@@ -375,8 +375,8 @@ def tflite_files() -> Iterator[tuple[str, Make]]:
     yield "an operator of control characters", tflite(_custom)
     yield "no subgraph", tflite(lambda model: setattr(model, "subgraphs", []))
     for part in (0, 7, 9, 60, 333):
-        yield f"{part} bytes", lambda path, good, part=part: path.write_bytes(dense_model()[:part]) and None  # type: ignore[misc]
-    yield "ones", lambda path, good: path.write_bytes(b"\xff\xff\xff\x7fTFL3" + b"\xff" * 4000) and None
+        yield f"{part} bytes", lambda path, good, part=part: path.write_bytes(dense_model()[:part])  # type: ignore[misc]
+    yield "ones", lambda path, good: path.write_bytes(b"\xff\xff\xff\x7fTFL3" + b"\xff" * 4000)
 
 
 # -- samples ---------------------------------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ def sample_files() -> Iterator[tuple[str, Make]]:
     yield "values that are no numbers", npz(x=header("(4, 4)") + struct.pack("<16f", *[float("nan")] * 16))
     yield "no arrays", npz()
     yield "20,000 arrays", npz(**{f"a{number}": b"" for number in range(20_000)})
-    yield "no zip", lambda path, good: path.write_bytes(b"PK\x03\x04nothing") and None
+    yield "no zip", lambda path, good: path.write_bytes(b"PK\x03\x04nothing")
     yield "no samples", npz(x=header("(0, 4)"))
 
 

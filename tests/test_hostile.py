@@ -79,13 +79,25 @@ SAMPLES = dict(hostile.sample_files())
 PICTURES = dict(hostile.pictures())
 
 
+# What none of our commands reads, or what is only odd.
+HARMLESS = {
+    "a lambda as loss",
+    "a lambda as optimizer",
+    "a lambda as metrics",
+    "names of control characters",
+    "a member that climbs out",
+    "a member with an absolute path",
+    "weights in a circle",
+}
+
+
 @pytest.mark.parametrize("name", KERAS)
 def test_keras_files_run_nothing_and_lead_nowhere(stranger: Stranger, good: Path, name: str) -> None:
     """Whatever a config, a member or a weight names that Keras could run, read or unfold."""
     path = stranger.place / "model.keras"
     KERAS[name](path, good / "good.keras")
     result = stranger.give("summarize", str(path))
-    print("RESULT", name, result.code, result.err)
+    assert (name in HARMLESS) == (result.code == 0), result.err
 
 
 @pytest.mark.parametrize("name", TFLITE)
@@ -95,7 +107,8 @@ def test_tflite_files_are_told_or_refused(stranger: Stranger, good: Path, name: 
     TFLITE[name](path, path)
     for arguments in (("summarize",), ("export", "-o", str(stranger.place / "out")), ("update_params", "a=1")):
         result = stranger.give(arguments[0], str(path), *arguments[1:])
-        print("RESULT", name, arguments[0], result.code, result.err)
+        assert result.code or not name.endswith("bytes"), arguments
+        assert result.code or arguments[0] != "export" or "without elements" not in name
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -105,7 +118,6 @@ def test_arrays_are_what_they_claim(stranger: Stranger, good: Path, name: str) -
     SAMPLES[name](path, path)
     output = stranger.place / "out.tflite"
     result = stranger.give("quantize", str(good / "good.keras"), "--data", str(path), "-o", str(output))
-    print("RESULT", name, result.code, result.err)
     assert (True, False) == (result.code in (1, 2), output.exists())
 
 
@@ -117,6 +129,5 @@ def test_pictures_start_no_program(stranger: Stranger, good: Path, name: str) ->
     (folder / "picture.png").write_bytes(PICTURES[name])
     output = stranger.place / "out.tflite"
     result = stranger.give("quantize", str(good / "picture.keras"), "--data", str(folder), "-o", str(output))
-    print("RESULT", name, result.code, result.err)
     assert (True, False) == (result.code in (1, 2), output.exists())
     assert "picture.png" in result.err

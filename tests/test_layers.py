@@ -217,6 +217,62 @@ def test_what_workers_run_is_loaded_by_them_alone() -> None:
     assert {"mltkbuild.workers.entry": expected} == {module: names for module, names in importers.items() if names}
 
 
+# -- the one door to the disk ----------------------------------------------------------------------------------------
+
+BODIES = {"architectures", "data", "evaluation", "firmware", "pictures", "tflite", "training"}
+"""They are given a folder that is new and theirs alone, and libraries write there by path."""
+CHANGES = {
+    "os": {
+        *("chmod", "link", "makedirs", "mkdir", "mkfifo", "open", "remove", "removedirs", "rename", "renames"),
+        *("replace", "rmdir", "symlink", "truncate", "unlink"),
+    },
+    "shutil": {"copy", "copy2", "copyfile", "copyfileobj", "copytree", "move", "rmtree"},
+    "tempfile": {"NamedTemporaryFile", "TemporaryFile", "mkdtemp", "mktemp", "mkstemp"},
+    "fcntl": {"flock", "lockf"},
+}
+METHODS = {"hardlink_to", "mkdir", "rmdir", "symlink_to", "touch", "unlink", "write_bytes", "write_text"}
+NO_DOOR = {
+    "mltkbuild.archives.reading": {"os.open"},  # reads an archive that the user names, without waiting for a pipe
+    "mltkbuild.cli.archived": {"os.makedirs"},  # in a temporary folder of its own
+    "mltkbuild.cli.init": {"mkdir", "write_text"},  # a new workspace, where the user says
+    "mltkbuild.disk.file_scan": {"os.open"},  # opens folders to look at files; runs without the package
+    "mltkbuild.from_mltk.downloads": {"mkdir"},  # a folder that a spec asks for
+    "mltkbuild.from_mltk.media": {"open", "os.makedirs"},  # recordings that a spec writes where it wants
+    "mltkbuild.front.doit_plugins": {"open", "os.replace", "os.unlink"},  # doit's database, and no import of ours
+    "mltkbuild.stages.slices": {"mkdir", "write_text"},  # into the scratch folder
+    "mltkbuild.stages.stage_files": {"mkdir", "write_text"},  # into the scratch folder
+}
+"""What changes the disk without the door, and why that is right."""
+
+
+def changes_of_the_disk(path: Path) -> Iterator[str]:
+    """The calls in a file that write, rename or delete something by its path."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        module, _, function = name.rpartition(".")
+        modes = (*node.args[: 1 if module else 2], *(word.value for word in node.keywords if word.arg == "mode"))
+        writes = any(isinstance(mode, ast.Constant) and set(str(mode.value)) & set("wax+") for mode in modes[-1:])
+        if function in CHANGES.get(module, ()):
+            yield name
+        elif module not in CHANGES and (function in METHODS or (function == "open" and writes)):
+            is_door = function in METHODS and isinstance(node.func, ast.Attribute) and "door" in module.lower()
+            if not is_door:
+                yield function
+
+
+def test_the_door_is_the_only_way_to_change_what_is_ours() -> None:
+    """Who writes, renames or deletes below `build/` and the like goes through `disk/door`; what doesn't says why."""
+    found = {
+        module: names
+        for module, path in MODULES.items()
+        if module not in {"mltkbuild.disk.door", "mltkbuild.disk.open_folder"} and room_of(module) not in BODIES
+        if (names := set(changes_of_the_disk(path)))
+    }
+    assert found == NO_DOOR
+
+
 if __name__ == "__main__":
     contributing = REPOSITORY / "CONTRIBUTING.md"
     before, _, rest = contributing.read_text(encoding="utf-8").partition(BEGIN)

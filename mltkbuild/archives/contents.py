@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mltkbuild.archives.member_names import clash, name_fault
 from mltkbuild.archives.packing import member_name
 from mltkbuild.archives.reading import AGAIN, DISTRUST, ArchiveFile, fault, read_member
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
+from mltkbuild.disk.names import clash, name_fault
 from mltkbuild.disk.workspace import NAME, TEST
 from mltkbuild.errors import StageError
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from mltkbuild.archives.member_names import clash, name_fault
+from mltkbuild.disk.names import clash, name_fault
 from mltkbuild.errors import StageError, UsageError
 from mltkbuild.shown import shown
 

@@ -7,16 +7,13 @@ folder at most, and the next unpacking beside it removes it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from mltkbuild.archives.contents import LARGEST_SOURCE, Contents, places, without_version
 from mltkbuild.archives.reading import DISTRUST, ArchiveFile, chunks, fault, read_member
 from mltkbuild.disk.digests import bytes_digest
-from mltkbuild.disk.durable import flush_folder
+from mltkbuild.disk.door import Door
 from mltkbuild.errors import UsageError, WorkspaceError
 from mltkbuild.shown import shown
 
@@ -44,20 +41,21 @@ def unpack(archive: ArchiveFile, found: Contents, folder: str, own: Mapping[str,
     restored = places(archive, found, own)
     _require_free(folder)
     try:
-        with _temporary(os.path.dirname(folder)) as temporary:
+        door = Door(os.path.dirname(folder))
+        with door.temporary(TEMPORARY) as temporary:
             top = os.path.join(temporary, "workspace")
-            os.mkdir(top)
+            door.make_new(top)
             for member, place in sorted(restored.items()):
-                _write(os.path.join(top, place), _content(archive, found, member))
+                _write(door, os.path.join(top, place), _content(archive, found, member))
             for place, text in own.items():
-                _write(os.path.join(top, place), [text.encode("utf-8")])
+                _write(door, os.path.join(top, place), [text.encode("utf-8")])
             for inner, _, _ in os.walk(top):
-                flush_folder(inner)
+                door.flush_folder(inner)
             # A folder that is not empty any longer is not replaced: the system sees to that.
-            os.rename(top, folder)
+            door.rename(top, folder)
             # The workspace is there; only a power cut in this moment could still take its name.
             with contextlib.suppress(OSError):
-                flush_folder(os.path.dirname(folder))
+                door.flush_root()
     except OSError as error:
         raise _unwritable(folder, error) from error
     return sorted(restored.values())
@@ -103,44 +101,9 @@ def _content(archive: ArchiveFile, found: Contents, member: str) -> Iterable[byt
     return [without_version(data) if found.mltk else data]
 
 
-def _write(path: str, pieces: Iterable[bytes]) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "xb") as file:
+def _write(door: Door, path: str, pieces: Iterable[bytes]) -> None:
+    with door.create(path) as file:
         for piece in pieces:
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _temporary(parent: str) -> Iterator[str]:
-    """A new folder below another one, gone in the end; those of unpackings that were killed go too."""
-    os.makedirs(parent, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        with _locked(parent):
-            _sweep(parent)
-            folder = tempfile.mkdtemp(prefix=TEMPORARY, dir=parent)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.enter_context(_locked(folder))
-        yield folder
-
-
-@contextlib.contextmanager
-def _locked(folder: str, operation: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold the lock of a folder, which the system frees when this process ends, however it does."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, operation)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _sweep(parent: str) -> None:
-    """Remove what unpackings have left that were killed: nobody holds the lock any longer."""
-    with os.scandir(parent) as entries:
-        folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-        left = [entry.path for entry in folders if entry.name.startswith(TEMPORARY)]
-    for path in left:
-        with contextlib.suppress(OSError), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            shutil.rmtree(path, ignore_errors=True)

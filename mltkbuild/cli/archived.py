@@ -16,6 +16,7 @@ from mltkbuild.archives.unpacking import unpack
 from mltkbuild.cli.archives import workspace_files
 from mltkbuild.cli.file_commands import TFLITE, evaluate_files, existing
 from mltkbuild.cli.telling import tell
+from mltkbuild.disk.durable import write
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import find_workspace, import_folders
 from mltkbuild.errors import UsageError
@@ -48,7 +49,7 @@ def member(path: str, *suffixes: str) -> Iterator[list[str]]:
                 name = find(opened, suffix)
                 if name is not None:
                     found.append(os.path.join(folder, os.path.basename(name)))
-                    Path(found[-1]).write_bytes(read_member(opened, name, LARGEST_MODEL))
+                    write(found[-1], read_member(opened, name, LARGEST_MODEL))
         if not found:
             raise UsageError(
                 "the archive has no such model",

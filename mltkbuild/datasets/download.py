@@ -14,16 +14,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
-from mltkbuild.disk.durable import flush_folder
-from mltkbuild.errors import DataError
+from mltkbuild.disk.door import Door
+from mltkbuild.disk.names import name_fault
+from mltkbuild.disk.open_folder import foreign, read_file
+from mltkbuild.errors import DataError, ForeignError
 from mltkbuild.events import Counted
 from mltkbuild.shown import shown
 
@@ -98,20 +98,22 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
         progress: Takes `Counted` bytes; None prints a line now and then.
 
     Returns:
-        The file's path.
+        The file's absolute path.
 
     Raises:
         DataError: It can't be downloaded or written, or it isn't the one that its digest names.
     """
+    _require_name(source)
+    folder = folder.absolute()
     path = folder / source.file_name
+    door = Door(str(folder))
     try:
         if _is_checked(path, source):
             return path
-        folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder, source.file_name):
+        with door.locked(_beside(path, ".lock")):
             if not _is_checked(path, source):
                 if not path.exists():
-                    _download(source, path, progress or _printing())
+                    _download(door, source, path, progress or _printing())
                 _check(path, source)
                 _mark(path, source)
     except OSError as error:
@@ -126,26 +128,32 @@ def fetch(source: Source, folder: Path, progress: Progress | None = None) -> Pat
     return path
 
 
-@contextmanager
-def _lock(folder: Path, name: str) -> Iterator[None]:
-    with FileLock(folder / f".{name}.lock"):
-        yield
+def _require_name(source: Source) -> None:
+    """Raise a DataError unless a file's name is one for a file in its folder."""
+    fault = "names a folder" if "/" in source.file_name else name_fault(source.file_name)
+    if fault is not None:
+        found = f"{shown(source.file_name, 100)!r}: {fault}"
+        raise DataError("a download needs a name", where=shown(source.url), found=found, fix="name its file")
+
+
+def _beside(path: Path, what: str) -> str:
+    """The path of something about a file, which lies beside it."""
+    return str(path.with_name(f".{path.name}{what}"))
 
 
 def _is_checked(path: Path, source: Source) -> bool:
     """Whether the file is the one whose digest was checked before: no byte of it was written since."""
     try:
-        return bool(json.loads(_mark_of(path).read_text(encoding="utf-8")) == _state(path, source))
-    except (OSError, ValueError):
+        return path.is_file() and bool(json.loads(read_file(str(_mark_of(path)))) == _state(path, source))
+    except (OSError, ValueError, RecursionError):
         return False
 
 
 def _mark(path: Path, source: Source) -> None:
     """Note that a file was checked; where that can't be kept, it is checked again."""
     mark = _mark_of(path)
-    with suppress(OSError):
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.write_text(json.dumps(_state(path, source)), encoding="utf-8")
+    with suppress(OSError, ForeignError):
+        Door(str(mark.parent)).write(str(mark), json.dumps(_state(path, source)).encode())
 
 
 def _mark_of(path: Path) -> Path:
@@ -162,6 +170,8 @@ def _state(path: Path, source: Source) -> dict[str, str | int]:
 
 def _check(path: Path, source: Source) -> None:
     """Raise a DataError unless a file is what its source says."""
+    if not path.is_file():
+        raise foreign(str(path), path.lstat())
     size = path.stat().st_size
     if not path.is_file():
         found, wanted = "no regular file", "one"
@@ -185,29 +195,29 @@ def _check(path: Path, source: Source) -> None:
     )
 
 
-def _download(source: Source, path: Path, progress: Progress) -> None:
+def _download(door: Door, source: Source, path: Path, progress: Progress) -> None:
     """Download to a file beside the final one, check that, and give it its name."""
-    part = path.with_name(f".{path.name}.part")
+    part = Path(_beside(path, ".part"))
     reasons = []
     for url in _places(source):
         try:
-            _try_often(url, part, source, progress)
+            _try_often(door, url, part, source, progress)
         except (_Refused, urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reasons.append(f"{public(url)}: {_told(error)}")
             if isinstance(error, _TooMuch):
-                part.unlink(missing_ok=True)
+                door.remove(str(part))
             continue
         try:
             _check(part, source)
         except DataError as error:
-            part.unlink()
-            part.with_name(part.name + ".json").unlink(missing_ok=True)
+            door.remove(str(part))
+            door.remove(_begun_by(part))
             error.where = public(url)
             error.fix = f"try again later, or put the right file at {path}"
             raise
-        os.replace(part, path)
-        part.with_name(part.name + ".json").unlink(missing_ok=True)
-        flush_folder(str(path.parent))
+        door.rename(str(part), str(path))
+        door.remove(_begun_by(part))
+        door.flush_root()
         return
     raise DataError(
         "a data set can't be downloaded",
@@ -216,6 +226,11 @@ def _download(source: Source, path: Path, progress: Progress) -> None:
         fix=f"connect this machine, set {MIRROR} to a folder or URL that has {source.file_name}, or put the file at "
         f"{path}",
     )
+
+
+def _begun_by(part: Path) -> str:
+    """The path of what is known about an unfinished download."""
+    return f"{part}.json"
 
 
 def _told(error: Exception) -> str:
@@ -230,10 +245,10 @@ def _places(source: Source) -> Iterator[str]:
     yield source.url
 
 
-def _try_often(url: str, part: Path, source: Source, progress: Progress) -> None:
+def _try_often(door: Door, url: str, part: Path, source: Source, progress: Progress) -> None:
     for wait in (*WAITS, None):
         try:
-            _go_on(url, part, source, progress)
+            _go_on(door, url, part, source, progress)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429):
                 raise _Refused(f"the server answers {error.code} {_told(error)}") from error
@@ -246,11 +261,10 @@ def _try_often(url: str, part: Path, source: Source, progress: Progress) -> None
             return
 
 
-def _go_on(url: str, part: Path, source: Source, progress: Progress) -> None:
+def _go_on(door: Door, url: str, part: Path, source: Source, progress: Progress) -> None:
     """Download what is still lacking."""
-    begun = part.with_name(part.name + ".json")
     place = public(url)
-    have, tag = _begun(part, begun, place)
+    have, tag = _begun(door, part, place)
     request = urllib.request.Request(place, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # public sources' URLs
     user, at, _ = urlsplit(url).netloc.rpartition("@")
     if at:
@@ -265,21 +279,20 @@ def _go_on(url: str, part: Path, source: Source, progress: Progress) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 416:
             # More is here than there is there: begin anew.
-            part.unlink(missing_ok=True)
+            door.remove(str(part))
         raise
     with response:
         if getattr(response, "status", 200) != 206:
             have = 0
         headers = response.headers
         tag = headers.get("ETag") or headers.get("Last-Modified") or ""
-        with open(begun, "w", encoding="utf-8", opener=_no_link) as file:
-            json.dump({"url": place, "tag": tag}, file)
+        door.write(_begun_by(part), json.dumps({"url": place, "tag": tag}).encode())
         length = headers.get("Content-Length")
         total = have + int(length) if length is not None and length.isdecimal() else 0
         limit = source.size or LARGEST
         if total > limit:
             raise _TooMuch(f"the server has {total:,} bytes, more than the file may have")
-        with open(part, "ab" if have else "wb", opener=_no_link) as partial:
+        with (door.append if have else door.create)(str(part)) as partial:
             got = have
             for count in _copied(response, partial, limit - have):
                 got += count
@@ -288,21 +301,16 @@ def _go_on(url: str, part: Path, source: Source, progress: Progress) -> None:
             raise ConnectionError(f"the connection was cut after {got:,} of {total:,} bytes")
 
 
-def _no_link(path: str, flags: int) -> int:
-    """Open a file of our own, and no other one that a link of its name leads to."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def _begun(part: Path, begun: Path, url: str) -> tuple[int, str]:
+def _begun(door: Door, part: Path, url: str) -> tuple[int, str]:
     """How many bytes an earlier try has left, and the version that they belong to; 0 where that can't be known."""
     try:
-        found = json.loads(begun.read_text(encoding="utf-8"))
-        have = part.stat().st_size
-    except (OSError, ValueError):
+        found = json.loads(read_file(_begun_by(part)))
+    except (OSError, ValueError, RecursionError):
         return 0, ""
+    have = door.size(str(part))
     tag = found.get("tag") if isinstance(found, dict) and found.get("url") == url else ""
     # A weak tag doesn't promise the same bytes.
-    return (have, tag) if tag and not tag.startswith("W/") else (0, "")
+    return (have, tag) if isinstance(tag, str) and tag.isprintable() and tag and not tag.startswith("W/") else (0, "")
 
 
 def _copied(response: IO[bytes], file: IO[bytes], most: int) -> Iterator[int]:

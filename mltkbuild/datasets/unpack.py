@@ -6,11 +6,8 @@ import bz2
 import gzip
 import hashlib
 import lzma
-import os
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,10 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-from filelock import FileLock
-
-from mltkbuild.archives.member_names import name_fault
-from mltkbuild.disk.durable import flush_folder
+from mltkbuild.disk.door import Door
+from mltkbuild.disk.names import name_fault
 from mltkbuild.errors import DataError
 from mltkbuild.extras import load
 from mltkbuild.shown import shown
@@ -32,6 +27,7 @@ LARGEST = 64 << 30
 _CHUNK = 1 << 20
 _MEMORY = 1 << 29
 _MARK = ".complete"
+_TEMPORARY = ".unpacking-"
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error),
     *(EOFError, ValueError, NotImplementedError, RuntimeError),
@@ -64,19 +60,22 @@ def unpack(archive: Path, folder: Path, digest: str, place: Place = without_top,
         DataError: The archive is damaged, has a name that leads elsewhere, a link or a device, or is too large; or the
             folder has files that are somebody else's.
     """
+    folder = folder.absolute()
     mark = folder / (f".{archive.name}{_MARK}" if merge else _MARK)
     stamp = f"{digest or archive.stat().st_size} {place.__name__}"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
+        door = Door(str(folder.parent))
+        with door.locked(str(folder.parent / f".{folder.name}.lock")):
             if mark.is_file() and mark.read_text(encoding="utf-8") == stamp:
                 return folder
-            with _scratch(folder.parent) as scratch:
+            with door.temporary(_TEMPORARY) as temporary:
+                scratch = Path(temporary, "files")
+                door.make(str(scratch))
                 _fill(archive, scratch, place)
                 _check_content(archive, scratch, digest)
-                (scratch / mark.name).write_text(stamp, encoding="utf-8")
-                (_merge if merge else _replace)(scratch, folder)
-                flush_folder(str(folder.parent))
+                door.write(str(scratch / mark.name), stamp.encode())
+                (_merge if merge else _replace)(door, scratch, folder)
+                door.flush_root()
     except _DAMAGE as error:
         raise DataError("an archive is damaged", where=str(archive), found=str(error)[:200], fix=_FIX) from error
     except OSError as error:
@@ -106,42 +105,27 @@ def content_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _replace(scratch: Path, folder: Path) -> None:
-    if folder.exists():
-        if not (folder / _MARK).exists() and any(folder.iterdir()):
-            raise DataError(
-                "an archive's folder has other files",
-                where=str(folder),
-                found=f"no {_MARK}, which each unpacking leaves there",
-                fix="move them away, or name another folder",
-            )
-        shutil.rmtree(folder)
-    os.replace(scratch, folder)
+def _replace(door: Door, scratch: Path, folder: Path) -> None:
+    if folder.exists() and not (folder / _MARK).exists() and any(folder.iterdir()):
+        raise DataError(
+            "an archive's folder has other files",
+            where=str(folder),
+            found=f"no {_MARK}, which each unpacking leaves there",
+            fix="move them away, or name another folder",
+        )
+    door.remove_tree(str(folder))
+    door.rename(str(scratch), str(folder))
 
 
-def _merge(scratch: Path, folder: Path) -> None:
-    """Move all files, the mark last."""
+def _merge(door: Door, scratch: Path, folder: Path) -> None:
+    """Move all files, the mark last; the folder itself may be a link of the user's."""
+    into = Door(str(folder))
     for path in sorted(scratch.rglob("*"), key=lambda path: path.name.endswith(_MARK)):
         target = folder / path.relative_to(scratch)
         if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
+            into.make(str(target))
         else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder to unpack into, gone in the end if it still has its name; those of killed unpackings go, too."""
-    for left in parent.glob(".unpacking-*"):
-        # The lock is held: whoever made it is gone.
-        shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=parent))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            door.move(str(path), into, str(target))
 
 
 def _fill(archive: Path, folder: Path, place: Place) -> None:
@@ -153,8 +137,7 @@ def _fill(archive: Path, folder: Path, place: Place) -> None:
         target = _target(archive, folder, name, place)
         if target is None:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as out:
+        with Door(str(folder)).create(str(target)) as out:
             while chunk := file.read(1 << 20):
                 written += len(chunk)
                 if written > LARGEST:
@@ -269,11 +252,11 @@ def _unpack_7z(archive: Path, folder: Path, place: Place) -> None:
             file.extractall(folder / ".whole")  # noqa: S202  # every name was looked at
     except py7zr.Bad7zFile as error:
         raise DataError("an archive is damaged", where=str(archive), found=str(error)[:200], fix=_FIX) from error
+    door = Door(str(folder))
     for path in sorted((folder / ".whole").rglob("*")):
         if path.is_symlink():
             raise _unfit(archive, path.name, "is a link")
         target = _target(archive, folder, path.relative_to(folder / ".whole").as_posix(), place)
         if path.is_file() and target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-    shutil.rmtree(folder / ".whole")
+            door.rename(str(path), str(target))
+    door.remove_tree(str(folder / ".whole"))

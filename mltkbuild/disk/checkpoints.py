@@ -11,13 +11,13 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mltkbuild.disk.digests import bytes_digest
-from mltkbuild.disk.durable import TEMPORARY, flush_folder, write
+from mltkbuild.disk.door import Door
+from mltkbuild.disk.open_folder import TEMPORARY, read_file
 
 ABOUT = "about.json"
 BEST = "best.txt"
@@ -54,10 +54,12 @@ class Shelf:
     """The checkpoints of one training.
 
     Args:
+        door: The way to the build folder.
         root: Absolute path of the target's `train/checkpoints`.
         about: What the course of the training depends on, as JSON values.
     """
 
+    door: Door
     root: str
     about: Mapping[str, object]
 
@@ -85,26 +87,26 @@ class Shelf:
         Raises:
             OSError: The disk is full or read-only; the checkpoints so far are untouched.
         """
-        if not os.path.exists(os.path.join(self.folder, ABOUT)):
-            write(os.path.join(self.folder, ABOUT), (json.dumps(self.about, indent=1, sort_keys=True) + "\n").encode())
-            flush_folder(self.root)
-        write(self.path(position), data)
+        about = os.path.join(self.folder, ABOUT)
+        if not self.door.exists(about):
+            self.door.write(about, (json.dumps(self.about, indent=1, sort_keys=True) + "\n").encode())
+            self.door.flush_folder(self.root)
+        self.door.write(self.path(position), data)
         if best is not None:
             self._point_at(Position(best))
 
     def _point_at(self, best: Position) -> None:
         """Let the pointer name the best, also where it names that of a course since left, or a kill came before it."""
         pointer = os.path.join(self.folder, BEST)
-        with contextlib.suppress(OSError), open(pointer, "rb") as file:
-            if file.read() == best.file.encode():
+        with contextlib.suppress(OSError):
+            if read_file(pointer) == best.file.encode():
                 return
-        if os.path.exists(self.path(best)):
-            write(pointer, best.file.encode())
+        if self.door.exists(self.path(best)):
+            self.door.write(pointer, best.file.encode())
 
     def read(self, position: Position) -> bytes:
         """The bytes of a checkpoint."""
-        with open(self.path(position), "rb") as file:
-            return file.read()
+        return read_file(self.path(position))
 
     def prune(self, at: Position, best: int | None, every: int | None) -> None:
         """Drop what isn't to be kept: the newest, the last two at an epoch's end, the best and every k-th epoch stay.
@@ -122,31 +124,32 @@ class Shelf:
             regular = not place.step and (place.epoch == best or (every is not None and place.epoch % every == 0))
             if place not in keep and not regular:
                 with contextlib.suppress(OSError):
-                    os.unlink(self.path(place))
+                    self.door.remove(self.path(place))
         self._drop_half_written()
 
     def set_aside(self) -> None:
         """Let a training start over; its old checkpoints stay until `finish`."""
         aside = self.folder + SET_ASIDE
-        if os.path.isdir(aside):
+        if self.door.exists(aside):
             # A training that started over before was stopped: the finished one is the one to keep.
-            shutil.rmtree(self.folder, ignore_errors=True)
-        elif os.path.isdir(self.folder):
-            os.replace(self.folder, aside)
+            self.door.remove_tree(self.folder)
+        elif self.door.exists(self.folder):
+            self.door.rename(self.folder, aside)
 
     def finish(self) -> None:
         """Drop the checkpoints of other trainings, and what a kill has left of a checkpoint half written."""
         mine = os.path.basename(self.folder)
-        for name in _names(self.root):
+        for name in self.door.names(self.root):
             if name != mine:
-                shutil.rmtree(os.path.join(self.root, name), ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    self.door.remove_tree(os.path.join(self.root, name))
         self._drop_half_written()
 
     def _drop_half_written(self) -> None:
-        for name in _names(self.folder):
+        for name in self.door.names(self.folder):
             if name.endswith(TEMPORARY):
                 with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self.folder, name))
+                    self.door.remove(os.path.join(self.folder, name))
 
 
 def positions_in(folder: str) -> tuple[Position, ...]:
@@ -162,9 +165,8 @@ def others(root: str, about: Mapping[str, object]) -> dict[str, Mapping[str, obj
         if name == key_of(about) or not positions_in(os.path.join(root, name)):
             continue
         try:
-            with open(os.path.join(root, name, ABOUT), encoding="utf-8") as file:
-                other = json.load(file)
-        except (OSError, ValueError):
+            other = json.loads(read_file(os.path.join(root, name, ABOUT)))
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(other, dict):
             found[os.path.join(root, name)] = other
@@ -176,17 +178,18 @@ def best_file(root: str) -> str | None:
     found: list[tuple[int, str]] = []
     for name in _names(root):
         pointer = os.path.join(root, name, BEST)
-        with contextlib.suppress(OSError), open(pointer, encoding="utf-8") as file:
-            best = file.read()
+        with contextlib.suppress(OSError, ValueError):
+            best = read_file(pointer).decode()
             path = os.path.join(root, name, best)
             if _NAME.fullmatch(best) and os.path.exists(path):
                 found.append((os.stat(os.path.join(root, name)).st_mtime_ns, path))
     return max(found)[1] if found else None
 
 
-def drop(root: str) -> None:
+def drop(door: Door, root: str) -> None:
     """Delete all checkpoints of a target."""
-    shutil.rmtree(root, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        door.remove_tree(root)
 
 
 def shown(positions: Iterable[Position]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from mltkbuild.disk.door import Door
+from mltkbuild.disk.open_folder import OWN_READING, read_file
 from mltkbuild.disk.records import Stamp
+from mltkbuild.errors import ForeignError
 from mltkbuild.fingerprint.code import code_digest
 
 RACY_NS = 20_000_000
@@ -24,15 +26,8 @@ SMALL = 1 << 20
 BATCH = 128
 """So many files are one task of a thread."""
 MOST_THREADS = 8
-
-
-class _OwnReading(threading.local):
-    """Whether this thread reads files for their digests, which is no reading by the code that runs."""
-
-    now = False
-
-
-OWN_READING = _OwnReading()
+OUTSIDE = "outside:"
+"""What the memo calls a file outside the workspace begins with."""
 
 
 def processors() -> int:
@@ -47,6 +42,17 @@ def stamp_of(path: str) -> Stamp | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
+        return None
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def artifact_stamp(path: str) -> Stamp | None:
+    """Size, mtime, ctime and inode of a file of ours; None when there is none, or a link or something else instead."""
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
         return None
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
@@ -129,6 +135,16 @@ def _read_digest(path: str, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def artifact_digest(path: str, name: str) -> str | None:
+    """Digest of an artifact as it counts; None when there is none, or a link or something else instead.
+
+    Args:
+        path: Where it is.
+        name: Its name in its record.
+    """
+    return None if artifact_stamp(path) is None else digest_of(path, kind_of(name))
+
+
 def digest_files(paths: Iterable[str], progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
     """Digests of many files and folders by path, read in parallel; what is missing or can't be read is left out.
 
@@ -183,13 +199,15 @@ class DigestMemo:
 
     Args:
         path: Where the memo is kept between runs; a lost or damaged one only costs reading the files again.
+        root: Absolute path of the workspace.
 
     Attributes:
         progress: Takes how many of the files of a list have been read again, and how many there are.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, root: str) -> None:
         self._path = path
+        self._root = root + os.sep
         self._known: dict[str, tuple[Stamp, str]] | None = None
         self._dirty = False
         self._lock = threading.Lock()
@@ -214,9 +232,30 @@ class DigestMemo:
             return digest
         return self._remembered(path, stamp, kind)
 
+    def artifact(self, path: str, recorded: Mapping[str, Stamp], name: str, digest: str) -> str | None:
+        """The digest of an artifact as it is now; None when there is none, or a link or something else instead.
+
+        Args:
+            path: The file.
+            recorded: The stamps of a record.
+            name: The artifact's name in the record.
+            digest: Its digest in the record, which stands while the stamp stands.
+        """
+        stamp = artifact_stamp(path)
+        if stamp is None:
+            return None
+        if recorded.get(name) == stamp:
+            return digest
+        return self._remembered(path, stamp, kind_of(name))
+
+    def _name(self, path: str, kind: str = "bytes") -> str:
+        """What the memo calls a file: its path in the workspace; one outside only by a digest of its path."""
+        below = path.removeprefix(self._root)
+        return f"{kind} {below}" if below != path else f"{kind} {OUTSIDE}{bytes_digest(os.fsencode(path))}"
+
     def _remembered(self, path: str, stamp: Stamp, kind: str) -> str | None:
         known = self._load()
-        name = f"{kind} {path}"
+        name = self._name(path, kind)
         entry = known.get(name)
         if entry is not None and entry[0] == stamp:
             return entry[1]
@@ -230,7 +269,7 @@ class DigestMemo:
         found: dict[str, str] = {}
         unread: dict[str, Stamp] = {}
         for path in paths:
-            stamp, entry = stamp_of(path), self._load().get(f"bytes {path}")
+            stamp, entry = stamp_of(path), self._load().get(self._name(path))
             if stamp is not None and entry is not None and entry[0] == stamp:
                 found[path] = entry[1]
             elif stamp is not None:
@@ -238,7 +277,7 @@ class DigestMemo:
         with self._lock:
             # One at a time: each uses all processors, and has one place to show how far it is.
             for path, digest in digest_files(unread, self.progress).items():
-                self._learn(f"bytes {path}", path, unread[path], digest)
+                self._learn(self._name(path), path, unread[path], digest)
                 found[path] = digest
         return found
 
@@ -252,9 +291,8 @@ class DigestMemo:
         if self._known is None:
             self._known = {}
             try:
-                with open(self._path, encoding="utf-8") as file:
-                    for name, (stamp, digest) in json.load(file).items():
-                        self._known[str(name)] = (tuple(stamp), str(digest))
+                for name, (stamp, digest) in json.loads(read_file(self._path)).items():
+                    self._known[str(name)] = (tuple(stamp), str(digest))
             except (OSError, ValueError, TypeError, AttributeError, RecursionError):
                 self._known = {}
         return self._known
@@ -263,15 +301,10 @@ class DigestMemo:
         """Keep what was learned; a workspace that can't be written just learns it again."""
         if not self._dirty or self._known is None:
             return
-        temporary = f"{self._path}.{os.getpid()}"
+        # A copy: another thread of a build that is being interrupted may still be learning.
+        text = json.dumps(dict(self._known), sort_keys=True)
         try:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            with open(temporary, "w", encoding="utf-8") as file:
-                # A copy: another thread of a build that is being interrupted may still be learning.
-                json.dump(dict(self._known), file, sort_keys=True)
-            os.replace(temporary, self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            Door(os.path.dirname(self._path)).write(self._path, text.encode(), f".{os.getpid()}")
+        except (OSError, ForeignError):
             return
         self._dirty = False

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mltkbuild.disk.digests import DigestMemo, bytes_digest, processors
-from mltkbuild.disk.durable import write
 from mltkbuild.disk.file_scan import DIGEST, Listing, Row, moved, pack, rows_of, share, unpack
 from mltkbuild.disk.file_scan import __file__ as scan_file
 from mltkbuild.disk.folder import RECORDS, Folder
 from mltkbuild.disk.inputs import FILE, FILES, Input, parse
-from mltkbuild.disk.records import Record
+from mltkbuild.disk.open_folder import read_file
+from mltkbuild.disk.records import FILE_LIST, Record
 from mltkbuild.errors import RecordError
 
 LIMIT = 200
@@ -31,7 +31,6 @@ SUFFIX = ".files"
 SHARE = 20_000
 """A process of its own pays for so many files."""
 MOST_PROCESSES = 4
-_FACT = "file list"
 
 
 # -- what a record holds ---------------------------------------------------------------------------------------------
@@ -57,7 +56,7 @@ def fold(record: Record, limit: int = LIMIT) -> tuple[Record, bytes]:
         record,
         inputs={**inputs, FILES: list_digest((path, record.inputs[Input(FILE, path).name]) for path in paths)},
         stamps={name: stamp for name, stamp in record.stamps.items() if name not in paths},
-        facts={**record.facts, _FACT: bytes_digest(data)},
+        facts={**record.facts, FILE_LIST: bytes_digest(data)},
     )
     return folded, data
 
@@ -117,14 +116,14 @@ def list_path(folder: Folder, record: Record) -> str | None:
     """Where the list of a record's files lies; None for a record without one."""
     if FILES not in record.inputs:
         return None
-    return folder.record_path(record.stage, f".{record.facts.get(_FACT)}{SUFFIX}")
+    return folder.record_path(record.stage, f".{record.facts.get(FILE_LIST)}{SUFFIX}")
 
 
 def keep(folder: Folder, record: Record, data: bytes) -> None:
     """Write the list of a record that is about to be written; nothing for a record without one."""
     path = list_path(folder, record)
     if path is not None:
-        write(path, data)
+        folder.door.write(path, data)
 
 
 def drop_others(folder: Folder, record: Record) -> None:
@@ -132,10 +131,10 @@ def drop_others(folder: Folder, record: Record) -> None:
     path = list_path(folder, record)
     kept = os.path.basename(path) if path is not None else ""
     records = os.path.join(folder.path, RECORDS)
-    for name in os.listdir(records):
+    for name in folder.door.names(records):
         if name.startswith(record.stage + ".") and name.endswith(SUFFIX) and name != kept:
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(records, name))
+                folder.door.remove(os.path.join(records, name))
 
 
 def read(path: str) -> Listing:
@@ -146,8 +145,7 @@ def read(path: str) -> Listing:
     """
     fix = f"delete {path}, if it is there; its stage runs again"
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = read_file(path)
     except OSError as error:
         found = error.strerror or str(error)
         raise RecordError("the list of a record's files can't be read", where=path, found=found, fix=fix) from error

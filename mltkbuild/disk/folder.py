@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from mltkbuild.disk.door import Door
 
 RECORDS, SCRATCH, LOGS = ".records", ".scratch", ".logs"
 ARCHIVE_SUFFIX = ".mltk.zip"
@@ -24,6 +27,15 @@ class Folder:
     path: str
     archive_dir: str
 
+    @property
+    def door(self) -> Door:
+        """The way to all that is below the build folder, which may itself be a link: its user has made it."""
+        return Door(os.path.dirname(self.path))
+
+    def door_of(self, name: str) -> Door:
+        """The way to an artifact."""
+        return Door(self.archive_dir) if name.endswith(ARCHIVE_SUFFIX) else self.door
+
     def artifact(self, name: str) -> str:
         """The absolute path of an artifact."""
         if name.endswith(ARCHIVE_SUFFIX):
@@ -42,6 +54,13 @@ class Folder:
     def checkpoints(self) -> str:
         """The folder of the checkpoints of its training."""
         return os.path.join(self.path, "train", "checkpoints")
+
+    def places(self, stage: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Where a stage of these artifacts writes below the build folder: the folders, and the files."""
+        files = [self.artifact(name) for name in names if not name.endswith(ARCHIVE_SUFFIX)]
+        own = [os.path.join(self.path, name) for name in (RECORDS, LOGS)]
+        folders = [*own, self.checkpoints, *dict.fromkeys(map(os.path.dirname, files))]
+        return folders, [*files, *(self.record_path(stage, suffix) for suffix in (PENDING, DONE, VALUES))]
 
     def scratch_path(self, stage: str) -> str:
         """The scratch folder that a stage of this process works in."""

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX
+from mltkbuild.disk.inputs import FILES
+from mltkbuild.disk.names import name_fault
 from mltkbuild.errors import RecordError
+from mltkbuild.shown import shown
 
 if TYPE_CHECKING:
     # The deciding process reads facts, and has no use for the table of their types.
     from mltkbuild.disk.facts import Facts
 
 SCHEMA = 1
+FILE_LIST = "file list"
+"""The fact that names the list of a record's files by its SHA-256."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Stamp = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns and inode: while they stand, a file's digest stands."""
@@ -33,7 +41,6 @@ class Record:
         tools: Versions of what ran.
         seconds: How long the stage ran.
         finished: UTC time of the success, ISO 8601.
-        host: The machine that ran it.
     """
 
     stage: str
@@ -45,7 +52,6 @@ class Record:
     tools: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     finished: str = ""
-    host: str = ""
 
 
 def facts_of(record: Record) -> Facts:
@@ -66,7 +72,6 @@ def encode(record: Record) -> bytes:
         "tools": dict(record.tools),
         "seconds": record.seconds,
         "finished": record.finished,
-        "host": record.host,
     }
     return (json.dumps(fields, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
@@ -79,7 +84,8 @@ def decode(data: bytes, path: str) -> Record:
         path: Its path, for the error.
 
     Raises:
-        RecordError: It is no record, or one of another version; says which file to delete.
+        RecordError: It is no record, one of another version, or one with a name that no stage gives; says which file to
+            delete.
     """
     try:
         fields = json.loads(data)
@@ -96,8 +102,11 @@ def decode(data: bytes, path: str) -> Record:
         inputs, artifacts, stamps, facts, tools = maps
         if not all(isinstance(value, str) for table in (inputs, artifacts, tools) for value in table.values()):
             raise TypeError("not a digest")
-        if not all(isinstance(fields[name], str) for name in ("stage", "target", "finished", "host")):
+        if not all(isinstance(fields[name], str) for name in ("stage", "target", "finished")):
             raise TypeError("not a text")
+        _require_own_names(artifacts, fields["target"])
+        if FILES in inputs and not _SHA256.fullmatch(facts[FILE_LIST]):
+            raise ValueError("a list of files without a digest")
         return Record(
             stage=fields["stage"],
             target=fields["target"],
@@ -108,7 +117,6 @@ def decode(data: bytes, path: str) -> Record:
             tools=tools,
             seconds=float(fields["seconds"]),
             finished=fields["finished"],
-            host=fields["host"],
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise RecordError(
@@ -117,3 +125,15 @@ def decode(data: bytes, path: str) -> Record:
             found=f"{type(error).__name__}: {error}",
             fix=f"delete {path}; its stage runs again",
         ) from error
+
+
+def _require_own_names(artifacts: Iterable[str], target: str) -> None:
+    """Raise a ValueError unless all artifacts lie in the target's folder, but for its one archive beside the spec."""
+    for name in artifacts:
+        fault = name_fault(name)
+        if fault is None and name.endswith(ARCHIVE_SUFFIX) and name != target + ARCHIVE_SUFFIX:
+            fault = "is another model's archive"
+        if fault is None and name.startswith("."):
+            fault = "is where mltkbuild keeps its own"
+        if fault is not None:
+            raise ValueError(f"an artifact's name {fault}: {shown(name, 100)}")

@@ -16,17 +16,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from filelock import FileLock, Timeout
-
 from mltkbuild.disk import file_lists
-from mltkbuild.disk.digests import digest_of, kind_of, stamp_of
-from mltkbuild.disk.durable import TEMPORARY, disk_error, flush, flush_folder, move, write
+from mltkbuild.disk.digests import artifact_digest, artifact_stamp
+from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX, DONE, LOGS, PENDING, RECORDS, SCRATCH, VALUES, Folder
+from mltkbuild.disk.names import name_fault
+from mltkbuild.disk.open_folder import TEMPORARY, read_file
 from mltkbuild.disk.records import Record, Stamp, decode, encode
 from mltkbuild.errors import RecordError
 
@@ -45,8 +44,7 @@ def load_record(folder: Folder, stage: str) -> Record | None:
     """
     path = folder.record_path(stage)
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = read_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -66,7 +64,7 @@ def load_record(folder: Folder, stage: str) -> Record | None:
 
 def has_pending(folder: Folder, stage: str) -> bool:
     """Say whether a publication was cut off, or is under way in another process."""
-    return os.path.exists(folder.record_path(stage, PENDING))
+    return os.path.lexists(folder.record_path(stage, PENDING))
 
 
 @contextlib.contextmanager
@@ -78,34 +76,33 @@ def locked(folder: Folder, on_wait: Callable[[], None] = lambda: None) -> Iterat
         on_wait: Called once when another build holds the lock.
 
     Raises:
-        StageError: The folder can't be written.
+        StageError: The folder can't be written, or is no folder of ours.
     """
-    lock = FileLock(os.path.join(folder.path, LOCK), thread_local=False)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            os.makedirs(folder.path, exist_ok=True)
-            lock.acquire(timeout=0.05)
-        except Timeout:
-            on_wait()
-            lock.acquire()
+            stack.enter_context(folder.door.locked(os.path.join(folder.path, LOCK), on_wait))
         except OSError as error:
             raise disk_error(error, folder.target) from error
         yield
-    finally:
-        lock.release(force=True)
 
 
-def begin(folder: Folder, stage: str) -> str:
+def begin(folder: Folder, stage: str, always: Iterable[str] = ()) -> str:
     """Make an empty scratch folder for a stage and return its path; call it with the lock held, after `recover`.
+
+    Args:
+        folder: The target's folder.
+        stage: The stage.
+        always: The artifacts that it always makes.
 
     Raises:
         StageError: The disk is full or read-only.
+        ForeignError: Something is in the way of what the stage will publish.
     """
     scratch = folder.scratch_path(stage)
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        os.makedirs(scratch)
-        os.makedirs(os.path.join(folder.path, LOGS), exist_ok=True)
+        folder.door.require(*folder.places(stage, (*always, *_old_artifacts(folder, stage))))
+        folder.door.make_new(scratch)
+        folder.door.make(os.path.join(folder.path, LOGS))
     except OSError as error:
         raise disk_error(error, f"{stage}:{folder.target}") from error
     return scratch
@@ -115,9 +112,14 @@ def discard(folder: Folder, stage: str) -> None:
     """Drop a stage's scratch folder, unless a publication that was cut off needs it to be finished."""
     if has_pending(folder, stage):
         return
-    shutil.rmtree(folder.scratch_path(stage), ignore_errors=True)
+    _drop_scratch(folder, folder.scratch_path(stage))
+
+
+def _drop_scratch(folder: Folder, scratch: str) -> None:
+    """Remove a scratch folder, and the one that holds all of them if this leaves it empty."""
     with contextlib.suppress(OSError):
-        os.rmdir(os.path.join(folder.path, SCRATCH))
+        folder.door.remove_tree(scratch)
+    folder.door.remove_if_empty(os.path.join(folder.path, SCRATCH))
 
 
 def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}") -> tuple[Record, tuple[str, ...]]:
@@ -140,13 +142,13 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
     try:
         file_lists.keep(folder, record, listed)
         for name in sorted(record.artifacts):
-            flush(os.path.join(scratch, name))
-        write(os.path.join(scratch, VALUES), values)
+            folder.door.flush(os.path.join(scratch, name))
+        folder.door.write(os.path.join(scratch, VALUES), values)
         pending = replace(record, facts={**record.facts, "scratch": os.path.basename(scratch)})
-        write(folder.record_path(record.stage, PENDING), encode(pending))
+        folder.door.write(folder.record_path(record.stage, PENDING), encode(pending))
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.unlink(folder.record_path(record.stage, PENDING))
+            folder.door.remove(folder.record_path(record.stage, PENDING))
         raise disk_error(error, f"{record.stage}:{record.target}") from error
     try:
         return _finish(folder, record, scratch)
@@ -165,7 +167,11 @@ def recover(folder: Folder) -> tuple[str, ...]:
     """
     finished = []
     records = os.path.join(folder.path, RECORDS)
-    for entry in _names(records):
+    try:
+        names = folder.door.names(records)
+    except OSError as error:
+        raise disk_error(error, folder.target) from error
+    for entry in names:
         if entry.endswith(PENDING):
             stage = entry.removesuffix(PENDING)
             try:
@@ -175,8 +181,9 @@ def recover(folder: Folder) -> tuple[str, ...]:
                 raise disk_error(error, f"{stage}:{folder.target}", KEPT) from error
         elif entry.endswith(TEMPORARY):
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(records, entry))
-    shutil.rmtree(os.path.join(folder.path, SCRATCH), ignore_errors=True)
+                folder.door.remove(os.path.join(records, entry))
+    with contextlib.suppress(OSError):
+        folder.door.remove_tree(os.path.join(folder.path, SCRATCH))
     return tuple(finished)
 
 
@@ -184,26 +191,26 @@ def _recover_stage(folder: Folder, stage: str) -> bool:
     """Finish one publication; a pending record that is torn or foreign, or whose files are gone, is dropped."""
     path = folder.record_path(stage, PENDING)
     try:
-        with open(path, "rb") as file:
-            pending = decode(file.read(), path)
+        pending = decode(read_file(path), path)
     except (OSError, RecordError):
-        os.unlink(path)
-        return False
-    if (pending.stage, pending.target) != (stage, folder.target):
-        os.unlink(path)
+        folder.door.remove(path)
         return False
     facts = dict(pending.facts)
-    scratch = os.path.join(folder.path, SCRATCH, os.path.basename(str(facts.pop("scratch", "gone"))))
+    named = facts.pop("scratch", None)
+    is_own = isinstance(named, str) and "/" not in named and name_fault(named) is None
+    if (pending.stage, pending.target) != (stage, folder.target) or not is_own:
+        folder.door.remove(path)
+        return False
+    scratch = os.path.join(folder.path, SCRATCH, str(named))
     record = replace(pending, facts=facts)
     for name, digest in record.artifacts.items():
         source = os.path.join(scratch, name)
-        if digest_of(source, kind_of(name)) == digest:
+        if artifact_digest(source, name) == digest:
             continue
-        if digest_of(folder.artifact(name), kind_of(name)) != digest:
+        if artifact_digest(folder.artifact(name), name) != digest:
             _drop_pending(folder, record)
             return False
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(source)
+        folder.door.remove(source)
     _finish(folder, record, scratch)
     return True
 
@@ -211,9 +218,8 @@ def _recover_stage(folder: Folder, stage: str) -> bool:
 def _drop_pending(folder: Folder, record: Record) -> None:
     """Give up a publication whose files are gone, with the copies it was making on another file system."""
     for name in record.artifacts:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder.artifact(name) + TEMPORARY)
-    os.unlink(folder.record_path(record.stage, PENDING))
+        folder.door_of(name).remove(folder.artifact(name) + TEMPORARY)
+    folder.door.remove(folder.record_path(record.stage, PENDING))
 
 
 def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple[str, ...]]:
@@ -222,34 +228,33 @@ def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple
     changed = []
     for name, digest in sorted(record.artifacts.items()):
         source, final = os.path.join(scratch, name), folder.artifact(name)
-        if os.path.exists(source):
-            if _keep_changed(final, kind_of(name), old.get(name), digest):
+        if folder.door.exists(source):
+            if _keep_changed(folder, name, old.get(name), digest):
                 changed.append(name)
-            move(source, final)
+            folder.door.move(source, folder.door_of(name), final)
     for name in sorted(old.keys() - record.artifacts.keys()):
-        if _keep_changed(folder.artifact(name), kind_of(name), old[name], ""):
+        if _keep_changed(folder, name, old[name], ""):
             changed.append(name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder.artifact(name))
-    if os.path.exists(os.path.join(scratch, VALUES)):
-        os.replace(os.path.join(scratch, VALUES), folder.record_path(record.stage, VALUES))
-    for parent in {os.path.dirname(folder.artifact(name)) for name in record.artifacts}:
-        flush_folder(parent)
+        folder.door_of(name).remove(folder.artifact(name))
+    if folder.door.exists(os.path.join(scratch, VALUES)):
+        folder.door.rename(os.path.join(scratch, VALUES), folder.record_path(record.stage, VALUES))
+    for parent, name in {os.path.dirname(folder.artifact(name)): name for name in record.artifacts}.items():
+        if parent == folder.archive_dir:
+            folder.door_of(name).flush_root()
+        else:
+            folder.door.flush_folder(parent)
     done = replace(record, stamps={**record.stamps, **_final_stamps(folder, record)})
-    write(folder.record_path(record.stage), encode(done))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(folder.record_path(record.stage, PENDING))
+    folder.door.write(folder.record_path(record.stage), encode(done))
+    folder.door.remove(folder.record_path(record.stage, PENDING))
     file_lists.drop_others(folder, done)
-    flush_folder(os.path.join(folder.path, RECORDS))
-    shutil.rmtree(scratch, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.join(folder.path, SCRATCH))
+    folder.door.flush_folder(os.path.join(folder.path, RECORDS))
+    _drop_scratch(folder, scratch)
     return done, tuple(changed)
 
 
 def _final_stamps(folder: Folder, record: Record) -> dict[str, Stamp]:
     """The stamps of published files, taken when any later change will move them."""
-    found = {name: stamp_of(folder.artifact(name)) for name in record.artifacts}
+    found = {name: artifact_stamp(folder.artifact(name)) for name in record.artifacts}
     newest = max((stamp[1] for stamp in found.values() if stamp is not None), default=0)
     since = time.time_ns() - newest
     if 0 <= since < TICK_NS:
@@ -266,17 +271,19 @@ def _old_artifacts(folder: Folder, stage: str) -> Mapping[str, str]:
     return {} if record is None else record.artifacts
 
 
-def _keep_changed(final: str, kind: str, recorded: str | None, coming: str) -> bool:
+def _keep_changed(folder: Folder, name: str, recorded: str | None, coming: str) -> bool:
     """Set a file aside that is neither what the record says nor what is coming: somebody edited it.
 
-    Below `build/` a file without a record is what an older build left. Beside the spec it may be anybody's archive.
+    Below `build/` a file without a record is what an older build left. Beside the spec it may be anybody's archive. A
+    link is not set aside: what it leads to stays where it is.
     """
-    found = digest_of(final, kind)
+    final = folder.artifact(name)
+    found = artifact_digest(final, name)
     if found is None or found in (recorded, coming):
         return False
     if recorded is None and not final.endswith(ARCHIVE_SUFFIX):
         return False
-    os.replace(final, final + CHANGED_SUFFIX)
+    folder.door_of(name).rename(final, final + CHANGED_SUFFIX)
     return True
 
 
@@ -284,25 +291,23 @@ def forget(folder: Folder, stage: str) -> bool:
     """Drop a stage's record and keep its artifacts; say whether there was one."""
     found = False
     for suffix in (DONE, PENDING, VALUES):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder.record_path(stage, suffix))
-            found = found or suffix == DONE
+        removed = folder.door.remove(folder.record_path(stage, suffix))
+        found = found or (removed and suffix == DONE)
     return found
 
 
 def artifacts_on_disk(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
     """The files that a stage made and that are still there."""
     names = dict.fromkeys((*always, *_old_artifacts(folder, stage)))
-    return tuple(name for name in names if os.path.lexists(folder.artifact(name)))
+    return tuple(name for name in names if folder.door_of(name).exists(folder.artifact(name)))
 
 
 def clean(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
     """Delete a stage's artifacts and its log, and the folders that this leaves empty; keep its record."""
     names = artifacts_on_disk(folder, stage, always)
     for name in names:
-        os.unlink(folder.artifact(name))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(folder.log_path(stage))
+        folder.door_of(name).remove(folder.artifact(name))
+    folder.door.remove(folder.log_path(stage))
     for path in (*map(folder.artifact, names), folder.log_path(stage)):
         _drop_empty_parents(folder, path)
     return names
@@ -311,14 +316,5 @@ def clean(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
 def _drop_empty_parents(folder: Folder, path: str) -> None:
     """Remove the folders above a path that are empty, below the target's own."""
     parent = os.path.dirname(path)
-    with contextlib.suppress(OSError):
-        while parent.startswith(folder.path + os.sep):
-            os.rmdir(parent)
-            parent = os.path.dirname(parent)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
+    while parent.startswith(folder.path + os.sep) and folder.door.remove_if_empty(parent):
+        parent = os.path.dirname(parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -15,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mltkbuild.disk import checkpoints, file_lists, store
-from mltkbuild.disk.digests import RACY_NS, DigestMemo, digest_of, kind_of, stamp_of
+from mltkbuild.disk.digests import RACY_NS, DigestMemo, artifact_digest, stamp_of
+from mltkbuild.disk.door import Door
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
+from mltkbuild.disk.open_folder import read_file
 from mltkbuild.disk.records import Record, Stamp, facts_of
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
 from mltkbuild.engine.freshness import Reason, Verdict
@@ -72,7 +73,7 @@ class Builder:
     def __init__(self, workspace: Workspace, executor: Executor | None = None) -> None:
         self.workspace = workspace
         self.listing: Listing = list_specs(workspace)
-        self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO))
+        self.memo = DigestMemo(os.path.join(workspace.path(workspace.build_dir), MEMO), workspace.root)
         self._states: dict[str, TargetState] = {}
         # What this build has brought up to date or found so, with the options, judged by the text that it pinned.
         self._done: dict[tuple[str, str], Options] = {}
@@ -155,7 +156,7 @@ class Builder:
             built = Built(target, stage, (), state.record(stage))
             if reasons:
                 if STAGES[stage].resumable and start.clean:
-                    checkpoints.drop(state.folder.checkpoints)
+                    checkpoints.drop(state.folder.door, state.folder.checkpoints)
                 built = replace(self._run_stage(state, stage, options or {}, listener, start), reasons=reasons)
             self._done[target, stage] = options or {}
             return built
@@ -177,7 +178,7 @@ class Builder:
         # Outside the build folder, so that it works beside a running build and in a workspace that can't be written.
         with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
             scratch = os.path.join(folder, SPEC.name)
-            os.mkdir(scratch)
+            Door(folder).make(scratch)
             started = time.time_ns()
             inputs = state.inputs(SPEC.name, None)
             request = replace(self._request(state, SPEC.name, {}, scratch), log=os.path.join(folder, "log"))
@@ -232,7 +233,7 @@ class Builder:
                 fix=f"run `doit {stage}:{state.target}`, which makes it first",
             )
         started = time.time_ns()
-        scratch = store.begin(state.folder, stage)
+        scratch = store.begin(state.folder, stage, makes(STAGES[stage], state.target))
         try:
             request = self._request(state, stage, options, scratch)
             if STAGES[stage].resumable:
@@ -244,7 +245,7 @@ class Builder:
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
             record, changed = store.publish(state.folder, record, scratch, values)
             if STAGES[stage].resumable:
-                checkpoints.Shelf(state.folder.checkpoints, request.course).finish()
+                checkpoints.Shelf(state.folder.door, state.folder.checkpoints, request.course).finish()
         except OSError as error:
             raise disk_error(error, f"{stage}:{state.target}") from error
         finally:
@@ -345,17 +346,16 @@ class Builder:
             target=request.target,
             inputs={**{name: digest for name, digest in inputs.items() if digest is not None}, **noticed},
             artifacts={
-                name: digest_of(os.path.join(request.scratch, name), kind_of(name)) or "" for name in outcome.artifacts
+                name: artifact_digest(os.path.join(request.scratch, name), name) or "" for name in outcome.artifacts
             },
             stamps=stamps,
             facts=facts,
             tools=outcome.tools,
             seconds=round(outcome.seconds, 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            host=platform.node(),
         )
 
     def _values(self, state: TargetState, stage: str) -> dict[str, object]:
         """The readable content of what a stage read of its spec, for `explain`."""
         names = [name for name in reads(STAGES[stage], state.target) if name.startswith("spec/")]
-        return {name: parse(Path(state.folder.artifact(name)).read_text(encoding="utf-8"), name) for name in names}
+        return {name: parse(read_file(state.folder.artifact(name)).decode(), name) for name in names}

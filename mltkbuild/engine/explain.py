@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mltkbuild.disk import checkpoints
 from mltkbuild.disk.folder import VALUES
+from mltkbuild.disk.open_folder import read_file
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.engine.provenance import course_of, parse
@@ -82,15 +82,15 @@ def _course_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 def _old_values(path: str) -> dict[str, Any]:
     """What the last run of a stage read, in readable form."""
     try:
-        values = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
+        values = json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
 
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_file(path).decode()
     except (OSError, ValueError):
         return "{}"
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mltkbuild.disk import store
-from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.digests import artifact_digest
+from mltkbuild.disk.door import Door
 from mltkbuild.disk.durable import disk_error
-from mltkbuild.disk.folder import Folder
+from mltkbuild.disk.folder import ARCHIVE_SUFFIX, Folder
 from mltkbuild.disk.workspace import TEST, Listing, Workspace
-from mltkbuild.errors import RecordError, WorkspaceError
+from mltkbuild.errors import ForeignError, RecordError, WorkspaceError
 from mltkbuild.stages.table import STAGES
 
 
@@ -57,7 +59,12 @@ def find_orphans(workspace: Workspace, listing: Listing) -> list[Orphan]:
 
 
 def _has_records(folder: Folder) -> bool:
-    return any(os.path.isfile(folder.record_path(stage)) for stage in STAGES)
+    """Whether it is a folder with records of ours, and no link to one."""
+    try:
+        found = [folder.door.status(folder.record_path(stage)) for stage in STAGES]
+    except (ForeignError, OSError):
+        return False
+    return any(status is not None and stat.S_ISREG(status.st_mode) for status in found)
 
 
 def _edited(workspace: Workspace, folder: Folder) -> Iterator[str]:
@@ -77,11 +84,11 @@ def _archives(workspace: Workspace, folder: Folder) -> list[str]:
     if record is None:
         return []
     found = []
+    name = folder.target + ARCHIVE_SUFFIX
     for parent, _, names in os.walk(workspace.path(workspace.models_dir)):
-        for name in names:
-            archive = os.path.join(parent, name)
-            if name in record.artifacts and digest_of(archive) == record.artifacts[name]:
-                found.append(_shown(workspace, archive))
+        archive = os.path.join(parent, name)
+        if name in names and name in record.artifacts and artifact_digest(archive, name) == record.artifacts[name]:
+            found.append(_shown(workspace, archive))
     return found
 
 
@@ -99,25 +106,6 @@ def remove(workspace: Workspace, orphan: Orphan) -> None:
     try:
         for relative in orphan.paths:
             path = workspace.path(relative)
-            if os.path.isdir(path):
-                _remove_folder(path, kept)
-            else:
-                os.unlink(path)
+            Door(os.path.dirname(path)).remove_tree(path, kept)
     except OSError as error:
         raise disk_error(error, orphan.target) from error
-
-
-def _remove_folder(path: str, kept: Collection[str]) -> None:
-    """Delete a folder; with something to keep in it, all the rest of it."""
-    for parent, folders, names in os.walk(path, topdown=False):
-        for name in names:
-            if os.path.join(parent, name) not in kept:
-                os.unlink(os.path.join(parent, name))
-        for name in folders:
-            inner = os.path.join(parent, name)
-            if os.path.islink(inner):
-                os.unlink(inner)
-            elif not os.listdir(inner):
-                os.rmdir(inner)
-    if not kept and not os.path.islink(path):
-        os.rmdir(path)

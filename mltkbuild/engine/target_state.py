@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from mltkbuild.disk import file_lists, store
-from mltkbuild.disk.digests import DigestMemo, digest_of, kind_of
+from mltkbuild.disk.digests import DigestMemo, digest_of
 from mltkbuild.disk.folder import PENDING, RECORDS, Folder
 from mltkbuild.disk.inputs import (
     CODE,
@@ -25,6 +25,7 @@ from mltkbuild.disk.inputs import (
     of_kind,
     parse,
 )
+from mltkbuild.disk.open_folder import read_file
 from mltkbuild.disk.records import Record, facts_of
 from mltkbuild.disk.workspace import NOT_ITS_OWN, Spec, Workspace, import_folders
 from mltkbuild.engine.freshness import Reason, Verdict, damaged, reasons_to_run
@@ -195,13 +196,12 @@ class TargetState:
 
     def artifacts(self, record: Record) -> dict[str, str | None]:
         """Digests of a record's artifacts as they lie on the disk."""
-        digest, stamps, path = self._memo.digest, record.stamps, self.folder.artifact
-        return {name: digest(path(name), stamps, name, old, kind_of(name)) for name, old in record.artifacts.items()}
+        digest, stamps, path = self._memo.artifact, record.stamps, self.folder.artifact
+        return {name: digest(path(name), stamps, name, old) for name, old in record.artifacts.items()}
 
     def slice_text(self, stage_name: str) -> str:
         """What a stage reads of the spec, as the spec stage wrote it."""
-        with open(self.folder.artifact(slice_name(STAGES[stage_name].slice)), encoding="utf-8") as file:
-            return file.read()
+        return read_file(self.folder.artifact(slice_name(STAGES[stage_name].slice))).decode()
 
     def artifact_digest(self, name: str, reader: Stage) -> str | None:
         """The digest of an artifact of an earlier stage, as that stage's record has it."""
@@ -295,7 +295,8 @@ class TargetState:
         if not isinstance(outside, list | frozenset):
             return ""
         listed = self._listed()
-        here = {name for name in outside if any(name in names or name + ".py" in names for names in listed)}
+        known = {name for name in outside if isinstance(name, str)}
+        here = {name for name in known if any(name in names or name + ".py" in names for names in listed)}
         return ", ".join(sorted(here - NOT_ITS_OWN))
 
     def packages(self, paths: Iterable[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import soundfile
 import tensorflow as tf
 
 from mltkbuild.data.user_functions import called_by_graph
+from mltkbuild.disk.door import Door
 from mltkbuild.errors import DataError
 from mltkbuild.from_mltk.listing import list_dataset_directory
 from mltkbuild.from_mltk.media import read_audio_file, read_image_file
@@ -87,10 +89,9 @@ def _read(path: Any, rate: int, with_rate: bool) -> Any:
 def _silence_file(rate: int) -> str:
     """A recording of a second of silence, outside the data set, for functions that want a path."""
     path = os.path.join(tempfile.gettempdir(), f"mltkbuild_silence_{rate}hz.wav")
-    # Through Python's `open`, so that the build takes it for something that the spec has made, and no input.
-    with open(f"{path}.{os.getpid()}", "wb") as file:
-        soundfile.write(file, np.zeros(rate, np.int16), rate, format="WAV")
-    os.replace(file.name, path)
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(rate, np.int16), rate, format="WAV")
+    Door(os.path.dirname(path)).write(path, sound.getvalue(), f".{os.getpid()}")
     return path
 
 

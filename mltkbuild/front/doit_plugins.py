@@ -130,7 +130,7 @@ class Run(DoitRun):
             if error.not_found is not None and ours:
                 raise InvalidCommand(_unknown(error.not_found, ours)) from error
             raise
-        worst = max((task.session.worst for task in self.task_list if _is_ours(task)), default=0)
+        worst = _worst(self.task_list)
         # doit counts a stage that waits for a failed one as an error of its own.
         return worst if code == 2 and worst else code
 
@@ -151,7 +151,8 @@ class Clean(DoitClean):
         everything = cleanall or (not pos_args and bool(ours))
         makers = {target: task.name for task in ours for target in task.targets}
         wanted = [makers.get(os.path.normpath(name), name) for name in pos_args or ()]
-        return super()._execute(dryrun, cleandep, everything, cleanforget, wanted)
+        super()._execute(dryrun, cleandep, everything, cleanforget, wanted)
+        return _worst(self.task_list)
 
     def clean_tasks(self, tasks: Any, dryrun: bool, cleanforget: bool) -> None:
         """Clean, and drop the records too when asked to forget."""
@@ -177,6 +178,7 @@ class Forget(DoitForget):
         lines = [line for task in chosen if (line := self._forget(task))]
         self.outstream.write("\n".join(lines or ["there is nothing to forget"]) + "\n")
         self.dep_manager.close()
+        return _worst(self.task_list)
 
     def _chosen(self, names: Sequence[str], follow: bool) -> list[Any]:
         """The named tasks, with those of a group, or with all that they need."""
@@ -197,6 +199,11 @@ class Forget(DoitForget):
         if task.forget() if _is_ours(task) else known:
             return f"forgetting {task.name}"
         return ""
+
+
+def _worst(tasks: Sequence[Any]) -> int:
+    """The exit code of what has gone wrong with stages."""
+    return max((task.session.worst for task in tasks if _is_ours(task)), default=0)
 
 
 def _is_ours(task: Any) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mltkbuild.disk.door import Door
 from mltkbuild.disk.file_lists import known_files
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
@@ -96,6 +98,16 @@ class Request:
     def name(self) -> str:
         """The model's name."""
         return self.target.removesuffix(TEST)
+
+    @property
+    def door(self) -> Door:
+        """The way to all that is below the build folder."""
+        return Door(os.path.dirname(self.folder))
+
+    @property
+    def log_door(self) -> Door:
+        """The way to its log, which lies elsewhere when nothing is published."""
+        return self.door if self.log.startswith(self.folder + os.sep) else Door(os.path.dirname(self.log))
 
     @cached_property
     def known_digests(self) -> Mapping[str, str]:

@@ -109,7 +109,7 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
     minutes = run.peek.checkpoint_interval_minutes
     return keeper.Keeper(
         progress=progress,
-        shelf=Shelf(request.checkpoints, request.course) if run.peek.checkpoints_enabled else None,
+        shelf=Shelf(request.door, request.checkpoints, request.course) if run.peek.checkpoints_enabled else None,
         every=run.peek.checkpoints_keep,
         interval=60.0 * minutes if minutes is not None else math.inf,
         stopping=run.stopping,

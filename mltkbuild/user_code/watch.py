@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from mltkbuild.disk.digests import OWN_READING, digest_of
+from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.open_folder import OWN_READING, WRITES
 
 _SYSTEM = ("/dev", "/proc", "/sys", "/etc", "/usr/lib", "/usr/share/zoneinfo", "/usr/share/fonts", "/usr/share/locale")
-_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.rename"})
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.rename", WRITES})
 
 
 @dataclass
@@ -63,7 +64,7 @@ class _Hook:
             path = _source_of(path)
         if path is None or self._is_ignored(path):
             return
-        if event == "os.rename" or (event == "open" and _writes(args[1:3])):
+        if event in ("os.rename", WRITES) or (event == "open" and _writes(args[1:3])):
             watched.written.add(path)
         elif path not in watched.files and path not in watched.written:
             digest = digest_of(path)

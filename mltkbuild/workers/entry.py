@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from mltkbuild.disk.door import Door
 from mltkbuild.errors import StageError
 from mltkbuild.events import EpochProgress, Event
 from mltkbuild.process import MEMORY, end_with_parent, life, limit_memory, out_of_memory
@@ -61,7 +62,7 @@ def run(request: Request) -> Outcome:
     """Run one stage; everything that it prints goes to its log file."""
     life.stage = request.stage
     try:
-        with _logging_to(request.log):
+        with _logging_to(request.log_door, request.log):
             # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
             worker = importlib.import_module("mltkbuild.workers.run_stage")
             logging.captureWarnings(True)
@@ -73,7 +74,7 @@ def run(request: Request) -> Outcome:
 
 def call(job: Job) -> object:
     """Do a job with files; everything that it prints goes to its log file."""
-    with _logging_to(job.log):
+    with _logging_to(Door(os.path.dirname(job.log)), job.log):
         function = getattr(importlib.import_module(JOBS[job.name]), job.name)
         try:
             return function(**job.arguments)
@@ -83,11 +84,9 @@ def call(job: Job) -> object:
 
 
 @contextlib.contextmanager
-def _logging_to(path: str) -> Iterator[None]:
-    """Send what is printed, and what a crash leaves, to a file of its own."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "ab", buffering=0) as log:
-        log.truncate(0)
+def _logging_to(door: Door, path: str) -> Iterator[None]:
+    """Send what is printed, and what a crash leaves, to a new file of its own."""
+    with door.create(path) as log:
         faulthandler.enable(log)
         try:
             with _printing_to(log.fileno()):

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, Protocol
 
+from mltkbuild.disk.open_folder import read_file
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.events import Listener
 from mltkbuild.process import out_of_memory
@@ -396,8 +397,7 @@ def _without_here() -> Iterator[None]:
 def _last_words(log: str) -> str:
     """The likely cause of a worker's death, from its log."""
     try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+        lines = read_file(log).decode(errors="replace").splitlines()
     except OSError:
         lines = []
     if any("std::bad_alloc" in line for line in lines):

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltkbuild.archives.member_names import clash, name_fault
 from mltkbuild.archives.reading import MOST_MEMBERS, chunks, digest, open_archive, read_member
 from mltkbuild.archives.writing import write_zip
 from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.names import clash, name_fault
 from mltkbuild.errors import MltkError, StageError, UsageError
 from mltkbuild.shown import shown
 

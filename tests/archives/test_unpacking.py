@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.archives.contents import contents, find, models_dir
-from mltkbuild.archives.member_names import clash, name_fault
 from mltkbuild.archives.reading import open_archive
 from mltkbuild.archives.unpacking import TEMPORARY, unpack
 from mltkbuild.archives.writing import write_zip
 from mltkbuild.cli import archives
+from mltkbuild.disk.names import clash, name_fault
 from mltkbuild.disk.workspace import configure, list_specs, module_file
 from mltkbuild.errors import MltkError, StageError, UsageError, WorkspaceError
 

@@ -34,7 +34,7 @@ from mltkbuild.datasets.download import Source, fetch
 from mltkbuild.datasets.image import cifar10, fashion_mnist, mnist, rock_paper_scissors_v1, rock_paper_scissors_v2
 from mltkbuild.datasets.timeseries import ecg5000
 from mltkbuild.datasets.unpack import unpack, without_top
-from mltkbuild.errors import DataError, UsageError
+from mltkbuild.errors import DataError, ForeignError, UsageError
 from mltkbuild.events import Counted
 
 from ..conftest import REPOSITORY
@@ -68,6 +68,104 @@ def source(site: Site, path: str = "/data.bin", digest: str = DIGEST, **more: An
 def left(folder: Path) -> list[str]:
     """The files that nobody should find."""
     return [path.name for path in folder.rglob("*") if ".part" in path.name or "unpacking" in path.name]
+
+
+# -- what others have left there -------------------------------------------------------------------------------------
+
+
+def plant(kind: str, place: Path, outside: Path) -> None:
+    """Put something where a download keeps its own files."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "link":
+        place.symlink_to(outside)
+    elif kind == "dangling link":
+        place.symlink_to(outside.with_name("new"))
+    elif kind == "hard link":
+        place.hardlink_to(outside)
+    else:
+        os.mkfifo(place)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe"])
+@pytest.mark.parametrize(
+    "name", [f".data.bin{end}" for end in (".part", ".part.json", ".part.json.tmp", ".checked.json", ".lock")]
+)
+def test_planted_file_beside_a_download_is_replaced(kind: str, name: str, site: Site, tmp_path: Path) -> None:
+    """Nothing is written through it, also where a download seems to have been begun, and nobody waits for it."""
+    outside, folder = tmp_path / "outside", tmp_path / "sets"
+    outside.write_bytes(DATA[:4000])
+    before = sorted(tmp_path.iterdir())
+    plant(kind, folder / name, outside)
+    if name == ".data.bin.part":
+        begun = {"url": f"{site.url}/data.bin", "tag": site.tag}
+        (folder / ".data.bin.part.json").write_text(json.dumps(begun), encoding="utf-8")
+    assert DATA == fetch(source(site), folder).read_bytes()
+    assert DATA[:4000] == outside.read_bytes()
+    assert {*before, folder} == set(tmp_path.iterdir())
+    assert [("/data.bin", 0)] == site.asked
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["dangling link", "pipe"])
+def test_planted_file_in_a_data_set_s_place(kind: str, site: Site, tmp_path: Path) -> None:
+    """A link to nothing gives way to the file; a pipe is an error that names it."""
+    plant(kind, tmp_path / "sets/data.bin", tmp_path / "outside")
+    if kind == "pipe":
+        with pytest.raises(ForeignError) as caught:
+            fetch(source(site), tmp_path / "sets")
+        assert (str(tmp_path / "sets/data.bin"), "a pipe") == (caught.value.where, caught.value.found)
+    else:
+        assert DATA == fetch(source(site), tmp_path / "sets").read_bytes()
+    assert ["sets"] == os.listdir(tmp_path)
+
+
+def test_folder_of_a_data_set_may_be_relative(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from the working directory, which may be the folder itself."""
+    monkeypatch.chdir(tmp_path)
+    assert tmp_path / "data.bin" == fetch(source(site), Path())
+    archive = tar(Path("a.tar"), ("top/x", b"1"))
+    assert "1" == (unpack(archive, Path("a"), "1") / "x").read_text(encoding="utf-8")
+
+
+def test_data_set_s_folder_may_be_a_link(site: Site, tmp_path: Path) -> None:
+    """Who keeps data sets elsewhere links their folder, or a file in it."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sets").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert DATA == fetch(source(site), tmp_path / "sets").read_bytes()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/data.bin").symlink_to(tmp_path / "elsewhere/data.bin")
+    assert DATA == fetch(source(site), tmp_path / "more").read_bytes()
+    assert 1 == len(site.asked)
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "/x", "a/b", "a\0b", "a\\b", "x" * 300, ".git"])
+def test_name_of_a_download_is_one_of_a_file(name: str, site: Site, tmp_path: Path) -> None:
+    """A name that leads elsewhere is refused before anything is made."""
+    with pytest.raises(DataError, match="needs a name"):
+        fetch(source(site, name=name), tmp_path / "sets")
+    assert [] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_unpacking_follows_no_link(merge: bool, tmp_path: Path) -> None:
+    """Neither one that lies where the files go, nor what looks like a killed unpacking."""
+    outside, sets = tmp_path / "outside", tmp_path / "sets"
+    (outside / "inner").mkdir(parents=True)
+    (outside / "inner/x").write_text("nobody's", encoding="utf-8")
+    sets.mkdir()
+    (sets / ".unpacking-1").symlink_to(outside, target_is_directory=True)
+    archive = tar(tmp_path / "a.tar", ("top/inner/x", b"1"), ("top/y", b"2"))
+    if merge:
+        (sets / "a").mkdir()
+        (sets / "a/inner").symlink_to(outside / "inner", target_is_directory=True)
+        with pytest.raises(ForeignError, match="in the way"):
+            unpack(archive, sets / "a", "1", merge=True)
+    else:
+        (sets / "a").symlink_to(outside / "none", target_is_directory=True)
+        assert "1" == (unpack(archive, sets / "a", "1") / "inner/x").read_text(encoding="utf-8")
+    assert ["inner"] == os.listdir(outside)
+    assert "nobody's" == (outside / "inner/x").read_text(encoding="utf-8")
 
 
 # -- downloads -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mltkbuild.disk import checkpoints
 from mltkbuild.disk.checkpoints import Position, Shelf
-from mltkbuild.disk.durable import TEMPORARY
+from mltkbuild.disk.door import Door
+from mltkbuild.disk.open_folder import TEMPORARY
 
 from .faults import Steps, die, disk_full, fill, in_memory, killed, mounted, watching
 
@@ -30,7 +31,7 @@ class Killed(BaseException):
 
 
 def shelf_in(root: Path, about: dict[str, object] | None = None) -> Shelf:
-    return Shelf(str(root / "checkpoints"), about or ABOUT)
+    return Shelf(Door(str(root)), str(root / "checkpoints"), about or ABOUT)
 
 
 def names(shelf: Shelf) -> set[str]:
@@ -101,7 +102,7 @@ def test_a_folder_that_is_not_there_has_no_checkpoints(tmp_path: Path) -> None:
         assert () == checkpoints.positions_in(str(tmp_path / name))
         assert {} == checkpoints.others(str(tmp_path / name), ABOUT)
         assert checkpoints.best_file(str(tmp_path / name)) is None
-        checkpoints.drop(str(tmp_path / "none"))
+        checkpoints.drop(Door(str(tmp_path)), str(tmp_path / "none"))
 
 
 def test_the_key_is_that_of_the_values() -> None:
@@ -171,7 +172,7 @@ def test_a_file_that_cannot_be_deleted_is_no_error(tmp_path: Path, monkeypatch: 
     for epoch in range(1, 6):
         shelf.put(Position(epoch), b"")
 
-    def refuse(path: str) -> None:
+    def refuse(path: str, *, dir_fd: int | None = None) -> None:
         raise PermissionError(path)
 
     monkeypatch.setattr(os, "unlink", refuse)
@@ -324,7 +325,7 @@ def test_all_checkpoints_can_be_dropped(tmp_path: Path) -> None:
     """Dropping leaves nothing."""
     shelf = shelf_in(tmp_path)
     shelf.put(Position(1), b"")
-    checkpoints.drop(shelf.root)
+    checkpoints.drop(shelf.door, shelf.root)
 
     assert not os.path.exists(shelf.root)
 
@@ -382,7 +383,7 @@ def test_a_read_only_disk_leaves_the_checkpoints(tmp_path: Path) -> None:
 def test_no_step_of_writing_tears_a_checkpoint(tmp_path: Path, about: dict[str, object]) -> None:
     """Wherever writing ends, by a kill or a full disk, each checkpoint is whole, and the best is there."""
     with in_memory(tmp_path) as root:
-        for number in range(1, 40):
+        for number in range(1, 60):
             old = small_training(root / str(number))
             shelf = shelf_in(root / str(number), about)
             before, full = contents(old), number % 2 == 0

@@ -62,7 +62,7 @@ def listed(root: Path) -> Record:
 
 def changed(root: Path, record: Record) -> dict[str, str]:
     """The files that a comparison names, with their old digests."""
-    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "build/.memo.json"))).record
+    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "build/.memo.json"), str(root))).record
     return {parse(name).subject: digest for name, digest in found.inputs.items() if parse(name).kind == FILE}
 
 
@@ -349,7 +349,7 @@ def test_first_changed_files_are_named_and_the_others_counted(root: Path, monkey
     record = listed(root)
     for number in range(10):
         (root / f"data/yes/{number}.wav").unlink()
-    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "memo")))
+    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "memo"), str(root)))
     named = {name for name in found.record.inputs if parse(name).kind == FILE}
     assert ({Input(FILE, "data/yes/0.wav").name, Input(FILE, "data/yes/1.wav").name}, 8) == (named, found.more)
 
@@ -359,7 +359,7 @@ def test_touched_files_are_read_once(root: Path) -> None:
     record = listed(root)
     touch_all(root)
     time.sleep(LATER)
-    memo = DigestMemo(str(root / "build/.memo.json"))
+    memo = DigestMemo(str(root / "build/.memo.json"), str(root))
     assert record == compare(record, folder_of(root), str(root), memo).record
     memo.save()
     text = (root / "build/.memo.json").read_text(encoding="utf-8")

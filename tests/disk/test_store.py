@@ -17,8 +17,9 @@ import pytest
 
 from mltkbuild.disk import store
 from mltkbuild.disk.digests import bytes_digest, stamp_of
-from mltkbuild.disk.durable import TEMPORARY, UNTOUCHED
+from mltkbuild.disk.durable import UNTOUCHED
 from mltkbuild.disk.folder import DONE, PENDING, RECORDS, SCRATCH, VALUES, Folder
+from mltkbuild.disk.open_folder import TEMPORARY
 from mltkbuild.disk.records import Record, encode
 from mltkbuild.errors import RecordError, StageError
 
@@ -141,7 +142,7 @@ def test_foreign_record_is_refused(stage: str, target: str, folder: Folder) -> N
     """A record that was copied from another model or stage is an error that names the file to delete."""
     record, _ = run_stage(folder, OLD)
     path = Path(folder.record_path(STAGE))
-    path.write_bytes(encode(replace(record, stage=stage, target=target)))
+    path.write_bytes(encode(replace(record, stage=stage, target=target, artifacts={})))
     with pytest.raises(RecordError) as caught:
         store.load_record(folder, STAGE)
     assert (str(path), f"{stage}:{target}", True) == (

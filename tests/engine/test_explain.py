@@ -187,8 +187,8 @@ def test_checkpoints_of_another_training_are_told(workspace: Files, fakes: Fakes
     course = course_of(state.inputs("train", None), state.slice_text("train"))
     inputs = dict(course["inputs"]) if isinstance(course["inputs"], dict) else {}
     other = {**course, "inputs": {**inputs, "data/training.json": "another"}}
-    Shelf(state.folder.checkpoints, course).put(Position(3), b"mine")
+    Shelf(state.folder.door, state.folder.checkpoints, course).put(Position(3), b"mine")
     assert [] == unused_checkpoints(builder, "kws", "train")
-    Shelf(state.folder.checkpoints, other).put(Position(7), b"not mine")
+    Shelf(state.folder.door, state.folder.checkpoints, other).put(Position(7), b"not mine")
     expected = ["checkpoints up to epoch 7 are not used: data/training.json differs"]
     assert expected == unused_checkpoints(builder, "kws", "train")

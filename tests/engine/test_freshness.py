@@ -78,9 +78,9 @@ def test_judging_changes_nothing_and_always_says_the_same(
 
 @given(TABLES, TABLES)
 def test_figures_for_people_decide_nothing(inputs: dict[str, str], artifacts: dict[str, str]) -> None:
-    """Facts, stamps, tools, times and hosts are no reason to run."""
+    """Facts, stamps, tools and times are no reason to run."""
     other = replace(
-        record(inputs, artifacts), facts={"a": 1}, stamps={"a": (1, 2, 3, 4)}, tools={"keras": "9"}, seconds=7, host="h"
+        record(inputs, artifacts), facts={"a": 1}, stamps={"a": (1, 2, 3, 4)}, tools={"keras": "9"}, seconds=7
     )
     assert () == reasons_to_run(other, inputs, artifacts)
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from mltkbuild.disk import checkpoints
 from mltkbuild.disk.checkpoints import Position
-from mltkbuild.disk.durable import TEMPORARY
+from mltkbuild.disk.open_folder import TEMPORARY
 
 NAME = "shaky"
 MLTK = ("-m", "mltkbuild.cli.main")

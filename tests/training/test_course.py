@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltkbuild.disk.checkpoints import Position, Shelf
+from mltkbuild.disk.door import Door
 from mltkbuild.errors import StageError
 from mltkbuild.training import training_state
 from mltkbuild.training.course import _Params, keras_default
@@ -139,7 +140,7 @@ def kept(tmp_path: Path) -> Kept:
 
     def make(*positions: Position, every: int | None = 1, noticed: Mapping[str, Any] | None = None, **rest: Any) -> Any:
         said: list[str] = []
-        shelf = Shelf(str(tmp_path / "checkpoints"), {"seed": 1})
+        shelf = Shelf(Door(str(tmp_path)), str(tmp_path / "checkpoints"), {"seed": 1})
         keeper = Keeper(lambda event: said.append(getattr(event, "text", "")), shelf, every, **rest)
         for position in positions:
             shelf.put(position, training_state.encode(state(position, **(noticed or {}))))
@@ -220,7 +221,7 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over(kept: Kept) -> None:
     os.mkdir(keeper.shelf.path(Position(2)))
 
     assert Position(1) == begins(keeper)
-    assert "Is a directory" in said[0]
+    assert "it is a folder, not a file" in said[0]
 
 
 def test_what_was_noticed_must_still_hold(kept: Kept) -> None:
@@ -324,7 +325,7 @@ def test_without_a_shelf_nothing_is_put(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
     """A full disk names the checkpoint, tells what is kept and what to do."""
     with mounted(tmp_path / "small", "size=1m"):
-        keeper = Keeper(shelf=Shelf(str(tmp_path / "small/checkpoints"), {"seed": 1}))
+        keeper = Keeper(shelf=Shelf(Door(str(tmp_path)), str(tmp_path / "small/checkpoints"), {"seed": 1}))
         keeper.put(Position(1), state(Position(1)))
         fill(tmp_path / "small", 4096)
 

@@ -1,4 +1,7 @@
-"""Which names of a stranger may become files below a folder."""
+"""Which names of a stranger may become files below a folder.
+
+Every name that was read from a file goes through `name_fault` before it is joined to a path.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,23 @@ LONGEST_NAME, LONGEST_PART, DEEPEST = 1024, 255, 32
 # Control characters, those that change the direction of text or can't be seen, surrogates, and other ends of lines.
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _DRIVE = re.compile(r"[A-Za-z]:")
+_PART = r"[\w@+=,-]+(?:\.[\w@+=,-]+)*"
+_PLAIN = re.compile(rf"(?:{_PART}/){{0,15}}{_PART}", re.ASCII)
+_LONGEST_PLAIN = 200
+"""What nearly every name is like, which one look tells to be good."""
 
 
 def name_fault(name: str) -> str | None:
     """Say what makes a path unfit for a file below a folder; None for a good one."""
+    if len(name) <= _LONGEST_PLAIN and _PLAIN.fullmatch(name):
+        return None
     parts = name.split("/")
     raw = name.encode("utf-8", "surrogatepass")
     faults = {
         "has a control character": any(unicodedata.category(char) in _UNPRINTED for char in name),
         "has a backslash": "\\" in name,
         "is absolute": name.startswith("/") or _DRIVE.match(name) is not None,
-        "leads out of the archive": ".." in parts,
+        "leads out of its folder": ".." in parts,
         "has an empty part": "" in parts or "." in parts,
         "has a part that ends in a dot or a space": any(part.rstrip(". ") != part for part in parts),
         "is too long": len(raw) > LONGEST_NAME
