@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 SCHEMA = 1
 FILE_LIST = "file list"
 """The fact that names the list of a record's files by its SHA-256."""
+_SEAL = "seal"
+_FIELDS = {
+    *("schema", "stage", "target", "inputs", "artifacts", "stamps", "facts", "tools", "seconds", "finished"),
+    # Of earlier releases.
+    "host",
+    _SEAL,
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Stamp = tuple[int, int, int, int]
@@ -60,7 +68,7 @@ def facts_of(record: Record) -> Facts:
 
 
 def encode(record: Record) -> bytes:
-    """A record as UTF-8 JSON, one line, keys sorted."""
+    """A record as UTF-8 JSON, one line, keys sorted but for the last, which seals it."""
     fields = {
         "schema": SCHEMA,
         "stage": record.stage,
@@ -73,7 +81,26 @@ def encode(record: Record) -> bytes:
         "seconds": record.seconds,
         "finished": record.finished,
     }
-    return (json.dumps(fields, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    body = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    return body[:-1] + _seal(body)
+
+
+def _seal(body: bytes) -> bytes:
+    """The end of a record: the digest of all else in it, so that one which lost something tells."""
+    return f',"{_SEAL}":"{hashlib.sha256(body).hexdigest()}"}}\n'.encode()
+
+
+def _require_whole(data: bytes, fields: Mapping[str, object]) -> None:
+    """Raise a ValueError unless a record is as it was written; those of earlier releases have no seal."""
+    strange = fields.keys() - _FIELDS
+    if strange:
+        raise ValueError(f"the field {shown(min(strange), 100)}")
+    if _SEAL in fields:
+        # An editor may have added or taken the end of the line.
+        line = data.rstrip() + b"\n"
+        body = line[: -len(_seal(b""))] + b"}"
+        if line != body[:-1] + _seal(body):
+            raise ValueError("something in it was changed")
 
 
 def decode(data: bytes, path: str) -> Record:
@@ -89,6 +116,7 @@ def decode(data: bytes, path: str) -> Record:
     """
     try:
         fields = json.loads(data)
+        _require_whole(data, fields)
         if fields["schema"] != SCHEMA:
             raise RecordError(
                 "this record is of another version of mltkbuild",
