@@ -37,12 +37,27 @@ _LEAST_GIB = 4.0
 _GROUP = "/sys/fs/cgroup/memory.max"
 
 
-def memory_limit() -> int | None:
+_FILE_GIB = 1.5
+_PER_BYTE = 64
+
+
+def memory_limit(file_bytes: int | None = None) -> int | None:
     """How many bytes a worker may take: nine tenths of the machine's memory, or of its control group's, at least 4 GiB.
+
+    Args:
+        file_bytes: The size of the files that are all that it works on, where that is known: then it may take 1.5 GiB
+            and 64 times as much, for they may be a stranger's.
 
     Returns:
         The bytes; None for no limit, where the environment or the system has none.
     """
+    whole = _memory_of_worker()
+    if whole is None or file_bytes is None or os.environ.get(MEMORY):
+        return whole
+    return min(whole, int(_FILE_GIB * 2**30) + _PER_BYTE * file_bytes)
+
+
+def _memory_of_worker() -> int | None:
     given = os.environ.get(MEMORY, "")
     with suppress(ValueError):
         return int(float(given) * 2**30) or None
@@ -56,15 +71,15 @@ def memory_limit() -> int | None:
     return max(int(_PART * machine), int(_LEAST_GIB * 2**30))
 
 
-def out_of_memory() -> str:
+def out_of_memory(file_bytes: int | None = None) -> str:
     """What is known when there wasn't enough."""
-    limit = memory_limit()
+    limit = memory_limit(file_bytes)
     return "no limit was set" if limit is None else f"a worker may take {limit / 2**30:.1f} GiB"
 
 
-def limit_memory() -> None:
+def limit_memory(file_bytes: int | None = None) -> None:
     """Let this process fail an allocation of its own rather than have the machine run out of memory."""
-    limit = memory_limit()
+    limit = memory_limit(file_bytes)
     if limit is None:
         return
     with suppress(ImportError, OSError, ValueError):

@@ -306,7 +306,7 @@ def _shape(place: int, *sizes: int) -> Callable[[Any], object]:
 def _one_buffer(model: Any) -> None:
     """Thousands of tensors that name one large buffer."""
     model.buffers[1].data = np.zeros(1 << 20, np.uint8)
-    model.subgraphs[0].tensors += [model.subgraphs[0].tensors[1]] * 20_000
+    model.subgraphs[0].tensors += [model.subgraphs[0].tensors[1]] * 4_000
 
 
 def _names(model: Any) -> None:
@@ -350,7 +350,7 @@ def tflite_files() -> Iterator[tuple[str, Make]]:
     """`.tflite` files that lie about what they hold."""
     yield "shared a million times", unfolding(1000, 1000, 1000)
     yield "shared in one long list", unfolding(1, 200_000, 4)
-    yield "one buffer for 20,000 tensors", tflite(_one_buffer)
+    yield "one buffer for 4,000 tensors", tflite(_one_buffer)
     yield "an input without elements", tflite(_shape(0, 1, 0))
     yield "weights without elements", tflite(_shape(1, 0, 4))
     yield "an output without elements", tflite(_shape(2, 0, 2))

@@ -107,7 +107,7 @@ def test_tflite_files_are_told_or_refused(stranger: Stranger, good: Path, name: 
     TFLITE[name](path, path)
     for arguments in (("summarize",), ("export", "-o", str(stranger.place / "out")), ("update_params", "a=1")):
         result = stranger.give(arguments[0], str(path), *arguments[1:])
-        assert result.code or not name.endswith("bytes"), arguments
+        assert result.code or not name[0].isdigit(), arguments
         assert result.code or arguments[0] != "export" or "without elements" not in name
 
 

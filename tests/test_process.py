@@ -37,6 +37,17 @@ def test_without_a_number_it_is_the_machine_s(monkeypatch: pytest.MonkeyPatch, t
     assert limit >= 4 << 30
 
 
+def test_files_of_strangers_get_what_their_size_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1.5 GiB and 64 times the files, but never more than any worker; what the environment says goes before."""
+    monkeypatch.delenv(process.MEMORY, raising=False)
+    whole = process.memory_limit()
+    assert whole is not None
+    assert (3 << 29) + 64_000_000 == process.memory_limit(1_000_000)
+    assert whole == process.memory_limit(1 << 40)
+    monkeypatch.setenv(process.MEMORY, "3")
+    assert 3 << 30 == process.memory_limit(1_000_000)
+
+
 @pytest.mark.real
 def test_allocation_beyond_the_limit_fails_and_the_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error of Python's, which can be told, and not the end of the machine."""

@@ -2,7 +2,7 @@
 
     python -m tests.test_record_fuzz --mutations 5000 --seed 1
 
-The suite runs a few hundred mutations; this is for proofs by hand.
+The suite runs fewer mutations; this is for proofs by hand.
 """
 
 # ruff: noqa: T201  # a script that tells what it does

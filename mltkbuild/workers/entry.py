@@ -76,11 +76,22 @@ def call(job: Job) -> object:
     """Do a job with files; everything that it prints goes to its log file."""
     with _logging_to(Door(os.path.dirname(job.log)), job.log):
         function = getattr(importlib.import_module(JOBS[job.name]), job.name)
+        size = _size_of(job)
+        limit_memory(size)
         try:
             return function(**job.arguments)
         except MemoryError as error:
             fix = f"give a smaller file, or set {MEMORY} to more GiB if its maker can be trusted"
-            raise StageError("there isn't enough memory for this", found=out_of_memory(), fix=fix) from error
+            raise StageError("there isn't enough memory for this", found=out_of_memory(size), fix=fix) from error
+
+
+def _size_of(job: Job) -> int | None:
+    """How large the files are that a job is about; None where a folder of samples is among them."""
+    given = [value for value in job.arguments.values() if isinstance(value, str)]
+    given += [path for value in job.arguments.values() if isinstance(value, list | tuple) for path in value]
+    if os.path.isdir(str(job.arguments.get("data"))):
+        return None
+    return sum(os.path.getsize(path) for path in given if os.path.isfile(path))
 
 
 @contextlib.contextmanager
