@@ -1,7 +1,8 @@
-"""What an installation goes by: one version, and pinned dependencies that the declared ranges allow."""
+"""What an installation goes by: one version, pinned dependencies, and a page on security that names what there is."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import version as installed
 
@@ -14,7 +15,8 @@ from mltkbuild.fingerprint.toolchain import version
 
 from .conftest import REPOSITORY
 
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+_PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, TOOLS = _PYPROJECT["project"], _PYPROJECT["tool"]
 PYTHONS = ("3.11", "3.12", "3.13")
 RENEW = "renew constraints.txt, as CONTRIBUTING.md says"
 
@@ -61,3 +63,23 @@ def test_every_dependency_has_a_lower_bound() -> None:
     """Each declaration says from which version on it holds, so that the lowest can be tested."""
     for requirement in declared():
         assert {">=", "=="} & {specifier.operator for specifier in requirement.specifier}, str(requirement)
+
+
+def test_security_md_names_what_there_is() -> None:
+    """What is trusted and how to report a hole is linked from the README, and each file that it names exists."""
+    text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:mltkbuild|tests)/[\w/]+\.py)`", text)
+    assert len(named) > 30
+    assert [] == [name for name in named if not (REPOSITORY / name).is_file()]
+    assert [] == [link for link in re.findall(r"\]\(([\w/.]+)", text) if not (REPOSITORY / link).is_file()]
+    for page in ("README.md", "CONTRIBUTING.md"):
+        assert "](SECURITY.md)" in (REPOSITORY / page).read_text(encoding="utf-8")
+
+
+def test_every_finding_that_bandit_skips_is_answered() -> None:
+    """SECURITY.md has an answer to each kind of finding that is skipped, for all of the package or in one line."""
+    skipped = set(TOOLS["bandit"]["skips"])
+    for path in (REPOSITORY / "mltkbuild").rglob("*.py"):
+        skipped |= set(re.findall(r"# nosec (B\d+)", path.read_text(encoding="utf-8")))
+    answered = set(re.findall(r"B\d{3}", (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")))
+    assert answered == skipped

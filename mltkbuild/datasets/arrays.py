@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import pickle
+import pickle  # nosec B403  # _Arrays loads arrays and nothing else
 import zlib
 from pathlib import Path
 from typing import Any

@@ -109,7 +109,10 @@ class RecordsBackend:
             return
         if kept:
             temporary = f"{self.name}.{os.getpid()}.tmp"
-            with open(temporary, "w", encoding="utf-8") as file:
+            # A link of that name is a stranger's: nothing is written through it.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            with open(temporary, "x", encoding="utf-8") as file:
                 file.write(kept)
             os.replace(temporary, self.name)
         else:

@@ -160,7 +160,7 @@ class Course(keras.callbacks.CallbackList):
             return
         # What callbacks and streams draw is a function of the seed and the epoch, however the training got here.
         random.seed(f"{self._rules.seed} {epoch}")
-        np.random.seed(random.getrandbits(32))
+        np.random.seed(random.getrandbits(32))  # nosec B311  # no secret: it must come out the same
         super().on_epoch_begin(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

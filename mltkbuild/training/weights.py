@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mltkbuild.errors import StageError
+from mltkbuild.tflite import keras_claims
 from mltkbuild.training import training_state
 
 SUFFIXES = (".keras", ".h5", ".npz")
@@ -38,7 +39,7 @@ def load_into(keras_model: Any, path: Path) -> None:
 
     Raises:
         StageError: The file is none of these, is damaged, or belongs to another architecture; names the first layer
-            that differs.
+            that differs. It claims more than it holds, or leads to other files.
     """
     if path.suffix not in SUFFIXES:
         raise StageError(
@@ -49,7 +50,7 @@ def load_into(keras_model: Any, path: Path) -> None:
             _from_checkpoint(keras_model, path)
         else:
             _from_keras(keras_model, path)
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         lines = [line for line in str(error).strip().splitlines() if line]
         raise StageError(
             "the weights file can't be loaded into this model",
@@ -89,6 +90,10 @@ def _named(item: tuple[str, Any]) -> _Weight:
 def _from_keras(keras_model: Any, path: Path) -> None:
     import h5py
 
+    try:
+        keras_claims.compare(path)
+    except StageError as error:
+        raise error.at(str(path)) from error
     # Keras tells layouts apart by the name; which one a file has is told by what is in it.
     with tempfile.TemporaryDirectory() as folder:
         weights, legacy = Path(folder, "given.weights.h5"), Path(folder, "given.h5")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from doit.dependency import JSONCodec
 
 from mltkbuild.errors import StageError
+from mltkbuild.front.doit_plugins import RecordsBackend
 from mltkbuild.stages.table import BUILT, STAGES, makes
 
 from ..conftest import REPOSITORY, SPEC, Fakes, Files, Front, Result, command
@@ -504,3 +507,17 @@ def test_installed_command_finds_the_plugins(workspace: Files, run: Callable[...
     assert len(STAGES) == len(run("doit", "list").out.splitlines())
     assert "there is nothing to forget\n" == run("doit", "forget").out
     assert "did you mean train?" in run("doit", "trian:kws").err
+
+
+def test_ignore_writes_through_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a clone has put where doit's database is written goes, and what it leads to stays."""
+    monkeypatch.chdir(tmp_path)
+    outside = tmp_path / "outside"
+    for name in (".doit.json", f".doit.json.{os.getpid()}.tmp"):
+        (tmp_path / name).symlink_to(outside)
+    outside.write_text("{}", encoding="utf-8")
+    backend = RecordsBackend(".doit.json", JSONCodec())
+    backend.set("own", "value", 1)
+    backend.dump()
+    assert "{}" == outside.read_text(encoding="utf-8")
+    assert '"own"' in (tmp_path / ".doit.json").read_text(encoding="utf-8")

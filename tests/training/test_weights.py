@@ -353,4 +353,12 @@ def test_links_out_of_a_file_are_refused(saved: tuple[Path, list[Any]], tmp_path
         del file["layers/conv1d/vars/0"]
         file["layers/conv1d/vars/0"] = h5py.ExternalLink(str(saved[0] / path.name), "layers/conv1d/vars/0")
 
-    assert "layer conv differs" in refused(built(), path).what
+    assert "the Keras file leads to other files" == refused(built(), path).what
+
+
+def test_weights_that_unfold_to_far_more_are_refused(tmp_path: Path) -> None:
+    """A small file can't fill the folder for temporary files, nor the memory."""
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", bytes(100 << 20))
+    assert "the Keras file claims more than it can hold" == refused(built(), path).what
