@@ -44,6 +44,11 @@ __all__ = [
 IGNORED = "ignore:"
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file for reading; a pipe that somebody put in its place has nothing, and is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class RecordsBackend:
     """A doit database that knows nothing about stages but what `doit ignore` says: the rest is in their records.
 
@@ -57,14 +62,14 @@ class RecordsBackend:
         self.name = name
         self._codec = codec
         self._values: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(FileNotFoundError), open(name, encoding="utf-8") as file:
+        with contextlib.suppress(FileNotFoundError), open(name, "rb", opener=_without_waiting) as file:
             self._values = self._decode(file.read())
         self._on_disk = self._kept()
 
-    def _decode(self, text: str) -> dict[str, dict[str, Any]]:
+    def _decode(self, data: bytes) -> dict[str, dict[str, Any]]:
         try:
-            values = self._codec.decode(text)
-        except ValueError:
+            values = self._codec.decode(data.decode())
+        except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict) or not all(isinstance(entry, dict) for entry in values.values()):
             raise InvalidDodoFile(

@@ -440,8 +440,10 @@ def test_no_database_is_left(front: Front) -> None:
 
 def test_damaged_database_is_one_error(front: Front) -> None:
     """A `.doit.json` that can't be read is named with what to do."""
-    for text in ("{", "[]", '{"a": 1}'):
-        front.files.write(".doit.json", text)
+    path = front.files.root / ".doit.json"
+    for data in (b"{", b"[]", b'{"a": 1}', b"\xff\xfe", b"[" * 200_000, None):
+        path.unlink(missing_ok=True)
+        path.write_bytes(data) if data is not None else os.mkfifo(path)
         result = front.doit()
         assert (3, []) == (result.code, front.fakes.calls)
         assert result.err.startswith("ERROR: .doit.json can't be read.\n  fix:   delete it")
