@@ -36,6 +36,7 @@ from .disk.faults import (
     watching,
 )
 
+pytestmark = pytest.mark.real
 OLD = {"eval/a.json": "old a", "b.txt": "old b", "gone.txt": "old c", "kws.mltk.zip": "old archive"}
 NEW = {"eval/a.json": "new a", "b.txt": "new b", "train/d.txt": "new d", "kws.mltk.zip": "new archive"}
 EDITED = "edited by somebody"

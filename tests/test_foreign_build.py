@@ -282,6 +282,7 @@ LEAVES = (
 )
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", LEAVES)
 @pytest.mark.parametrize("plant", PLANTS)
 def test_planted_file_is_replaced_or_refused(

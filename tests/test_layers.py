@@ -238,7 +238,12 @@ NO_DOOR = {
     "mltkbuild.disk.file_scan": {"os.open"},  # opens folders to look at files; runs without the package
     "mltkbuild.from_mltk.downloads": {"mkdir"},  # a folder that a spec asks for
     "mltkbuild.from_mltk.media": {"open", "os.makedirs"},  # recordings that a spec writes where it wants
-    "mltkbuild.front.doit_plugins": {"open", "os.replace", "os.unlink"},  # doit's database, and no import of ours
+    "mltkbuild.front.doit_plugins": {
+        "open",
+        "os.open",
+        "os.replace",
+        "os.unlink",
+    },  # doit's database, no import of ours
     "mltkbuild.stages.slices": {"mkdir", "write_text"},  # into the scratch folder
     "mltkbuild.stages.stage_files": {"mkdir", "write_text"},  # into the scratch folder
 }

@@ -194,6 +194,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("part", range(3))
 def test_mutated_file_is_answered(part: int, built: Path) -> None:
     """A hundred and fifty mutations of records, lists, memo and artifacts, the same each time."""

@@ -281,6 +281,7 @@ def is_whole_or_missing(folder: Path) -> bool:
     return True
 
 
+@pytest.mark.real
 def test_a_kill_at_any_step_leaves_all_or_nothing(tmp_path: Path) -> None:
     """SIGKILL at every third step: the folder is missing or whole, and the next unpacking cleans up."""
     path = small(tmp_path)

@@ -41,6 +41,8 @@ from ..conftest import REPOSITORY
 from ..disk.faults import mounted
 from .http_server import Site, serving
 
+pytestmark = pytest.mark.real  # a server, packed files, processes
+
 DATA = bytes(range(256)) * 40
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 DIGITS = REPOSITORY.parent / "shared/data/free-spoken-digit-dataset.tar.gz"

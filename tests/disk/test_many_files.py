@@ -254,6 +254,7 @@ def tree_of(files: Files) -> dict[str, object]:
     return {name: data for name, data in build_tree(files).items() if not name.endswith((".files", "/data.json"))}
 
 
+@pytest.mark.real
 def test_kill_at_any_step_around_a_list_costs_nothing(tmp_path: Path, workspace: Files) -> None:
     """Killed while the list, the record or the artifacts are written, a build is finished by the next one."""
     bring(fill(workspace), Fakes())
@@ -274,6 +275,7 @@ def test_kill_at_any_step_around_a_list_costs_nothing(tmp_path: Path, workspace:
     assert {"data", "train"} == ran
 
 
+@pytest.mark.real
 def test_full_disk_while_a_list_is_written_is_one_error(workspace: Files) -> None:
     """Without space for its list a stage fails with the old record and the old list intact."""
     bring(fill(workspace), Fakes())

@@ -18,6 +18,8 @@ from mltkbuild.front.netron_page import Server
 
 from ..conftest import ENVIRONMENT
 
+pytestmark = pytest.mark.real
+
 INDEX = '<html><meta name="version" content="9.3.3"><script src="index.js"></script></html>'
 NAME = 'a"><script>alert(1)<.tflite'
 
