@@ -255,6 +255,53 @@ def archives() -> Iterator[tuple[str, Make]]:
     yield "weights in a circle", with_weights(_circle)
 
 
+def h5_file(change: Callable[[h5py.File, Path], None]) -> Make:
+    """An `.h5` file as Keras 2 saved it, changed."""
+
+    def make(path: Path, good: Path) -> None:
+        path.write_bytes(good.with_suffix(".h5").read_bytes())
+        with h5py.File(path, "r+") as file:
+            change(file, path)
+
+    return make
+
+
+def _old_config(change: Callable[[dict[str, Any], Path], Any]) -> Callable[[h5py.File, Path], None]:
+    def changed(file: h5py.File, path: Path) -> None:
+        config = json.loads(file.attrs["model_config"])
+        change(config, path)
+        file.attrs["model_config"] = json.dumps(config)
+
+    return changed
+
+
+def _old_lambda(config: dict[str, Any], path: Path) -> None:
+    code = lambda_node(path)["config"]["code"]
+    layer = {"name": "code", "trainable": True, "dtype": "float32", "function": [code, None, None]}
+    kinds = {"function_type": "lambda", "module": "builtins", "output_shape": None, "output_shape_type": "raw"}
+    config["config"]["layers"][-1] = {"class_name": "Lambda", "config": {**layer, **kinds, "arguments": {}}}
+
+
+def old_files() -> Iterator[tuple[str, Make]]:
+    """`.h5` files of Keras 2."""
+    yield "a Lambda in an h5", h5_file(_old_config(_old_lambda))
+    yield "os.system in an h5", h5_file(
+        _old_config(lambda config, path: config["config"]["layers"].__setitem__(
+            -1, {"class_name": "os>system", "module": "os", "config": {"command": "touch MARK"}}))
+    )  # fmt: skip
+    yield (
+        "an h5 behind a link to a file",
+        h5_file(lambda file, path: _instead(file, h5py.ExternalLink("/etc/passwd", "/x"))),
+    )
+    yield "an h5 behind a soft link", h5_file(lambda file, path: _instead(file, h5py.SoftLink("/elsewhere")))
+    yield "an h5 of other files together", h5_file(_virtual)
+    yield "an h5 stored in another file", h5_file(_external)
+    yield "an h5 of four gigabytes", h5_file(_huge)
+    yield "an h5 without a config", h5_file(lambda file, path: file.attrs.__delitem__("model_config"))
+    yield "an h5 with a config that is no JSON", h5_file(lambda file, path: file.attrs.__setitem__("model_config", "{"))
+    yield "half an h5", lambda path, good: path.write_bytes(good.with_suffix(".h5").read_bytes()[:3000])
+
+
 # -- TensorFlow Lite -------------------------------------------------------------------------------------------------
 
 

@@ -10,14 +10,16 @@ import pytest
 from mltkbuild import process
 
 from . import hostile, warm
-from .conftest import Front, Result
+from .conftest import Front, Result, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("warm_workers"), pytest.mark.timeout(120)]
 
 MAKE = """
 import sys, keras
 folder = sys.argv[1]
-keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")]).save(folder + "/good.keras")
+network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+network.save(folder + "/good.keras")
+network.save(folder + "/good.h5")
 network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
 network.compile("adam", "mse")
 network.save(folder + "/picture.keras")
@@ -48,7 +50,7 @@ class Stranger:
 
     def give(self, *arguments: str) -> Result:
         """Run a command, and see that nothing but its answer came of it."""
-        before = self._seen()
+        before, processes = self._seen(), set(warm.children())
         result = self.front.mltk(*arguments)
         assert ["whole"] * 3 == [path.read_text() for path in self._canaries]
         new = {path for path in self._seen() - before if path.name in ("MARK", "mltkbuild-MARK")}
@@ -59,6 +61,7 @@ class Stranger:
             assert result.code in (1, 2)
             assert 1 == sum(line.startswith("error: ") for line in result.err.splitlines()), result.err
             assert not [word for word in CRASHES if word in result.err], result.err
+        wait_for(lambda: set(warm.children()) <= processes)
         return result
 
     def _seen(self) -> set[Path]:
@@ -74,6 +77,7 @@ def stranger(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 KERAS = {**dict(hostile.keras_files()), **dict(hostile.archives())}
+OLD = dict(hostile.old_files())
 TFLITE = dict(hostile.tflite_files())
 SAMPLES = dict(hostile.sample_files())
 PICTURES = dict(hostile.pictures())
@@ -98,6 +102,16 @@ def test_keras_files_run_nothing_and_lead_nowhere(stranger: Stranger, good: Path
     KERAS[name](path, good / "good.keras")
     result = stranger.give("summarize", str(path))
     assert (name in HARMLESS) == (result.code == 0), result.err
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_files_of_keras_2_run_nothing_and_lead_nowhere(stranger: Stranger, good: Path, name: str) -> None:
+    """The same of the older format, which Keras still reads."""
+    path = stranger.place / "model.h5"
+    OLD[name](path, good / "good.keras")
+    result = stranger.give("summarize", str(path))
+    assert result.code, result.out
+    assert "model.h5" in result.err
 
 
 @pytest.mark.parametrize("name", TFLITE)

@@ -50,6 +50,7 @@ FigureCanvasAgg.print_png = lambda canvas, path, **options: Path(path).write_byt
 
 _real: Any = util.spawnv_passfds
 _wanted = threading.local()
+_servers: list[int] = []
 
 
 @contextlib.contextmanager
@@ -141,6 +142,7 @@ def _server() -> str:
     said = iter(process.stdout.readline, b"")
     greeting = list(itertools.takewhile(lambda line: line != b"ready\n", said))
     assert process.poll() is None, b"".join(greeting).decode()
+    _servers.append(process.pid)
     util.Finalize(None, _end, (process, folder), exitpriority=0)
     return path
 
@@ -152,6 +154,17 @@ def _end(process: subprocess.Popen[bytes], folder: str) -> None:
     for name in os.listdir(folder):
         os.unlink(os.path.join(folder, name))
     os.rmdir(folder)
+
+
+def children() -> list[int]:
+    """The processes that the server has forked and that still live."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+            if _servers and int(fields[1]) == _servers[0] and fields[0] != "Z":
+                found.append(int(name))
+    return found
 
 
 # -- the server ------------------------------------------------------------------------------------------------------
@@ -207,9 +220,9 @@ def _work(order: Mapping[str, Any], handles: Sequence[int]) -> None:
         code = 0
     except SystemExit as end:
         code = end.code or 0
-    except BaseException:  # noqa: BLE001  # printed, as Python does
-        traceback.print_exc()
     finally:
+        if sys.exc_info()[1] is not None:
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         if _ENDED in order["handles"]:

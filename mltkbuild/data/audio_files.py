@@ -18,6 +18,8 @@ LONGEST_SECONDS = 60.0
 """Of a longer recording only the beginning is read."""
 HIGHEST_RATE = 768_000
 """No converter samples faster; a file that claims more is damaged, and would be resampled for minutes."""
+MOST_VALUES = 1 << 27
+"""Half a GiB of numbers: a minute of sixteen channels at 96 kHz has fewer."""
 _FRAME, _HOP = 2048, 512
 _FIX = "replace it, take it out of the data set, or set my_model.bad_samples = 'skip'"
 
@@ -34,13 +36,15 @@ def read(content: bytes, rate: int, *, longest: float = LONGEST_SECONDS) -> np.n
         A float32 array of one dimension, full scale from -1 to 1; several channels are mixed evenly.
 
     Raises:
-        DataError: The file is damaged or empty, or claims a sample rate above 768 kHz.
+        DataError: The file is damaged, empty or too large, or claims a sample rate above 768 kHz.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             found = int(file.samplerate)
             check_rate(found)
-            samples = file.read(math.ceil(longest * found), dtype="float32", always_2d=True)
+            frames = math.ceil(longest * found)
+            _check_size(min(frames, file.frames), file.channels)
+            samples = file.read(frames, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         raise DataError(
             "a recording can't be read", found=str(error)[:200] or type(error).__name__, fix=_FIX
@@ -50,6 +54,12 @@ def read(content: bytes, rate: int, *, longest: float = LONGEST_SECONDS) -> np.n
     if not np.isfinite(samples).all():
         raise DataError("a recording holds a value that is no finite number", fix=_FIX)
     return resampled(samples.mean(axis=1), found, rate)
+
+
+def _check_size(frames: int, channels: int) -> None:
+    if frames * channels > MOST_VALUES:
+        found = f"{frames:,} samples of {channels} channels"
+        raise DataError("a recording is too large", found=found, fix=_FIX)
 
 
 def check_rate(rate: int) -> None:

@@ -24,6 +24,11 @@ from mltkbuild.shown import shown
 
 LARGEST = 64 << 30
 """More bytes than any of these data sets has."""
+MOST_FILES = 2_000_000
+"""More files than any of these data sets has."""
+_EXPANSION = 100
+_SPARE = 256 << 20
+"""So much larger than the archive its files may be, and so much more: samples can't be packed as small as nothing."""
 _CHUNK = 1 << 20
 _MEMORY = 1 << 29
 _MARK = ".complete"
@@ -132,17 +137,29 @@ def _fill(archive: Path, folder: Path, place: Place) -> None:
     if archive.suffix == ".7z":
         _unpack_7z(archive, folder, place)
         return
-    written = 0
-    for name, file in _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive):
+    written, most = 0, _most_bytes(archive)
+    members = _zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive)
+    for count, (name, file) in enumerate(members, 1):
+        if count > MOST_FILES:
+            raise _unfit(archive, name, f"more than {MOST_FILES:,} files")
         target = _target(archive, folder, name, place)
         if target is None:
             continue
         with Door(str(folder)).create(str(target)) as out:
             while chunk := file.read(1 << 20):
                 written += len(chunk)
-                if written > LARGEST:
-                    raise _unfit(archive, name, f"more than {LARGEST >> 30} GiB")
+                if written > most:
+                    raise _unfit(archive, name, _too_much(archive, most))
                 out.write(chunk)
+
+
+def _most_bytes(archive: Path) -> int:
+    """How many bytes the files of an archive may have."""
+    return min(LARGEST, _EXPANSION * archive.stat().st_size + _SPARE)
+
+
+def _too_much(archive: Path, most: int) -> str:
+    return f"more than {most:,} bytes come of an archive of {archive.stat().st_size:,}"
 
 
 def _target(archive: Path, folder: Path, name: str, place: Place) -> Path | None:
@@ -245,8 +262,11 @@ def _unpack_7z(archive: Path, folder: Path, place: Place) -> None:
     try:
         with py7zr.SevenZipFile(archive) as file:
             entries = file.list()
-            if sum(entry.uncompressed for entry in entries) > LARGEST:
-                raise _unfit(archive, archive.name, f"more than {LARGEST >> 30} GiB")
+            most = _most_bytes(archive)
+            if sum(entry.uncompressed for entry in entries) > most:
+                raise _unfit(archive, archive.name, _too_much(archive, most))
+            if len(entries) > MOST_FILES:
+                raise _unfit(archive, archive.name, f"more than {MOST_FILES:,} files")
             for entry in entries:
                 _target(archive, folder, entry.filename, place)
             file.extractall(folder / ".whole")  # noqa: S202  # every name was looked at

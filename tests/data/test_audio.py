@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,35 @@ def test_what_is_no_recording_is_an_error(content: bytes, text: str) -> None:
     """Empty, cut and made-up files are errors that say what."""
     with pytest.raises(DataError, match=text):
         audio_files.read(content, RATE)
+
+
+def as_wav(rate: int, channels: int = 1, frames: int = 400) -> bytes:
+    """A silent recording of 8 bits, whose header says whatever rate."""
+    data = bytes([128]) * frames * channels
+    form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels % 2**32, channels, 8)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+@pytest.mark.parametrize("rate", [768_001, 10_000_019, 100_000_007, 2_147_483_647])
+def test_rate_that_there_is_not_is_an_error(rate: int) -> None:
+    """A small file that claims it would be resampled for minutes, in gigabytes."""
+    with pytest.raises(DataError, match="a sample rate that there isn't"):
+        audio_files.read(as_wav(rate), 16_000)
+
+
+@pytest.mark.parametrize("rate", [1, 7, 44_100, 767_999, 768_000])
+def test_odd_rates_are_read(rate: int) -> None:
+    """Each rate that there may be is resampled."""
+    assert np.isfinite(audio_files.read(as_wav(rate, frames=min(rate, 400)), 16_000)).all()
+
+
+def test_more_channels_than_memory_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be read is counted before, all channels together."""
+    monkeypatch.setattr(audio_files, "MOST_VALUES", 1000)
+    assert audio_files.read(as_wav(8000, channels=2, frames=500), 8000).size
+    with pytest.raises(DataError, match="too large"):
+        audio_files.read(as_wav(8000, channels=3, frames=500), 8000)
 
 
 def test_silence_at_the_ends_is_trimmed() -> None:

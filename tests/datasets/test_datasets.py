@@ -480,6 +480,26 @@ def test_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_small_archive_of_very_much_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Files that are a hundred times their archive, and more than a little, or too many, are given up."""
+    monkeypatch.setattr("mltkbuild.datasets.unpack._SPARE", 10_000)
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("top/x", bytes(1_000_000))
+    else:
+        tar(path, ("top/x", bytes(1_000_000)))
+    with pytest.raises(DataError, match=f"bytes come of an archive of {path.stat().st_size:,}"):
+        unpack(path, tmp_path / "out", "1")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("mltkbuild.datasets.unpack.MOST_FILES", 2)
+    tar(tmp_path / "b.tar.gz", *((f"top/{number}", b"x") for number in range(3)))
+    with pytest.raises(DataError, match="more than 2 files"):
+        unpack(tmp_path / "b.tar.gz", tmp_path / "out", "1")
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_archive_keeps_what_was_there(tmp_path: Path) -> None:
     """A cut archive is an error; an earlier folder stays."""
     archive = tar(tmp_path / "a.tar.gz", ("top/x", os.urandom(20_000)))
