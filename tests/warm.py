@@ -39,8 +39,6 @@ _FORKING = "--multiprocessing-fork"
 _ENDED = 3
 """Where a program that was asked for by `python` tells how it ended."""
 _SIZE = struct.Struct("!I")
-_ABOVE = 200
-"""Handles are put out of the way there while they are renumbered."""
 
 _NO_PICTURES = """
 from pathlib import Path
@@ -204,7 +202,9 @@ def _fork(listener: socket.socket) -> Callable[[], None] | None:
 def _work(order: Mapping[str, Any], handles: Sequence[int]) -> None:
     """Become the worker that was asked for."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    aside = [fcntl.fcntl(handle, fcntl.F_DUPFD, _ABOVE) for handle in handles]
+    # Out of the way of all their final numbers, of which a process that has many open files has high ones.
+    above = max(*order["handles"], *handles) + 1
+    aside = [fcntl.fcntl(handle, fcntl.F_DUPFD, above) for handle in handles]
     for handle in handles:
         os.close(handle)
     for handle, place in zip(aside, order["handles"], strict=True):
