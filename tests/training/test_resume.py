@@ -200,7 +200,7 @@ def test_killed_and_interrupted_training_is_as_if_it_never_stopped(tmp_path: Pat
     workspace = made["killed"]
 
     def finish(one: kills.Workspace) -> None:
-        done = command("doit", f"params:{kills.NAME}", cwd=one.root, workers="warm")
+        done = command("mltk", "train", kills.NAME, "--no-evaluate", cwd=one.root, workers="warm")
         assert 0 == done.code, done.err
 
     calm = threading.Thread(target=finish, args=(made["calm"],))
