@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 LONGEST_NAME, LONGEST_PART, DEEPEST = 1024, 255, 32
 """The most bytes of a path and of one part of it, and the most parts."""
@@ -17,8 +17,14 @@ _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _PART = r"[\w@+=,-]+(?:\.[\w@+=,-]+)*"
 _PLAIN = re.compile(rf"(?:{_PART}/){{0,15}}{_PART}", re.ASCII)
+_PLAIN_LINES = re.compile(rf"(?:{_PLAIN.pattern}(?:\n|\Z))*", re.ASCII)
 _LONGEST_PLAIN = 200
 """What nearly every name is like, which one look tells to be good."""
+
+
+def all_plain(names: Collection[str]) -> bool:
+    """Whether one look tells that all names are good ones, none of which begins with a dot; False where it doesn't."""
+    return max(map(len, names), default=0) <= _LONGEST_PLAIN and bool(_PLAIN_LINES.fullmatch("\n".join(names)))
 
 
 def name_fault(name: str) -> str | None:
