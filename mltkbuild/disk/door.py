@@ -254,15 +254,14 @@ class Door:
                 place.remove(name)
             flags = os.O_RDWR | os.O_CREAT | NO_LINK | NO_WAIT
             handle = os.open(place.name(name), flags, 0o666, dir_fd=place.handle)
+            kept = False
             try:
                 held, after = lock(handle), place.status(name)
-                if held and after is not None and os.path.samestat(after, os.fstat(handle)):
-                    return handle
-            except BaseException:
-                os.close(handle)
-                raise
-        os.close(handle)
-        return None
+                kept = held and after is not None and os.path.samestat(after, os.fstat(handle))
+            finally:
+                if not kept:
+                    os.close(handle)
+        return handle if kept else None
 
     @contextlib.contextmanager
     def temporary(self, prefix: str) -> Iterator[str]:
