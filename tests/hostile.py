@@ -244,15 +244,20 @@ def archives() -> Iterator[tuple[str, Make]]:
     yield "a member with an absolute path", zipped(("/tmp/mltkbuild-MARK", b"x"))
     yield "no zip at all", lambda path, good: path.write_bytes(b"PK\x03\x04" + bytes(100))
     yield "half a file", lambda path, good: path.write_bytes(good.read_bytes()[:-700])
-    yield (
-        "weights behind a link to a file",
-        with_weights(lambda file, path: _instead(file, h5py.ExternalLink("/etc/passwd", "/x"))),
-    )
-    yield "weights behind a soft link", with_weights(lambda file, path: _instead(file, h5py.SoftLink("/elsewhere")))
-    yield "weights of other files together", with_weights(_virtual)
-    yield "weights stored in another file", with_weights(_external)
-    yield "weights of four gigabytes", with_weights(_huge)
+    yield from _elsewhere("weights", with_weights)
     yield "weights in a circle", with_weights(_circle)
+
+
+def _elsewhere(what: str, changed: Callable[[Callable[[h5py.File, Path], None]], Make]) -> Iterator[tuple[str, Make]]:
+    """HDF5 whose arrays lie elsewhere, or claim to be larger than they are."""
+    yield (
+        f"{what} behind a link to a file",
+        changed(lambda file, path: _instead(file, h5py.ExternalLink("/etc/passwd", "/x"))),
+    )
+    yield f"{what} behind a soft link", changed(lambda file, path: _instead(file, h5py.SoftLink("/elsewhere")))
+    yield f"{what} of other files together", changed(_virtual)
+    yield f"{what} stored in another file", changed(_external)
+    yield f"{what} of four gigabytes", changed(_huge)
 
 
 def h5_file(change: Callable[[h5py.File, Path], None]) -> Make:
@@ -289,14 +294,7 @@ def old_files() -> Iterator[tuple[str, Make]]:
         _old_config(lambda config, path: config["config"]["layers"].__setitem__(
             -1, {"class_name": "os>system", "module": "os", "config": {"command": "touch MARK"}}))
     )  # fmt: skip
-    yield (
-        "an h5 behind a link to a file",
-        h5_file(lambda file, path: _instead(file, h5py.ExternalLink("/etc/passwd", "/x"))),
-    )
-    yield "an h5 behind a soft link", h5_file(lambda file, path: _instead(file, h5py.SoftLink("/elsewhere")))
-    yield "an h5 of other files together", h5_file(_virtual)
-    yield "an h5 stored in another file", h5_file(_external)
-    yield "an h5 of four gigabytes", h5_file(_huge)
+    yield from _elsewhere("an h5", h5_file)
     yield "an h5 without a config", h5_file(lambda file, path: file.attrs.__delitem__("model_config"))
     yield "an h5 with a config that is no JSON", h5_file(lambda file, path: file.attrs.__setitem__("model_config", "{"))
     yield "half an h5", lambda path, good: path.write_bytes(good.with_suffix(".h5").read_bytes()[:3000])

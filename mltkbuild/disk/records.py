@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
@@ -23,13 +24,16 @@ SCHEMA = 1
 FILE_LIST = "file list"
 """The fact that names the list of a record's files by its SHA-256."""
 _SEAL = "seal"
-_SEAL_BYTES = len(f',"{_SEAL}":"00000000"}}\n')
+_SEALED = b',"seal":"%08x"}\n'
+_SEAL_BYTES = len(_SEALED % 0)
 _FIELDS = {
     *("schema", "stage", "target", "inputs", "artifacts", "stamps", "facts", "tools", "seconds", "finished"),
     # Of earlier releases.
     "host",
     _SEAL,
 }
+# What JSON gives: as sets of types, which are asked of all values of a record at once.
+_TEXT, _TABLE = frozenset((str,)), frozenset((dict,))
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Stamp = tuple[int, int, int, int]
@@ -88,7 +92,7 @@ def encode(record: Record) -> bytes:
 
 def _seal(body: bytes | memoryview) -> bytes:
     """The end of a record: the CRC-32 of what stands before it, so that one which lost something tells."""
-    return b',"%s":"%08x"}\n' % (_SEAL.encode(), zlib.crc32(body))
+    return _SEALED % zlib.crc32(body)
 
 
 def _require_whole(data: bytes, fields: Mapping[str, object]) -> None:
@@ -114,7 +118,7 @@ def decode(data: bytes, path: str) -> Record:
             delete.
     """
     try:
-        fields = json.loads(data)
+        fields = json.loads(data.decode())
         _require_whole(data, fields)
         if fields["schema"] != SCHEMA:
             raise RecordError(
@@ -124,12 +128,12 @@ def decode(data: bytes, path: str) -> Record:
                 fix=f"delete {path}; its stage runs again",
             )
         maps = [fields[name] for name in ("inputs", "artifacts", "stamps", "facts", "tools")]
-        if not all(isinstance(item, dict) for item in maps):
+        if not _TABLE.issuperset(map(type, maps)):
             raise TypeError("not a table")
         inputs, artifacts, stamps, facts, tools = maps
-        if not all(isinstance(value, str) for table in (inputs, artifacts, tools) for value in table.values()):
+        if not _TEXT.issuperset(map(type, chain(inputs.values(), artifacts.values(), tools.values()))):
             raise TypeError("not a digest")
-        if not all(isinstance(fields[name], str) for name in ("stage", "target", "finished")):
+        if not _TEXT.issuperset(map(type, (fields["stage"], fields["target"], fields["finished"]))):
             raise TypeError("not a text")
         _require_own_names(artifacts, fields["target"])
         if FILES in inputs and not _SHA256.fullmatch(facts[FILE_LIST]):
@@ -156,9 +160,8 @@ def decode(data: bytes, path: str) -> Record:
 
 def _require_own_names(artifacts: Collection[str], target: str) -> None:
     """Raise a ValueError unless all artifacts lie in the target's folder, but for its one archive beside the spec."""
-    if all_plain(artifacts) and sum(name.endswith(ARCHIVE_SUFFIX) for name in artifacts) == (
-        target + ARCHIVE_SUFFIX in artifacts
-    ):
+    archives = [name for name in artifacts if name.endswith(ARCHIVE_SUFFIX)]
+    if all_plain(artifacts) and (not archives or archives == [target + ARCHIVE_SUFFIX]):
         return
     for name in artifacts:
         fault = name_fault(name)

@@ -137,6 +137,18 @@ READERS: tuple[Callable[..., Any], ...] = (
 )
 
 
+def no_reader_takes(path: Path, words: str) -> None:
+    """Wherever a picture is read, this one is an error with its name."""
+    for read in (
+        loading._image,
+        lambda path, shape: media._read_image(str(path), 3),
+        lambda path, _: media.load_img(path),
+    ):
+        with pytest.raises(DataError, match=words) as caught:
+            read(path, (4, 4, 3))
+        assert str(path) == caught.value.where
+
+
 @pytest.mark.parametrize("kind", ["EPS", "PCX", "ICO", "TGA", "SGI", "MSP", "PALM", "DDS"])
 @pytest.mark.parametrize("name", ["x.png", "x.jpg"])
 def test_only_named_formats_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
@@ -148,14 +160,7 @@ def test_only_named_formats_are_opened(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(DataError, match="can't be read") as caught, opened(path) as found:
         found.load()
     assert str(path) == caught.value.where
-    for read in (
-        loading._image,
-        lambda path, shape: media._read_image(str(path), 3),
-        lambda path, _: media.load_img(path),
-    ):
-        with pytest.raises(DataError, match="can't be read") as caught:
-            read(path, (4, 4, 3))
-        assert str(path) == caught.value.where
+    no_reader_takes(path, "can't be read")
     with pytest.raises(DataError, match="can't be read"):
         RGB.row(ITEM, path.read_bytes(), random=True)
 
@@ -166,14 +171,7 @@ def test_a_bomb_is_named(tmp_path: Path, side: int) -> None:
     """A small file with a huge picture is an error with its name, wherever it is read."""
     path = tmp_path / "bomb.png"
     path.write_bytes(encoded(Image.new("1", (side, side)), "PNG"))
-    for read in (
-        loading._image,
-        lambda path, shape: media._read_image(str(path), 3),
-        lambda path, _: media.load_img(path),
-    ):
-        with pytest.raises(DataError, match="too large") as caught:
-            read(path, (4, 4, 3))
-        assert str(path) == caught.value.where
+    no_reader_takes(path, "too large")
 
 
 @settings(deadline=None, max_examples=150, database=None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mltkbuild.disk import names
 
 PARTS = st.text("aZ0_-.@+=,/\\ :\0\n~é\u202e", max_size=24)
+OURS = ("kws.keras", "eval/tflite/confusion.png", "spec/train.yaml", "data/features/0.npy", "kws-test.mltk.zip")
 
 
 @given(PARTS | st.text(max_size=12))
@@ -20,10 +21,20 @@ def test_quick_look_passes_only_good_names(name: str) -> None:
     assert slow == names.name_fault(name)
 
 
-@pytest.mark.parametrize("name", ["kws.keras", "eval/tflite/confusion.png", "spec/train.yaml", "data/features/0.npy"])
-def test_our_own_names_need_one_look(name: str) -> None:
+@given(st.lists(PARTS | st.text("ab./-\n", max_size=6) | st.sampled_from(OURS), max_size=5, unique=True))
+@example(["a\nb"])
+@example(["a", ""])
+def test_look_at_all_passes_only_good_names(several: list[str]) -> None:
+    """No name is let through among others that isn't let through alone."""
+    if names.all_plain(several):
+        assert not any(map(names.name_fault, several))
+        assert not any(name.startswith(".") for name in several)
+
+
+def test_our_own_names_need_one_look() -> None:
     """The names of a no-op's thousands of artifacts cost next to nothing."""
-    assert names._PLAIN.fullmatch(name)
+    assert names.all_plain(OURS)
+    assert all(map(names._PLAIN.fullmatch, OURS))
 
 
 @pytest.mark.parametrize(
