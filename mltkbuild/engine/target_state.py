@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import threading
@@ -35,6 +36,12 @@ from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.fingerprint.values import digest_value
 from mltkbuild.stages.protocol import Options
 from mltkbuild.stages.table import STAGES, Stage, reads, slice_name, upstream
+
+
+@functools.cache
+def _tool_input(tool: str) -> str:
+    """What records call a tool: every stage of every model asks."""
+    return Input(TOOL, tool).name
 
 
 class TargetState:
@@ -181,7 +188,7 @@ class TargetState:
         stage = STAGES[stage_name]
         found: dict[str, str | None] = {REVISION: str(stage.revision)}
         for tool in stage.tools:
-            found[Input(TOOL, tool).name] = self._tool(tool)
+            found[_tool_input(tool)] = self._tool(tool)
         for name in reads(stage, self.target):
             found[name] = self.artifact_digest(name, stage)
         if stage.sources == "code":
