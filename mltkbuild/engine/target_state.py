@@ -137,9 +137,12 @@ class TargetState:
             SpecError: The spec can't be read.
         """
         # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
-        pinned = self._sources is not None
+        pinned, records = self._sources is not None, self._records
         reasons = self.reasons(stage_name, options)
         basis = self._basis(stage_name) if reasons else ()
+        if self._records is not records:
+            # Another thread has published meanwhile, which the basis may know and the reasons don't.
+            basis = ()
         return Verdict(self.target, stage_name, options or {}, reasons, pinned, basis)
 
     def stands(self, verdict: Verdict) -> bool:
