@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterable
 
 from mltkbuild.disk import file_lists, store
+from mltkbuild.disk.answers import answer
 from mltkbuild.disk.digests import DigestMemo, digest_of
 from mltkbuild.disk.folder import PENDING, RECORDS, Folder
 from mltkbuild.disk.inputs import (
+    ANSWERS,
     CODE,
     FILE,
     FILES,
@@ -21,6 +23,7 @@ from mltkbuild.disk.inputs import (
     REVISION,
     TEXT,
     TOOL,
+    VARIABLE,
     Input,
     of_kind,
     parse,
@@ -260,6 +263,9 @@ class TargetState:
                 found[name] = old
             elif kind == FILE:
                 found[name] = self._memo.digest(self.workspace.path(subject), record.stamps, subject, old)
+            elif kind in ANSWERS:
+                asked = subject if kind == VARIABLE else self.workspace.path(subject)
+                found[name] = answer(Input(kind, asked), os.environ)
             elif kind == PROPERTY:
                 found[name] = self.property_digest(subject)
             elif kind == LIBRARY:

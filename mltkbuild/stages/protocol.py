@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mltkbuild.disk.door import Door
 from mltkbuild.disk.file_lists import known_files
+from mltkbuild.disk.inputs import Input
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES
@@ -70,6 +71,7 @@ class Request:
         checkpoints: Absolute path of the folder of the target's checkpoints.
         course: What the course of a training depends on, as JSON values.
         start: From where a training begins.
+        environment: The variables of the process that builds, which are those of user code.
     """
 
     target: str
@@ -93,6 +95,7 @@ class Request:
     checkpoints: str = ""
     course: Mapping[str, object] = field(default_factory=dict)
     start: Start = RESUME
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -155,6 +158,7 @@ class Outcome:
     Args:
         artifacts: Names of the files in the scratch folder that are to be published.
         files: Digests of files that user code read, by absolute path, taken as they were opened.
+        answers: What the system answered when user code asked, by question: `disk/answers` asks it again.
         reads: Names of properties that user code read.
         libraries: Versions of the packages that the spec's code reaches.
         facts: Figures for the record.
@@ -166,6 +170,7 @@ class Outcome:
 
     artifacts: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    answers: dict[Input, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=_no_facts)
