@@ -144,10 +144,8 @@ def spec_model(kind: str) -> Any:
 
     mixin = mltkbuild.ImageDatasetMixin if kind == "images" else mltkbuild.AudioDatasetMixin
 
-    class Model(mltkbuild.MltkModel, mltkbuild.TrainMixin, mixin, mltkbuild.EvaluateClassifierMixin):  # type: ignore[misc,valid-type]
-        pass
-
-    model = Model()
+    bases = (mltkbuild.MltkModel, mltkbuild.TrainMixin, mixin, mltkbuild.EvaluateClassifierMixin)
+    model: Any = type("Model", bases, {})()
     model.classes, model.dataset = CLASSES, KINDS[kind][0]
     if kind == "images":
         model.input_shape = (*SIZE, 1)

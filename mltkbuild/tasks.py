@@ -34,8 +34,10 @@ from mltkbuild.shown import shown
 from mltkbuild.stages.protocol import RESUME, Start
 from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes
 
-OBJECTS = 50_000
+OBJECTS = 200_000
 """So many new objects, less those that are gone, are worth a search for garbage."""
+YOUNG = 100
+"""So many searches among new objects come before one among those that outlived them."""
 
 
 def positive(text: str) -> int:
@@ -264,7 +266,7 @@ def task_mltkbuild() -> Iterator[Any]:
         raise InvalidDodoFile(str(error)) from error
     # Tasks and records live as long as the process: to look for garbage among them at Python's own pace is a tenth of a
     # no-op's time.
-    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(OBJECTS, YOUNG, gc.get_threshold()[2])
     listing = owner.builder.listing
     for stage in STAGES.values():
         template = StageTask.template(stage)

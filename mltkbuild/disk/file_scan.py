@@ -108,8 +108,9 @@ def unpack(data: bytes) -> Listing:
 
 def rows_of(listing: Listing) -> Iterable[Row]:
     """The rows of a list in their order."""
-    places = chain.from_iterable([folder] * count for folder, count in zip(listing.folders, listing.counts))  # noqa: B905
-    for row, (folder, name) in enumerate(zip(places, listing.names)):  # noqa: B905
+    folders = zip(listing.folders, listing.counts)  # noqa: B905  # `unpack` has compared their lengths
+    places = chain.from_iterable([folder] * count for folder, count in folders)
+    for row, (folder, name) in enumerate(zip(places, listing.names)):  # noqa: B905  # likewise
         packed = listing.stamps[row * _STAMP.size : (row + 1) * _STAMP.size]
         stamp = None if packed == _NO_STAMP else _STAMP.unpack(packed)
         yield folder, name, listing.digests[row * DIGEST : (row + 1) * DIGEST], stamp

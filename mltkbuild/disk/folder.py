@@ -43,7 +43,7 @@ class Folder:
 
     def record_path(self, stage: str, suffix: str = DONE) -> str:
         """The path of a stage's record."""
-        return os.path.join(self.path, RECORDS, stage + suffix)
+        return f"{self.path}{os.sep}{RECORDS}{os.sep}{stage}{suffix}"
 
     def log_path(self, stage: str) -> str:
         """The path of a stage's log: everything that it and its libraries print."""

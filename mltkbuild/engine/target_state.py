@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import threading
@@ -38,6 +39,12 @@ from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.fingerprint.values import digest_value
 from mltkbuild.stages.protocol import Options
 from mltkbuild.stages.table import STAGES, Stage, reads, slice_name, upstream
+
+
+@functools.cache
+def _tool_input(tool: str) -> str:
+    """What records call a tool: every stage of every model asks."""
+    return Input(TOOL, tool).name
 
 
 class TargetState:
@@ -133,9 +140,12 @@ class TargetState:
             SpecError: The spec can't be read.
         """
         # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
-        pinned = self._sources is not None
+        pinned, records = self._sources is not None, self._records
         reasons = self.reasons(stage_name, options)
         basis = self._basis(stage_name) if reasons else ()
+        if self._records is not records:
+            # Another thread has published meanwhile, which the basis may know and the reasons don't.
+            basis = ()
         return Verdict(self.target, stage_name, options or {}, reasons, pinned, basis)
 
     def stands(self, verdict: Verdict) -> bool:
@@ -184,7 +194,7 @@ class TargetState:
         stage = STAGES[stage_name]
         found: dict[str, str | None] = {REVISION: str(stage.revision)}
         for tool in stage.tools:
-            found[Input(TOOL, tool).name] = self._tool(tool)
+            found[_tool_input(tool)] = self._tool(tool)
         for name in reads(stage, self.target):
             found[name] = self.artifact_digest(name, stage)
         if stage.sources == "code":

@@ -22,6 +22,7 @@ def version(package: str) -> str:
         return NONE
 
 
+@functools.cache
 def reduced_version(package: str, found: str, policy: str) -> str:
     """A version as the workspace's `toolchain` policy lets it count.
 

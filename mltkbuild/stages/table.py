@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 
@@ -71,6 +71,18 @@ class Stage:
     resumable: bool = False
     figures: tuple[Figure, ...] = ()
     command: str = ""
+
+    # Thousands of tasks ask.
+
+    @cached_property
+    def all_reads(self) -> tuple[str, ...]:
+        """The artifacts that it reads, its slice of the spec first."""
+        return (slice_name(self.slice), *self.reads) if self.slice else self.reads
+
+    @cached_property
+    def names_target(self) -> bool:
+        """Whether an artifact that it makes has the target in its name."""
+        return any("{" in name for name in self.makes)
 
 
 TOOLCHAIN = ("python", "tensorflow", "keras")
@@ -237,17 +249,16 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (SPEC, *_AFTER_SPEC)}
 
 def makes(stage: Stage, target: str) -> tuple[str, ...]:
     """The artifacts that a stage always makes for a target."""
+    if not stage.names_target:
+        return stage.makes
     # C++ files are named like the identifiers in them, which have no hyphen.
-    return tuple(
-        name.replace("{name}", target).replace("{id}", target.replace("-", "_")) if "{" in name else name
-        for name in stage.makes
-    )
+    identifier = target.replace("-", "_")
+    return tuple([name.replace("{name}", target).replace("{id}", identifier) for name in stage.makes])
 
 
 def reads(stage: Stage, target: str) -> tuple[str, ...]:
     """The artifacts that a stage reads for a target."""
-    names = (slice_name(stage.slice), *stage.reads) if stage.slice else stage.reads
-    return tuple(name.replace("{name}", target) for name in names)
+    return tuple([name.replace("{name}", target) for name in stage.all_reads])
 
 
 @cache

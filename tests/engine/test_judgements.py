@@ -103,3 +103,26 @@ def test_verdict_stands_while_nothing_is_published(workspace: Files, fakes: Fake
     record.write_text(json.dumps({**json.loads(record.read_text()), "seconds": 9.0}))
     state.reload()
     assert not state.stands(verdict)
+
+
+def test_verdict_from_before_a_publication_falls(
+    workspace: Files, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verdict whose reasons another thread overtakes while it is being made doesn't run the stage again."""
+    builder = Builder(workspace.workspace, Running(fakes))
+    state = builder.state("kws")
+    reasons = state.reasons
+
+    def overtaken(stage: str, options: Options | None = None) -> tuple[Reason, ...]:
+        found = reasons(stage, options)
+        monkeypatch.undo()
+        builder.build("kws", "spec")
+        return found
+
+    monkeypatch.setattr(state, "reasons", overtaken)
+    verdict = builder.judge("kws", "spec")
+    assert (Reason("never built"),) == verdict.reasons
+    assert not state.stands(verdict)
+    builder.go_by(verdict)
+    builder.build("kws", "data")
+    assert ["spec:kws", "data:kws"] == fakes.calls
