@@ -17,7 +17,7 @@ from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, artifact_digest, stamp_of
 from mltkbuild.disk.door import Door
 from mltkbuild.disk.durable import disk_error
-from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, VARIABLE, Input, of_kind
+from mltkbuild.disk.inputs import CODE, FILE, FILES, IMPORTS, LIBRARY, PROPERTY, VARIABLE, Input, of_kind
 from mltkbuild.disk.open_folder import read_file
 from mltkbuild.disk.records import Record, Stamp, facts_of
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
@@ -243,7 +243,7 @@ class Builder:
             self._check_unchanged(state, stage, inputs)
             record = self._record(state, request, inputs, outcome, started)
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
-            record, changed = store.publish(state.folder, record, scratch, values)
+            record, changed = store.publish(state.folder, record, scratch, values, request.file_lists)
             if STAGES[stage].resumable:
                 checkpoints.Shelf(state.folder.door, state.folder.checkpoints, request.course).finish()
         except OSError as error:
@@ -306,7 +306,9 @@ class Builder:
             artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
             options={name: options[name] for name in STAGES[stage].options if name in options},
             known_files=known,
-            file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
+            file_lists={
+                path: record.inputs[FILES] for record in earlier for path in file_lists.list_paths(state.folder, record)
+            },
             provenance=provenance(state, earlier) if STAGES[stage] is ARCHIVE else {},
             checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(facts_of(spec_record).get("deterministic", True)),

@@ -70,6 +70,7 @@ class TargetState:
         self._records: dict[str, Record | RecordError | None] = {}
         self._sources: Sources | None = None
         self._pending: frozenset[str] | None = None
+        self._lists: file_lists.Changes = {}
         self._import_folders = import_folders(workspace, spec.path)
         self._reading = threading.Lock()
         # A thread that shows a stage holds it around the build of the stage, which holds it again.
@@ -82,7 +83,7 @@ class TargetState:
 
         One that is what it was stays the same object, so that a verdict which goes by it stands.
         """
-        before, self._records, self._pending = self._records, {}, None
+        before, self._records, self._pending, self._lists = self._records, {}, None, {}
         for stage, old in before.items():
             if self.record_or_error(stage) == old:
                 self._records[stage] = old
@@ -167,7 +168,7 @@ class TargetState:
         if found is None:
             return reasons_to_run(None, {}, {})
         try:
-            compared = file_lists.compare(found, self.folder, self.workspace.root, self._memo)
+            compared = file_lists.compare(found, self.folder, self.workspace.root, self._memo, self._lists)
         except RecordError as error:
             return (Reason("bad record", error.where or "", error.found, None),)
         record = compared.record

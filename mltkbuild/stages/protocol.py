@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mltkbuild.disk.door import Door
-from mltkbuild.disk.file_lists import known_files
+from mltkbuild.disk.file_lists import listed_files
 from mltkbuild.disk.inputs import Input
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
@@ -64,7 +64,7 @@ class Request:
         artifacts: Absolute path of every artifact made so far, by name.
         options: Options of the command line that change the result.
         known_files: Digests of files that earlier stages of this model have as inputs.
-        file_lists: Absolute paths of lists of more such files.
+        file_lists: Lists of more such files, by absolute path, each with the digest that stands for its content.
         provenance: For the archive: inputs, artifacts and tools of every stage.
         deterministic: Whether TensorFlow may only use deterministic operations.
         distribute: How the training is distributed; empty for not.
@@ -88,7 +88,7 @@ class Request:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     options: Options = field(default_factory=dict)
     known_files: Mapping[str, str] = field(default_factory=dict)
-    file_lists: tuple[str, ...] = ()
+    file_lists: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     deterministic: bool = True
     distribute: str = ""
@@ -113,13 +113,21 @@ class Request:
         return self.door if self.log.startswith(self.folder + os.sep) else Door(os.path.dirname(self.log))
 
     @cached_property
-    def known_digests(self) -> Mapping[str, str]:
-        """Digests by absolute path of all files that earlier stages have as inputs; a worker reads the lists once.
+    def listed_digests(self) -> Mapping[str, str]:
+        """Digests by absolute path of the files in the lists; a worker reads them once.
 
         Raises:
             RecordError: A list can't be read.
         """
-        return known_files(self.known_files, self.file_lists, self.root)
+        return listed_files(self.file_lists, self.root)
+
+    def is_known(self, path: str, digest: str) -> bool:
+        """Whether an earlier stage has a file as an input, with this digest.
+
+        Raises:
+            RecordError: A list can't be read.
+        """
+        return digest in (self.known_files.get(path), self.listed_digests.get(path))
 
     @property
     def alone(self) -> bool:

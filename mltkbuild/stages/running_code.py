@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,9 +54,22 @@ class RunningCode:
 
     @contextmanager
     def running(
-        self, what: str, kind: type[MltkError] = StageError, *, count: bool = True, count_properties: bool = True
+        self,
+        what: str,
+        kind: type[MltkError] = StageError,
+        *,
+        count: bool = True,
+        count_properties: bool = True,
+        count_folders: bool = True,
     ) -> Iterator[Reading]:
-        """Run user code: its errors get a place, and what it reads becomes an input unless an earlier stage has it.
+        """Run user code: its errors get a place, and what it reads becomes an input.
+
+        Args:
+            what: What runs, as errors name it.
+            kind: The error to raise.
+            count: Whether what it reads becomes an input at all.
+            count_properties: Whether properties do.
+            count_folders: Whether a folder does that an earlier stage has listed too, and found the same in it.
 
         Yields:
             What it has read so far.
@@ -69,12 +83,16 @@ class RunningCode:
         ):
             yield Reading(seen.files, properties)
         if count:
-            known = self._request.known_digests
-            fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}
-            self._outcome.files.update(fresh)
+            files = seen.files
+            if not count_folders:
+                files = {path: digest for path, digest in files.items() if not self._is_known_folder(path, digest)}
+            self._outcome.files.update(files)
         if count and count_properties:
             beyond = self._model.beyond_slice(self._request.stage, properties)
             self._outcome.reads = tuple(sorted({*self._outcome.reads, *beyond}))
+
+    def _is_known_folder(self, path: str, digest: str) -> bool:
+        return os.path.isdir(path) and self._request.is_known(path, digest)
 
     @contextmanager
     def at(self, *names: str) -> Iterator[None]:

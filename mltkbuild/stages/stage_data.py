@@ -136,10 +136,11 @@ class StageData:
                     fix="add DatasetMixin to the base classes of your model",
                 )
         model.restore_loaded(self._given)
-        # Later stages read the same files again: only one that has changed meanwhile is an input of theirs. What the
-        # loader makes of the properties that it reads shows in the samples.
+        # Later stages call it again, and it gives the samples that the data stage saw, or the stage fails. So what it
+        # makes of properties and of the names in a folder shows in the samples. The files count: it may have kept
+        # something of their content for what runs after it.
         loads_first = self._request.stage in (SPEC.name, DATA.name)
-        with self._code.running("the data loader", DataError, count_properties=loads_first):
+        with self._code.running("the data loader", DataError, count_properties=loads_first, count_folders=loads_first):
             keras.utils.set_random_seed(DATA_SEED)
             if isinstance(model.dataset, str | os.PathLike):
                 self._load_folder(subset)

@@ -84,18 +84,22 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
     """Where the checkpoints of this training go."""
     model, request = run.model, run.request
     digests = slices.property_digests(model)
+    listed = request.listed_digests
 
     def properties(names: Iterable[str]) -> dict[str, str]:
         return {name: digests.get(name, "default") or run.code.whole for name in sorted(names)}
 
     def noticed() -> keeper.Noticed:
-        known = request.known_digests
-        files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
+        files = {**run.outcome.files, **reading.files}
+        named = {path: digest for path, digest in files.items() if listed.get(path) != digest}
+        lists = () if len(named) == len(files) else tuple(sorted(set(request.file_lists.values())))
         asked = set(reading.properties)
-        return keeper.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
+        return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists)
 
     def holds(earlier: keeper.Noticed) -> str | None:
         changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
+        if not set(earlier.lists) <= set(request.file_lists.values()):
+            changed.append("a file of the data set")
         now = properties(earlier.properties)
         changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
         return changed[0] if changed else None
