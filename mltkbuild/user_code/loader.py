@@ -26,6 +26,7 @@ from mltkbuild.from_mltk import aliases
 from mltkbuild.search_path import search_path
 from mltkbuild.spec.model import Home, MltkModel
 from mltkbuild.user_code.module_loaders import ModuleLoader, namespace, run_source
+from mltkbuild.user_code.system_errors import system_error
 from mltkbuild.user_code.watch import is_library
 
 # What a process has loaded before any spec runs: as everywhere in Python, a library that is loaded hides a file. A
@@ -286,20 +287,18 @@ def _user_error(snapshot: Snapshot, what: str, kind: type[MltkError], error: Bas
         found = (error.text or "").strip() or None
         return kind(f"syntax error: {error.msg}", where=where, found=found, fix="mend this line")
     message = _message(error)
-    return kind(
+    where, trace = _user_place(snapshot, error) or snapshot.spec_path, _user_trace(snapshot, error, message)
+    return system_error(error, what, where, trace) or kind(
         f"{what} raised {type(error).__name__}",
-        where=_user_place(snapshot, error) or snapshot.spec_path,
+        where=where,
         found=message.splitlines()[0] if message else None,
         fix=_advice(snapshot, error),
-        trace=_user_trace(snapshot, error, message),
+        trace=trace,
     )
 
 
 def _advice(snapshot: Snapshot, error: BaseException) -> str:
     """What to do about an exception of user code."""
-    # TensorFlow's own error is known by its name, for the deciding process runs this without TensorFlow.
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return "the machine ran out of memory: free some, or make the model or batch_size smaller"
     missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
     hidden = f"{missing}.py"
     if missing in _KEPT and any(os.path.isfile(os.path.join(snapshot.root, at, hidden)) for at in snapshot.folders):

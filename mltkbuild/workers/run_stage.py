@@ -17,7 +17,6 @@ import tensorflow as tf
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.events import Listener
 from mltkbuild.fingerprint.toolchain import version
-from mltkbuild.process import MEMORY, out_of_memory
 from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
 from mltkbuild.stages.protocol import Outcome, Request
@@ -26,6 +25,7 @@ from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SPEC, STAGES
 from mltkbuild.training import devices
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, relative
+from mltkbuild.user_code.system_errors import system_error
 from mltkbuild.user_code.watch import watch
 
 # Keras has the garbage collector look through everything whenever a stage begins. What TensorFlow and Keras are made of
@@ -103,6 +103,8 @@ def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError
     stage = f"{request.stage}:{request.target}"
     if isinstance(error, MltkError):
         answer = error
+    elif (refused := system_error(error, "the stage", stage)) is not None:
+        answer = refused
     elif isinstance(error, OSError):
         answer = StageError(
             "the stage can't read or write a file",
@@ -110,9 +112,6 @@ def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError
             found=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
             fix="check the disk and run the same command again; the old artifacts are untouched",
         )
-    elif isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        fix = f"use a smaller model or batch_size; {MEMORY} sets another limit in GiB"
-        answer = StageError("the stage ran out of memory", where=stage, found=out_of_memory(), fix=fix)
     else:
         traceback.print_exception(error)
         answer = StageError(
