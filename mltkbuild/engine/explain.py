@@ -169,7 +169,9 @@ def _rest(model: Mapping[str, Any]) -> dict[str, Any]:
     """What is neither layers nor derived from them."""
     config = model.get("config")
     top = {key: value for key, value in config.items() if key != "layers"} if isinstance(config, dict) else {}
-    return {"model": {"class": model.get("class"), **top}, "compile": model.get("compile")}
+    # These are there only where there is something to tell.
+    more = {key: model[key] for key in ("config (order)", "compile (order)", "states") if key in model}
+    return {"model": {"class": model.get("class"), **top}, "compile": model.get("compile"), **more}
 
 
 def _walk(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:

@@ -305,7 +305,8 @@ class TargetState:
         found = digests.get(name, "default") if isinstance(digests, dict) else None
         if found is not None:
             return str(found)
-        return digest_value({Input(CODE, path).name: digest for path, digest in of_kind(record.inputs, CODE)})
+        found = {Input(CODE, path).name: digest for path, digest in of_kind(record.inputs, CODE)}
+        return digest_value(dict(sorted(found.items())))
 
     def shadowed(self, outside: object) -> str:
         """The modules that the spec takes from elsewhere although the workspace now has files of these names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import types
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mltkbuild.fingerprint import code as codes
@@ -92,6 +92,16 @@ class Locator:
             return _indexed(codes.parse(self._sources.source(filename)))
         except SyntaxError:
             return None
+
+
+def written_in(nodes: Iterable[ast.ClassDef]) -> set[str]:
+    """List the names that the bodies of classes mention; what a class has beside them was put in from outside."""
+    return {
+        name
+        for part in (part for node in nodes for part in ast.walk(node))
+        for name in (getattr(part, "id", None), getattr(part, "name", None))
+        if isinstance(name, str)
+    }
 
 
 def holds_line(node: ast.AST, line: int) -> bool:

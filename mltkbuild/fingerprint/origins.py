@@ -7,7 +7,7 @@ import sys
 import types
 from typing import Any, Protocol
 
-from mltkbuild.fingerprint import kinds
+from mltkbuild.fingerprint import kinds, names
 
 
 class Sources(Protocol):
@@ -100,6 +100,24 @@ def functions_of(item: object) -> list[types.FunctionType]:
     elif isinstance(item, functools.cached_property):
         behind = (item.func,)
     return [part for part in behind if kinds.really(part, types.FunctionType)]
+
+
+def library_names(kind: type, origins: Origins) -> frozenset[str]:
+    """List the names that the code of a class's bases from libraries mentions: attributes beside them are a user's."""
+    bases = [base for base in kind.__mro__ if origins.of_class(base) is None]
+    return frozenset().union(*map(_mentioned, bases))
+
+
+@functools.lru_cache(maxsize=4096)
+def _mentioned(base: type) -> frozenset[str]:
+    codes = [method.__code__ for item in vars(base).values() for method in functions_of(item)]
+    # A decorator of a library's own, such as Keras' for what isn't tracked, keeps the function that it wraps.
+    codes += [
+        wrapped.__code__
+        for item in vars(base).values()
+        if isinstance(wrapped := getattr(item, "__wrapped__", None), types.FunctionType)
+    ]
+    return frozenset(name for code in codes for part in names.nested(code) for name in part.co_names)
 
 
 def own_methods(kind: type) -> list[types.FunctionType]:

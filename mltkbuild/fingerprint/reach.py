@@ -22,11 +22,11 @@ from typing import Any
 
 from mltkbuild.fingerprint import kinds, names, parts
 from mltkbuild.fingerprint.encoder import keras_state
-from mltkbuild.fingerprint.locate import holds_line
+from mltkbuild.fingerprint.locate import holds_line, written_in
 from mltkbuild.fingerprint.lookups import Lookups, is_dynamic
-from mltkbuild.fingerprint.origins import Sources, functions_of, lookup, own_methods, same_method
+from mltkbuild.fingerprint.origins import Sources, functions_of, library_names, lookup, own_methods, same_method
 from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, is_dunder, short
-from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable, summary
+from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, order, readable, summary
 
 __all__ = ["Sources", "reach"]
 
@@ -76,7 +76,7 @@ class _Walk(Lookups):
             if kinds.really(value, kind):
                 return name(value, place)
         try:
-            return self.plain(value) if is_plain(value) else self.composite(value, place)
+            return self.plain(value, place) if is_plain(value) else self.composite(value, place)
         except (parts.Inexact, Unfingerprintable, RecursionError):
             self.inexact(place, kinds.type_name(value))
             return f"<{kinds.type_name(value)}>"
@@ -90,12 +90,19 @@ class _Walk(Lookups):
             (types.MethodWrapperType, self.builtin),
         )
 
-    def plain(self, value: object) -> object:
+    def plain(self, value: object, place: str) -> object:
         """Give a value without code as it is, or in short."""
         # A string that looks like the label of something else must not be taken for it.
         if isinstance(value, str) and (value.startswith("<") or ".py:" in value or WORKSPACE in value):
             return summary(value)
-        return readable(self.moved(value))
+        return self.shown(self.moved(value), place)
+
+    def shown(self, value: object, place: str) -> object:
+        """Give the readable form of a value, and write the order of what is in it where that says something."""
+        form = readable(value)
+        if told := order(form):
+            self.rows[f"{place} (order)"] = told
+        return form
 
     def composite(self, value: Any, place: str) -> object:
         """Name an object that has parts, each described at its own place."""
@@ -139,14 +146,17 @@ class _Walk(Lookups):
         """Describe a Keras object by its config, what its workspace methods use, and the workspace code it holds."""
         try:
             config, weights = keras_state(value, place, lambdas=True)
-            self.rows[f"{place} (config)"] = readable(config)
+            self.rows[f"{place} (config)"] = self.shown(config, f"{place} (config)")
             if weights:
                 self.rows[f"{place} (weights)"] = summary(weights)
         except Unfingerprintable:
             self.parts(place, parts.attributes(value))
             return
-        used = self.used_attributes(type(value)) if ours else set()
         state = kinds.attributes_of(value)
+        # Also what no method of its own uses: a function may that gets the object.
+        used: set[str] = set()
+        if ours:
+            used |= self.used_attributes(type(value)) | (state.keys() - library_names(type(value), self.origins))
         self.parts(place, [(f".{name}", item) for name, item in state.items() if name in used])
         held = {name: item for name, item in state.items() if name not in used}
         for name, item in parts.inside(held, self.origins.is_ours):
@@ -199,8 +209,8 @@ class _Walk(Lookups):
                 self.class_(cell.cell_contents)
             else:
                 self.later(self.describe, cell.cell_contents, f"closure {label}.{name}")
-        for name, value in sorted(vars(function).items()):
-            self.later(self.describe, value, f"attribute {label}.{name}")
+        for name, value in parts.prefixed(vars(function)):
+            self.later(self.describe, value, f"attribute {label}{name}")
 
     def library_function(self, function: types.FunctionType, place: str) -> str:
         """Name a library's function; one that was made at run time is looked into for what it closes over."""
@@ -273,6 +283,10 @@ class _Walk(Lookups):
             self.rows[f"bases {label}"] = [self.class_(base) for base in bases]
         if type(kind) is not type:
             self.rows[f"metaclass {label}"] = self.class_(type(kind))
+        written = written_in(nodes)
+        added = [name for name in vars(kind) if not is_dunder(name) and name not in written]
+        if not kinds.is_sorted(added):
+            self.rows[f"order {label}"] = added
         for name, item in sorted(vars(kind).items()):
             methods = functions_of(item)
             of_ours = not kinds.really(item, types.FunctionType) and self.origins.is_ours(item)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import SpecError, did_you_mean, short
+from mltkbuild.spec.meanings import by_name
 from mltkbuild.spec.properties import (
     BOOL,
     DICT,
@@ -119,6 +120,7 @@ class MltkModel:
         DICT,
         "Names of custom layers, losses and metrics, for loading the saved model",
         reads=("train", "quantize", "evaluate"),
+        meaning=by_name,
     )
     default = Property[bool](
         True,
@@ -350,9 +352,9 @@ class MltkModel:
                 outer |= names
 
     def beyond_slice(self, stage: str, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the properties read that are not in a stage's slice anyway."""
+        """Those of the properties read that are not in a stage's slice anyway, just as they were set."""
         items = properties_of(type(self))
-        return tuple(sorted(name for name in names if stage not in items[name].reads))
+        return tuple(sorted(name for name in names if stage not in items[name].reads or not items[name].is_exact))
 
     def peek(self, name: str) -> Any:
         """A property's value or default, read without being noticed; None when a required one is unset."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mltkbuild.fingerprint import libraries
 from mltkbuild.fingerprint.reach import reach
-from mltkbuild.fingerprint.values import digest_value
 
 
 class FolderSources:
@@ -79,7 +79,8 @@ def reached(tmp_path: Path) -> Iterator[Reach]:
 
 
 def differ(one: Rows, other: Rows) -> bool:
-    return digest_value(one) != digest_value(other)
+    """Tell rows apart as the files do that hold them, which are sorted."""
+    return yaml.safe_dump(one, sort_keys=True) != yaml.safe_dump(other, sort_keys=True)
 
 
 def inexact(rows: Rows) -> list[str]:
@@ -325,6 +326,44 @@ CHANGES = {
         "import collections\ndef f():\n    return 0\nD = collections.OrderedDict([('a', f), ('b', 1)][:: 3 - 2 * $])\n"
         "def root():\n    return D\n"
     ),
+    **{
+        f"order of {name}": f"{head}P = [('b', {item}), ('a', 1)][:: 3 - 2 * $]\n{text}"
+        for item in ("2", "len")
+        for name, head, text in (
+            (f"a global dict of {item}", "", "D = dict(P)\ndef root():\n    return D\n"),
+            (f"a dict in a list of {item}", "", "D = [1, dict(P)]\ndef root():\n    return D\n"),
+            (f"a default dict of {item}", "", "def root(d=dict(P)):\n    return d\n"),
+            (f"a keyword default of {item}", "", "def root(*, d=dict(P)):\n    return d\n"),
+            (f"a closure's dict of {item}", "", "def make(d):\n    return lambda: d\nroot = make(dict(P))\n"),
+            (f"a class attribute of {item}", "", "class root:\n    d = dict(P)\n"),
+            (f"attributes put into a class of {item}", "", "class root: pass\nfor k, v in P: setattr(root, k, v)\n"),
+            (f"a function's attributes of {item}", "", "def root(): pass\nfor k, v in P: setattr(root, k, v)\n"),
+            (f"an instance's attributes of {item}", "", "class C: pass\nroot = C()\nroot.__dict__.update(P)\n"),
+            (f"an instance's dict of {item}", "", "class C: pass\nroot = C()\nroot.d = dict(P)\n"),
+            (
+                f"a dataclass's dict of {item}",
+                "import dataclasses\n@dataclasses.dataclass\nclass C:\n    d: dict\n",
+                "root = C(dict(P))\n",
+            ),
+            (f"a namespace of {item}", "import types\n", "root = types.SimpleNamespace(**dict(P))\n"),
+            (f"parsed arguments of {item}", "import argparse\n", "root = argparse.Namespace(**dict(P))\n"),
+            (f"a partial's keywords of {item}", "import functools\n", "root = functools.partial(print, **dict(P))\n"),
+            (
+                f"a bound method's object of {item}",
+                "",
+                "class C:\n    def f(self): pass\nc = C()\nc.d = dict(P)\nroot = c.f\n",
+            ),
+            (f"a defaultdict of {item}", "import collections\n", "root = collections.defaultdict(int, P)\n"),
+            (f"a counter of {item}", "import collections\n", "root = collections.Counter(dict(P))\n"),
+            (f"a proxy of {item}", "import types\n", "root = types.MappingProxyType(dict(P))\n"),
+            (f"a dict's subclass of {item}", "class C(dict): pass\n", "root = C(P)\n"),
+            (f"a chain map of {item}", "import collections\n", "root = collections.ChainMap(dict(P))\n"),
+            (f"a user's dict of {item}", "import collections\n", "root = collections.UserDict(P)\n"),
+            (f"a dict of dicts of {item}", "", "root = {'x': {'y': dict(P)}}\n"),
+            (f"a dict with other keys of {item}", "", "root = {(k, 1): v for k, v in P}\n"),
+            (f"a dict with numbers as keys of {item}", "", "root = {ord(k): v for k, v in P}\n"),
+        )
+    },
     "array of objects": "import numpy as np\ndef f():\n    return $\nA = np.array([f, f])\ndef root():\n    return A\n",
     "generator expression's closure": "K = $\ndef root(xs):\n    k = K\n    return sum(x * k for x in xs)\n",
     "keyword of a class": (

@@ -1,0 +1,82 @@
+"""The names of attributes that workspace code mentions: what a library's object has by these names counts."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+
+from mltkbuild.fingerprint import code as codes
+from mltkbuild.fingerprint.origins import Sources
+
+_BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcaller"})
+# What Keras' layers take as an argument and no config of theirs has.
+_UNTOLD = frozenset({"autocast"})
+_ALL = frozenset({"vars", "__dict__", "__getstate__", "getmembers"})
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """What workspace code may read and set of an object that it is given.
+
+    Args:
+        read: Names whose values it reads, and texts that `getattr` may get.
+        set: Names that it sets.
+        computed: Whether it also makes names at run time, or takes all that there are.
+    """
+
+    read: frozenset[str]
+    set: frozenset[str]
+    computed: bool
+
+
+def mentions(sources: Sources) -> Mentions:
+    """Look through all workspace modules that are loaded."""
+    read: set[str] = set()
+    put: set[str] = set()
+    computed = False
+    for filename in sorted(_loaded(sources)):
+        try:
+            tree = codes.parse(sources.source(filename))
+        except SyntaxError:
+            # It's loaded, so somebody has put another text in its place; no name is known any more.
+            return Mentions(frozenset(read), frozenset(put), computed=True)
+        for node in ast.walk(tree):
+            computed = computed or _is_computed(node)
+            read.update(_read(node))
+            put.update(_set(node))
+    return Mentions(frozenset(read), frozenset(put), computed)
+
+
+def _loaded(sources: Sources) -> set[str]:
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return {file for file in files if isinstance(file, str) and sources.label(file) is not None}
+
+
+def _is_computed(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        called = getattr(node.func, "id", getattr(node.func, "attr", None))
+        names = node.args[1:2] if called in ("getattr", "setattr", "hasattr", "delattr") else node.args
+        return called in _BY_NAME and not all(isinstance(name, ast.Constant) for name in names)
+    return getattr(node, "id", getattr(node, "attr", None)) in _ALL
+
+
+def _read(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Store):
+        return [node.attr]
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
+        return [node.target.attr]
+    if isinstance(node, ast.MatchClass):
+        return node.kwd_attrs
+    # As `getattr` takes it, and `attrgetter` with its dots.
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 200:
+        return [name for name in node.value.split(".") if name.isidentifier()]
+    return []
+
+
+def _set(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        return [node.attr]
+    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "setattr":
+        return [name for part in node.args[1:2] for name in _read(part)]
+    return [node.arg] if isinstance(node, ast.keyword) and node.arg in _UNTOLD else []
