@@ -188,6 +188,9 @@ DOORS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "matching_files": _matching,
         "restore_v2": _checkpoint,
     },
+    # These are other objects than those of the module above, or keep them under another name.
+    "tensorflow._api.v2.io": {"matching_files": _matching},
+    "tensorflow._api.v2.raw_ops": {"ReadFile": _read_file, "MatchingFiles": _matching, "RestoreV2": _checkpoint},
     "tensorflow.python.training.py_checkpoint_reader": {"NewCheckpointReader": _checkpoint},
     "tensorflow.python.data.ops.iterator_ops": {"OwnedIterator.__init__": _iterated},
     "tensorflow.python.data.ops.dataset_ops": {
