@@ -282,6 +282,7 @@ class Course(keras.callbacks.CallbackList):
                 "files": dict(noticed.files),
                 "properties": dict(noticed.properties),
                 "reads_epochs": noticed.reads_epochs or self._params.asked,
+                "answers": dict(noticed.answers),
             },
         }
 

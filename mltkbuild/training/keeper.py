@@ -51,11 +51,13 @@ class Noticed:
         files: Digests by absolute path.
         properties: Digests of the spec's properties that were read, by name.
         reads_epochs: Whether something asked for the total number of epochs.
+        answers: What the system answered, by the name of the question.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     reads_epochs: bool = False
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any
 
+from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code import tensorflow_doors
 from mltkbuild.user_code.children import process_started
 from mltkbuild.user_code.events import opened
@@ -108,6 +109,7 @@ def door(owner: Any, name: str, tell: Callable[..., None]) -> None:
         HOOK.tell(lambda watched, _, frame: tell(watched, frame, *args, **options))
         return real(*args, **options)
 
+    kinds.stand_in(through, real)
     setattr(owner, name, through)
 
 

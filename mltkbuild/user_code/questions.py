@@ -17,6 +17,7 @@ from typing import Any
 
 from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE
 from mltkbuild.disk.open_folder import OWN_READING
+from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code.askers import Code
 from mltkbuild.user_code.events import opened
 from mltkbuild.user_code.hook import HOOK
@@ -238,3 +239,4 @@ _WRAPPERS: dict[str, Any] = {
 for _name, _wrapper in _WRAPPERS.items():
     functools.update_wrapper(_wrapper, _real[_name])
     _wrapper.__module__ = "os"
+    kinds.stand_in(_wrapper, _real[_name])
