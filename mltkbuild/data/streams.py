@@ -87,6 +87,11 @@ def files_of(stream: Any) -> list[str]:
         for tensor in getattr(node, "_tensors", None) or ():
             if tensor.dtype.name == "string" and hasattr(tensor, "numpy"):
                 found.update(dict.fromkeys(os.fsdecode(text) for text in np.ravel(tensor.numpy())))
+        kept = getattr(node, "_path", None)
+        if isinstance(kept, str | bytes | os.PathLike):
+            # What `Dataset.save` has made.
+            folders = os.walk(os.fsdecode(kept))
+            found.update(dict.fromkeys(os.path.join(folder, name) for folder, _, names in folders for name in names))
     return [path for path in found if os.path.isfile(path)]
 
 

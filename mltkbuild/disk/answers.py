@@ -21,8 +21,8 @@ def answer(question: Input, environment: Mapping[str, str]) -> str:
         environment: The variables of the process for which the code runs.
 
     Returns:
-        `file`, `folder`, `other` or `absent` for EXISTS; bytes and nanoseconds for SIZE and MODIFIED, `absent` where
-        nothing is; of a variable a digest, for it may be a secret, or `absent`.
+        `file`, `folder`, `other`, `link` (to nothing) or `absent` for EXISTS; bytes and nanoseconds for SIZE and
+        MODIFIED, `absent` where nothing is; of a variable a digest, for it may be a secret, or `absent`.
     """
     kind, subject = question
     if kind == VARIABLE:
@@ -31,6 +31,6 @@ def answer(question: Input, environment: Mapping[str, str]) -> str:
     try:
         status = os.stat(subject)
     except (OSError, ValueError):
-        return ABSENT
+        return "link" if kind == EXISTS and os.path.islink(subject) else ABSENT
     answers = {EXISTS: _KINDS.get(stat.S_IFMT(status.st_mode), "other")}
     return (answers | {SIZE: str(status.st_size), MODIFIED: str(status.st_mtime_ns)})[kind]

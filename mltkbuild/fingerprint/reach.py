@@ -65,6 +65,7 @@ class _Walk(Lookups):
 
     def tag(self, value: Any, place: str) -> object:
         """Name a value: as itself when it's plain, else by its label."""
+        value = kinds.original(value)
         if is_dynamic(value):
             self.inexact(place, str(getattr(value, "__name__", "sys.modules")))
             return f"<{kinds.type_name(value)}>"

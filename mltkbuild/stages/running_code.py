@@ -11,11 +11,13 @@ from typing import Any
 
 from mltkbuild.data import user_functions
 from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.inputs import Input
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.user_code.loader import Snapshot, own_objects, user_code
 from mltkbuild.user_code.watch import watch
+from mltkbuild.user_code.watched import Watched
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,32 @@ class Reading:
     """What user code has read so far.
 
     Args:
-        files: Digests by absolute path.
         properties: Names of the spec's properties.
+        seen: What it has done with files.
     """
 
-    files: Mapping[str, str]
     properties: Set[str]
+    seen: Watched
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Digests by absolute path."""
+        return self.seen.files
+
+    @property
+    def answers(self) -> Mapping[Input, str]:
+        """What the system has answered, by question."""
+        return self.seen.answers
+
+
+def told(request: Request, seen: Watched) -> list[str]:
+    """What people are told of what code did: what can't be watched, and what it both reads and writes."""
+    after = f"can't be watched: after a change, doit forget {request.stage}:{request.target}"
+    both = (os.path.relpath(path, request.root) for path in seen.both)
+    return [
+        *(f"{what} {after}" for what in seen.unseen),
+        *(f"{path} is both read and written: no input" for path in both),
+    ]
 
 
 class RunningCode:
@@ -81,12 +103,14 @@ class RunningCode:
             watched as seen,
             self._model.watch_reads() as properties,
         ):
-            yield Reading(seen.files, properties)
+            yield Reading(properties, seen)
         if count:
             files = seen.files
             if not count_folders:
                 files = {path: digest for path, digest in files.items() if not self._is_known_folder(path, digest)}
             self._outcome.files.update(files)
+            self._outcome.answers.update(seen.answers)
+            self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, *told(self._request, seen))))
         if count and count_properties:
             beyond = self._model.beyond_slice(self._request.stage, properties)
             self._outcome.reads = tuple(sorted({*self._outcome.reads, *beyond}))

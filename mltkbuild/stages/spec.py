@@ -37,7 +37,8 @@ def make_slices(run: StageRun) -> None:
         "distribute": run.peek.distribute,
     }
     labels = {label for item in sliced.values() for label in item["code"] if label.startswith(slices.INEXACT)}
-    outcome.notes = tuple(f"{label.removeprefix(slices.INEXACT)} counts by the whole spec" for label in sorted(labels))
+    inexact = (f"{label.removeprefix(slices.INEXACT)} counts by the whole spec" for label in sorted(labels))
+    outcome.notes = (*outcome.notes, *inexact)
     outcome.reads = ()
 
 

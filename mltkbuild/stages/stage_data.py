@@ -22,7 +22,8 @@ from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.running_code import RunningCode
 from mltkbuild.stages.stage_files import StageFiles
 from mltkbuild.stages.table import DATA, SPEC
-from mltkbuild.user_code.watch import notice
+from mltkbuild.user_code.tensorflow_doors import STREAM
+from mltkbuild.user_code.watch import notice, unseen
 
 # The loader of a data set draws from random generators seeded with this, so that a random split is the same one
 # whenever and for whichever stage it is drawn; the spec's own `seed` does not move samples from test to training.
@@ -170,8 +171,7 @@ class StageData:
             paths = streams.files_of(stream)
             notice(paths)
             if not paths and self._request.stage == DATA.name and streams.opens_files(stream):
-                told = "TensorFlow opens files in this stream that can't be watched: after a change, doit forget data:"
-                self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, told + self._request.target)))
+                unseen(STREAM)
 
     def _load_folder(self, subset: str) -> None:
         """Load a data set that is just a folder of arrays or images by class."""

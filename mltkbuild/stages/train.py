@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from mltkbuild.data import samples as data
+from mltkbuild.disk.answers import answer
 from mltkbuild.disk.checkpoints import Shelf
 from mltkbuild.disk.digests import digest_of
 from mltkbuild.disk.facts import Facts
+from mltkbuild.disk.inputs import parse
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.shown import shown
+from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
@@ -94,7 +97,8 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         named = {path: digest for path, digest in files.items() if listed.get(path) != digest}
         lists = () if len(named) == len(files) else tuple(sorted(set(request.file_lists.values())))
         asked = set(reading.properties)
-        return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists)
+        answers = {question.name: told for question, told in (run.outcome.answers | dict(reading.answers)).items()}
+        return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists, answers)
 
     def holds(earlier: keeper.Noticed) -> str | None:
         changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
@@ -102,7 +106,18 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
             changed.append("a file of the data set")
         now = properties(earlier.properties)
         changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
-        return changed[0] if changed else None
+        asked = {parse(name): told for name, told in earlier.answers.items()}
+        changed += [
+            question.subject for question, told in asked.items() if answer(question, request.environment) != told
+        ]
+        if changed:
+            return changed[0]
+        # What only the epochs before the checkpoint have read is what the trained model depends on, too.
+        run.outcome.files.update(earlier.files)
+        run.outcome.answers.update(asked)
+        read = properties_of(type(model)).keys() & earlier.properties.keys()
+        run.outcome.reads = tuple(sorted({*run.outcome.reads, *model.beyond_slice(request.stage, read)}))
+        return None
 
     def progress(event: Event) -> None:
         if isinstance(event, Note):

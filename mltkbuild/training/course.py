@@ -283,6 +283,7 @@ class Course(keras.callbacks.CallbackList):
                 "lists": list(noticed.lists),
                 "properties": dict(noticed.properties),
                 "reads_epochs": noticed.reads_epochs or self._params.asked,
+                "answers": dict(noticed.answers),
             },
         }
 

@@ -52,12 +52,14 @@ class Noticed:
         properties: Digests of the spec's properties that were read, by name.
         reads_epochs: Whether something asked for the total number of epochs.
         lists: Digests of the lists of earlier stages that hold further files.
+        answers: What the system answered, by the name of the question.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     reads_epochs: bool = False
     lists: Sequence[str] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -25,9 +25,9 @@ from mltkbuild.errors import MltkError, SpecError
 from mltkbuild.from_mltk import aliases
 from mltkbuild.search_path import search_path
 from mltkbuild.spec.model import Home, MltkModel
+from mltkbuild.user_code.folders import is_library
 from mltkbuild.user_code.module_loaders import ModuleLoader, namespace, run_source
 from mltkbuild.user_code.system_errors import system_error
-from mltkbuild.user_code.watch import is_library
 
 # What a process has loaded before any spec runs: as everywhere in Python, a library that is loaded hides a file. A
 # script or a notebook may have loaded modules of its own too; those hide none, and stay.

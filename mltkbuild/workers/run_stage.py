@@ -20,6 +20,7 @@ from mltkbuild.fingerprint.toolchain import version
 from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
 from mltkbuild.stages.protocol import Outcome, Request
+from mltkbuild.stages.running_code import told
 from mltkbuild.stages.stage_data import DATA_SEED
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SPEC, STAGES
@@ -69,12 +70,14 @@ def _run(request: Request, snapshot: Snapshot, progress: Listener, stopping: Cal
         # A spec may draw random numbers while it is imported, too.
         keras.utils.set_random_seed(DATA_SEED)
         with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
-            imported = dict(seen.files)
+            imported, asked, notes = dict(seen.files), dict(seen.answers), told(request, seen)
             run = StageRun(request, any_model(model), snapshot, progress, tuple(imported.values()), stopping)
             RUNS[request.stage](run)
             run.outcome.artifacts = _files_below(request.scratch)
     if STAGES[request.stage] is SPEC:
         run.outcome.files |= {path: digest for path, digest in seen.files.items() if path in imported}
+        run.outcome.answers |= {question: told for question, told in seen.answers.items() if question in asked}
+        run.outcome.notes = tuple(dict.fromkeys((*notes, *run.outcome.notes)))
     return run.outcome
 
 

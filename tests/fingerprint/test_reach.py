@@ -16,6 +16,7 @@ import yaml
 
 from mltkbuild.fingerprint import libraries
 from mltkbuild.fingerprint.reach import reach
+from mltkbuild.user_code.watch import watch
 
 
 class FolderSources:
@@ -733,3 +734,18 @@ def test_a_tf_function_counts_by_the_function_in_it(reached: Reach) -> None:
     assert differ(before, reached(spec.format(jit=False, k=2)))
     assert differ(before, reached(spec.format(jit=True, k=1)))
     assert [] == inexact(before)
+
+
+def test_function_that_is_watched_counts_as_itself(reached: Reach) -> None:
+    """What stands before a function of Python's while code is watched is no other function."""
+    spec = """
+    import os, functools
+    from os import stat, scandir
+    ASK = [os.lstat, functools.partial(os.access, mode=0)]
+
+    def root(path, open=os.open):
+        return stat(path), scandir(path), ASK, open, os.fstat
+    """
+    expected = reached(spec)
+    with watch(()):
+        assert expected == reached(spec)

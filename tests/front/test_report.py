@@ -64,6 +64,11 @@ def test_size(count: int, expected: str) -> None:
         (Reason("input new", "option epochs", None, "3"), "epochs: the spec's value -> 3"),
         (Reason("input gone", "option epochs", "3", None), "epochs: 3 -> the spec's value"),
         (Reason("input gone", "library scipy", "1.0", None), "scipy: 1.0 -> none"),
+        (Reason("input changed", "exists data/more.txt", "absent", "file"), "data/more.txt is there now"),
+        (Reason("input changed", "exists data/more.txt", "file", "absent"), "data/more.txt is gone"),
+        (Reason("input changed", "exists data/more", "file", "folder"), "data/more is a folder now"),
+        (Reason("input changed", "size data/a.txt", "1", "2"), "the size of data/a.txt changed"),
+        (Reason("input changed", "modified data/a.txt", "1", "2"), "the time of data/a.txt changed"),
         (Reason("input changed", "stage revision", "1", "2"), "mltkbuild makes this stage differently now"),
         (
             Reason("input changed", "imports", "", "parts"),

@@ -1,0 +1,242 @@
+"""What code asks the system about a path without opening it: Python tells no audit hook of it.
+
+`os.stat` and its like are wrapped while something is watched. Whoever asks through `os.path` or `pathlib` wants one
+thing of the many that `os.stat` tells: the function that calls it says which.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE
+from mltkbuild.disk.open_folder import OWN_READING
+from mltkbuild.fingerprint import kinds
+from mltkbuild.user_code.askers import Code
+from mltkbuild.user_code.events import opened
+from mltkbuild.user_code.hook import HOOK
+from mltkbuild.user_code.places import absolute
+from mltkbuild.user_code.watched import Watched
+
+_EVERYTHING = (SIZE, MODIFIED)
+_BY_NAME = {"getsize": (SIZE,), "getmtime": (MODIFIED,), "getctime": (MODIFIED,)}
+# What is found on the way to something else: the parts of a path, a folder that is there already.
+_ON_THE_WAY = frozenset(
+    {"realpath", "_joinrealpath", "resolve", "makedirs", "mkdir", "rmtree", "samefile", "sameopenfile", "ismount"}
+)
+_PATHS = ("genericpath", "posixpath", "ntpath")
+_MAKERS = ("os", "shutil", "pathlib", *_PATHS)
+
+_lock = threading.Lock()
+_real = {name: getattr(os, name) for name in ("stat", "lstat", "fstat", "access", "scandir", "open")}
+_sets = [getattr(os, name) for name in ("supports_dir_fd", "supports_fd", "supports_follow_symlinks")]
+_sets.append(os.supports_effective_ids)
+_users = 0
+
+
+@contextmanager
+def wrapped() -> Iterator[None]:
+    """Stand before the functions that answer questions, and give them back in the end."""
+    global _users  # noqa: PLW0603  # one process has one `os`
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _replace(_real, _WRAPPERS)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _replace(_WRAPPERS, _real)
+
+
+def _replace(old: dict[str, Any], new: dict[str, Any]) -> None:
+    for name, function in new.items():
+        # Somebody else may have put a function of theirs there.
+        if getattr(os, name) is old[name]:
+            setattr(os, name, function)
+            for supporting in _sets:
+                if old[name] in supporting:
+                    supporting.add(function)
+
+
+def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+    real: Callable[..., os.stat_result] = _real["stat"]
+    watched = HOOK.current
+    if watched is None or OWN_READING.now:
+        return real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    status = None
+    try:
+        status = real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    finally:
+        _asked(watched, sys._getframe(1), path, dir_fd, status)
+    return status
+
+
+def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
+    real: Callable[..., os.stat_result] = _real["lstat"]
+    watched = HOOK.current
+    if watched is None or OWN_READING.now:
+        return real(path, dir_fd=dir_fd)
+    status = None
+    try:
+        status = real(path, dir_fd=dir_fd)
+    finally:
+        _asked(watched, sys._getframe(1), path, dir_fd, status)
+    return status
+
+
+def _fstat(fd: int) -> os.stat_result:
+    watched = HOOK.current
+    if watched is not None and not OWN_READING.now:
+        _asked(watched, sys._getframe(1), fd, None, None)
+    status: os.stat_result = _real["fstat"](fd)
+    return status
+
+
+def _access(path: Any, mode: int, **options: Any) -> bool:
+    watched = HOOK.current
+    if watched is not None and not OWN_READING.now:
+        _told(watched, sys._getframe(1), (EXISTS,), path, options.get("dir_fd"))
+    answer: bool = _real["access"](path, mode, **options)
+    return answer
+
+
+def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """Open a file; what a path counts from isn't told to an audit hook."""
+    if dir_fd is None or HOOK.current is None or OWN_READING.now:
+        descriptor: int = _real["open"](path, flags, mode, dir_fd=dir_fd)
+        return descriptor
+    HOOK.tell(opened, absolute(path, dir_fd), None, flags)
+    OWN_READING.now = True
+    try:
+        descriptor = _real["open"](path, flags, mode, dir_fd=dir_fd)
+    finally:
+        OWN_READING.now = False
+    return descriptor
+
+
+def _scandir(path: Any = ".") -> Any:
+    watched = HOOK.current
+    found = _real["scandir"](path)
+    if watched is None or OWN_READING.now or watched.askers.code_of(sys._getframe(1)) is not Code.WORKSPACE:
+        return found
+    return _Entries(found, absolute(path))
+
+
+class _Entries:
+    """What the workspace's code gets of `os.scandir`: entries that tell when they are asked for size and time."""
+
+    def __init__(self, entries: Any, folder: str | None) -> None:
+        self._entries, self._folder = entries, folder
+
+    def __iter__(self) -> _Entries:
+        return self
+
+    def __next__(self) -> _Entry:
+        return _Entry(next(self._entries), self._folder)
+
+    def __enter__(self) -> _Entries:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what the system keeps for it."""
+        self._entries.close()
+
+
+class _Entry:
+    """An entry of a folder."""
+
+    def __init__(self, entry: os.DirEntry[Any], folder: str | None) -> None:
+        self._entry, self._folder = entry, folder
+
+    # It passes for what it stands for.
+    __class__ = os.DirEntry  # type: ignore[assignment]  # for isinstance alone
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._entry, name)
+
+    def __fspath__(self) -> Any:
+        return self._entry.path
+
+    def __repr__(self) -> str:
+        return repr(self._entry)
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Size, time and the rest."""
+        watched = HOOK.current
+        if watched is not None and not OWN_READING.now and self._folder is not None:
+            path = os.path.join(self._folder, os.fsdecode(self._entry.name))
+            _told(watched, sys._getframe(1), _EVERYTHING, path, None)
+        return self._entry.stat(follow_symlinks=follow_symlinks)
+
+
+def _asked(watched: Watched, frame: FrameType, path: Any, dir_fd: int | None, status: os.stat_result | None) -> None:
+    """Note what somebody wants to know who has called `os.stat`."""
+    wanted = _wanted(watched, frame)
+    if status is None and wanted and not isinstance(path, int):
+        wanted = (EXISTS,)
+    if wanted and not (isinstance(path, int) and wanted == (EXISTS,)):
+        _told(watched, frame, wanted, path, dir_fd)
+
+
+def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
+    """Which of its answers count for whoever calls `os.stat`."""
+    name = frame.f_code.co_name
+    if _module(frame) in _PATHS:
+        outer = frame.f_back
+        if name in _ON_THE_WAY or (outer is not None and _is_on_the_way(outer)):
+            return ()
+        return _BY_NAME.get(name, (EXISTS,))
+    asker: FrameType | None = frame
+    while asker is not None and _module(asker).startswith("pathlib"):
+        name, asker = asker.f_code.co_name, asker.f_back
+    if _is_on_the_way(frame) or (asker is not frame and name in _ON_THE_WAY):
+        return ()
+    asks_itself = asker is frame or name in ("stat", "lstat")
+    if asks_itself and asker is not None and watched.askers.code_of(asker) is Code.WORKSPACE:
+        return _EVERYTHING
+    return (EXISTS,)
+
+
+def _is_on_the_way(frame: FrameType) -> bool:
+    return frame.f_code.co_name in _ON_THE_WAY and _module(frame).partition(".")[0] in _MAKERS
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
+
+
+def _told(watched: Watched, frame: FrameType, kinds: tuple[str, ...], path: Any, dir_fd: int | None) -> None:
+    OWN_READING.now = True
+    try:
+        place = absolute(path, dir_fd)
+        if place is not None:
+            for kind in kinds:
+                watched.ask(kind, place, frame)
+    finally:
+        OWN_READING.now = False
+
+
+_WRAPPERS: dict[str, Any] = {
+    "stat": _stat,
+    "lstat": _lstat,
+    "fstat": _fstat,
+    "access": _access,
+    "scandir": _scandir,
+    "open": _open,
+}
+for _name, _wrapper in _WRAPPERS.items():
+    functools.update_wrapper(_wrapper, _real[_name])
+    _wrapper.__module__ = "os"
+    kinds.stand_in(_wrapper, _real[_name])
