@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mltkbuild.data import user_functions
-from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.digests import bytes_digest, source_digest
 from mltkbuild.errors import MltkError, StageError
+from mltkbuild.fingerprint.doors import reads_text
 from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.user_code.loader import Snapshot, own_objects, user_code
@@ -45,7 +47,11 @@ class RunningCode:
         self, request: Request, model: AnyModel, snapshot: Snapshot, imported: Sequence[str], outcome: Outcome
     ) -> None:
         self.snapshot = snapshot
-        self.whole = bytes_digest(json.dumps([sorted(request.sources.items()), sorted(imported)]).encode())
+        self.by_text = any(map(reads_text, request.sources.values()))
+        """Whether some of the code may look at the text of code: then all of it counts by its text."""
+        digest = bytes_digest if self.by_text else source_digest
+        sources = [(path, digest(text.encode())) for path, text in sorted(request.sources.items())]
+        self.whole = bytes_digest(json.dumps([sources, sorted(imported)]).encode())
         """Digest of the spec's whole code, which counts where something can't be fingerprinted exactly."""
         self._request = request
         self._model = model
@@ -75,6 +81,11 @@ class RunningCode:
         if count and count_properties:
             beyond = self._model.beyond_slice(self._request.stage, properties)
             self._outcome.reads = tuple(sorted({*self._outcome.reads, *beyond}))
+
+    def texts(self) -> dict[str, str]:
+        """The digest of each workspace module's text, by its absolute path, as of a file that was read."""
+        root, texts = self._request.root, self._request.sources
+        return {os.path.join(root, path): bytes_digest(text.encode()) for path, text in texts.items()}
 
     @contextmanager
     def at(self, *names: str) -> Iterator[None]:
