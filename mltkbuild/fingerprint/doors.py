@@ -162,10 +162,25 @@ def _named(node: ast.AST) -> Iterator[str]:
 
 def reads_text(source: str) -> bool:
     """Tell whether a module may look at the text of code: then the text counts, not what it means alone."""
-    if not any(name in source for name in TEXT):
+    if not any(name in source for name in (*TEXT, ".py", "__file__")):
         return False
     try:
         tree = codes.parse(source)
     except SyntaxError:
         return False
-    return not TEXT.isdisjoint(doors(tree))
+    return not TEXT.isdisjoint(doors(tree)) or any(map(_opens_code, ast.walk(tree)))
+
+
+def _opens_code(node: ast.AST) -> bool:
+    """Tell what reads a module as a file: a name of one, or `__file__` itself."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and node.value.endswith(".py")
+    if isinstance(node, ast.Call) and "open" in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
+        return any(_is_own_file(part) for part in node.args)
+    return isinstance(node, ast.Attribute) and node.attr in ("open", "read_bytes", "read_text") and _is_own_file(node)
+
+
+def _is_own_file(node: ast.AST) -> bool:
+    names = {getattr(part, "id", getattr(part, "attr", None)) for part in ast.walk(node)}
+    elsewhere = {"dirname", "join", "joinpath", "parent", "parents", "with_name", "with_suffix"}
+    return "__file__" in names and names.isdisjoint(elsewhere)

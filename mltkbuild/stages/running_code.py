@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from mltkbuild.fingerprint.doors import reads_text
 from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.user_code.loader import Snapshot, own_objects, user_code
+from mltkbuild.user_code.pickles import unpickled
 from mltkbuild.user_code.watch import watch
 
 
@@ -72,9 +74,11 @@ class RunningCode:
             user_functions.as_raised(),
             watched as seen,
             self._model.watch_reads() as properties,
+            unpickled() as modules,
         ):
             yield Reading(seen.files, properties)
         if count:
+            self._take_pickled(modules)
             known = self._request.known_digests
             fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}
             self._outcome.files.update(fresh)
@@ -82,10 +86,22 @@ class RunningCode:
             beyond = self._model.beyond_slice(self._request.stage, properties)
             self._outcome.reads = tuple(sorted({*self._outcome.reads, *beyond}))
 
-    def texts(self) -> dict[str, str]:
-        """The digest of each workspace module's text, by its absolute path, as of a file that was read."""
+    def _take_pickled(self, modules: Set[str]) -> None:
+        """Let the whole code count where some of it came out of a pickle: no source shows what is used of it."""
+        files = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
+        labels = sorted({label for file in files if file and (label := self.snapshot.label(file)) is not None})
+        if labels:
+            self.take_texts()
+            told = f"{self._request.stage} reads pickled objects of {', '.join(labels)}: the whole spec counts"
+            self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, told)))
+
+    def take_texts(self) -> None:
+        """Let the text of each workspace module count, as of a file that was read."""
+        self._outcome.by_text = True
         root, texts = self._request.root, self._request.sources
-        return {os.path.join(root, path): bytes_digest(text.encode()) for path, text in texts.items()}
+        self._outcome.files.update(
+            {os.path.join(root, path): bytes_digest(text.encode()) for path, text in texts.items()}
+        )
 
     @contextmanager
     def at(self, *names: str) -> Iterator[None]:

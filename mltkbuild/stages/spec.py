@@ -38,7 +38,7 @@ def make_slices(run: StageRun) -> None:
         "distribute": run.peek.distribute,
     }
     if run.code.by_text:
-        outcome.files.update(run.code.texts())
+        run.code.take_texts()
     outcome.notes = _inexact(reached)
     outcome.reads = ()
 
