@@ -24,6 +24,12 @@ class Sources(Protocol):
         """Tell an object to leave out, such as the model, whose reads are tracked elsewhere."""
 
 
+def loaded_files(sources: Sources) -> list[str]:
+    """List the files of the workspace modules that are loaded."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return sorted(file for file in files if isinstance(file, str) and sources.label(file) is not None)
+
+
 class Origins:
     """Answers, for modules, functions and classes, which workspace file they are from."""
 

@@ -272,7 +272,17 @@ CHANGES = {
     ),
     "self-reference": "L = [$]\nL.append(L)\ndef f():\n    return 0\nL.append(f)\ndef root():\n    return L\n",
     "global of a private name": "__K = $\n_C__K = $\nclass C:\n    def f(self):\n        return __K\nroot = C().f\n",
-    "type annotation read at run time": "def root(x: 'int$'):\n    return x\n",
+    "annotation of a module's variable": "x: 'int$' = 1\ndef root():\n    import spec\n    return vars(spec)\n",
+    "annotation of a dataclass": "import dataclasses\n@dataclasses.dataclass\nclass root:\n    x: 'int$' = 0\n",
+    "annotation of a named tuple": "import typing\nclass root(typing.NamedTuple):\n    x: 'int$' = 0\n",
+    "annotation of a class in a function": "def root():\n    class C:\n        x: 'int$' = 0\n    return C\n",
+    "annotation of a decorated function": "def use(f):\n    return f\n@use\ndef root(x: 'int$'):\n    return x\n",
+    "annotation that is called": "def say(x):\n    return x\ndef root(x: say($)):\n    return x\n",
+    "annotation of a function for a package that reads it": (
+        "try:\n    import beartype\nexcept ImportError:\n    pass\ndef root(x: 'int$'):\n    return x\n"
+    ),
+    "annotation that makes a name local": "x = 1\ndef root():\n    if $ == 3:\n        x: int\n    return x\n",
+    "value beside an annotation": "def root():\n    x: int = $\n    return x\n",
     "star arguments' default": "def root(*a, k={'x': $}, **kw):\n    return k\n",
     "class that wraps a function": (
         "class Twice:\n    def __init__(self, f):\n        self.f = f\n"
@@ -597,6 +607,44 @@ def test_what_can_not_be_told_exactly_says_so(reached: Reach, spec: str) -> None
     """Code that names what it runs at run time, and state that can't be read, are marked inexact."""
     files = {"parts": "def f():\n    return 1\n", "parts2": "class A: pass\nALL = A.__subclasses__()\n"}
     assert [] != inexact(reached(spec, **files))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("def root(x: int):\n    return x\n", "def root(x: float):\n    return x\n"),
+        (
+            "def root(x, /, y, *a, k=1, **kw):\n    return x\n",
+            "def root(x: int, /, y: str, *a: int, k: int = 1, **kw: int) -> str:\n    return x\n",
+        ),
+        ("async def root(x):\n    return x\n", "async def root(x) -> 'dict[str, int]':\n    return x\n"),
+        ("def root():\n    x = 1\n    return x\n", "def root():\n    x: int = 1\n    return x\n"),
+        ("def root(o):\n    o.x = 1\n", "def root(o):\n    o.x: 'int | None' = 1\n"),
+        ("def root():\n    x: int\n    x = 1\n", "def root():\n    x: str\n    x = 1\n"),
+        (
+            "class root:\n    def f(self, x):\n        y = x\n",
+            "class root:\n    def f(self: 'root', x: int) -> None:\n        y: int = x\n",
+        ),
+        (
+            "class root:\n    @property\n    def f(self):\n        return 1\n",
+            "class root:\n    @property\n    def f(self) -> int:\n        return 1\n",
+        ),
+        (
+            "import functools\n@functools.lru_cache(None)\ndef root(x):\n    return 1\n",
+            "import functools\n@functools.lru_cache(None)\ndef root(x: int):\n    return 1\n",
+        ),
+        (
+            "def root():\n    def f(x):\n        return x\n    return f\n",
+            "def root():\n    def f(x: 'int') -> 'int':\n        return x\n    return f\n",
+        ),
+    ],
+)
+def test_annotations_of_functions_say_nothing(one: str, other: str, reached: Reach) -> None:
+    """Of arguments, results and local variables, as long as no code looks at them."""
+    before, after = reached(one), reached(other)
+    assert before == after
+    look = "import typing\nHINTS = typing.get_type_hints\n"
+    assert differ(reached(look + one), reached(look + other))
 
 
 @pytest.mark.parametrize(
