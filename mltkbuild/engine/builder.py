@@ -329,7 +329,8 @@ class Builder:
         stamps: dict[str, Stamp] = {}
         for path, digest in outcome.files.items():
             name = self.workspace.relative(path) or path
-            if Input(CODE, name).name in inputs:
+            if Input(CODE, name).name in inputs and not outcome.by_text:
+                # A library has looked for the source of a function, to compile it or to name a line.
                 continue
             noticed[Input(FILE, name).name] = digest
             stamp = stamp_of(path)

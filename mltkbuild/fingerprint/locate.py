@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 import types
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mltkbuild.fingerprint import code as codes
-from mltkbuild.fingerprint.origins import Sources
+from mltkbuild.fingerprint.annotations import are_read, silent
+from mltkbuild.fingerprint.origins import Sources, loaded_files
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -20,6 +22,7 @@ class _File:
 
     tree: ast.Module
     docstrings: bool
+    silent: frozenset[int]
     functions: dict[tuple[int, str], list[Function]] = field(default_factory=lambda: defaultdict(list))
     statements: dict[ast.AST, ast.AST] = field(default_factory=dict)
     classes: dict[str, list[ast.ClassDef]] = field(default_factory=lambda: defaultdict(list))
@@ -75,10 +78,16 @@ class Locator:
         return narrowed or found
 
     def digest(self, filename: str, *nodes: ast.AST) -> str:
-        """Digest nodes of a file by their meaning; docstrings count if the file reads any."""
+        """Digest nodes of a file by their meaning; docstrings count if the file reads any, annotations if any does."""
         file = self._file(filename)
         docstrings = file is not None and file.docstrings
-        return codes.text_digest("".join(codes.normalised(node, docstrings) for node in nodes))
+        silent = frozenset() if file is None or self._annotations else file.silent
+        return codes.text_digest("".join(codes.normalised(node, docstrings, silent) for node in nodes))
+
+    @functools.cached_property
+    def _annotations(self) -> bool:
+        """Whether any workspace module that is loaded may look at annotations."""
+        return any(are_read(self._sources.source(filename)) for filename in loaded_files(self._sources))
 
     def _file(self, filename: str) -> _File | None:
         if filename not in self._files:
@@ -115,7 +124,7 @@ def _first_line(node: ast.AST) -> int:
 
 
 def _indexed(tree: ast.Module) -> _File:
-    file = _File(tree, codes.reads_docstrings(tree))
+    file = _File(tree, codes.reads_docstrings(tree), silent(tree))
     todo: list[tuple[ast.AST, str, ast.AST]] = [(tree, "", tree)]
     while todo:
         node, prefix, statement = todo.pop()

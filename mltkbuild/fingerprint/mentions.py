@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import sys
 from dataclasses import dataclass
 
 from mltkbuild.fingerprint import code as codes
-from mltkbuild.fingerprint.origins import Sources
+from mltkbuild.fingerprint.origins import Sources, loaded_files
 
 _BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcaller"})
 # What Keras' layers take as an argument and no config of theirs has.
@@ -35,7 +34,7 @@ def mentions(sources: Sources) -> Mentions:
     read: set[str] = set()
     put: set[str] = set()
     computed = False
-    for filename in sorted(_loaded(sources)):
+    for filename in loaded_files(sources):
         try:
             tree = codes.parse(sources.source(filename))
         except SyntaxError:
@@ -46,11 +45,6 @@ def mentions(sources: Sources) -> Mentions:
             read.update(_read(node))
             put.update(_set(node))
     return Mentions(frozenset(read), frozenset(put), computed)
-
-
-def _loaded(sources: Sources) -> set[str]:
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return {file for file in files if isinstance(file, str) and sources.label(file) is not None}
 
 
 def _is_computed(node: ast.AST) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import sys
 import types
@@ -21,6 +22,12 @@ class Sources(Protocol):
 
     def skip(self, obj: object) -> bool:
         """Tell an object to leave out, such as the model, whose reads are tracked elsewhere."""
+
+
+def loaded_files(sources: Sources) -> list[str]:
+    """List the files of the workspace modules that are loaded."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return sorted(file for file in files if isinstance(file, str) and sources.label(file) is not None)
 
 
 class Origins:
@@ -46,10 +53,10 @@ class Origins:
     def of_class(self, kind: type) -> str | None:
         """Give the label of the file that defines a class."""
         module = sys.modules.get(str(kind.__module__))
-        if module is not None:
+        if module is not None and (self.of_module(module) is not None or not is_disguised(kind)):
             return self.of_module(module)
-        # The module was run without being registered: its methods know their file.
-        labels = (self._label(method.__code__.co_filename) for method in own_methods(kind))
+        # The module was run without being registered, or another's name was given to it: its methods know their file.
+        labels = (self._label(method.__code__.co_filename) for method in written_methods(kind))
         return next((label for label in labels if label is not None), None)
 
     def is_ours(self, value: object) -> bool:
@@ -102,6 +109,21 @@ def functions_of(item: object) -> list[types.FunctionType]:
     return [part for part in behind if kinds.really(part, types.FunctionType)]
 
 
+def is_disguised(kind: type) -> bool:
+    """Tell a class whose module has nothing by its name: that of the module may have been set by hand."""
+    if "<locals>" in kind.__qualname__ or not kinds.really(kind, type):
+        return False
+    return lookup(kind.__module__, kind.__qualname__) is None
+
+
+def registered_with(kind: type) -> list[type]:
+    """List the classes that were registered with an abstract one, whose instances pass for its own."""
+    if "_abc_impl" not in vars(kind):
+        return []
+    registry = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # typeshed leaves it out
+    return [found for reference in registry if (found := reference()) is not None]
+
+
 def library_names(kind: type, origins: Origins) -> frozenset[str]:
     """List the names that the code of a class's bases from libraries mentions: attributes beside them are a user's."""
     bases = [base for base in kind.__mro__ if origins.of_class(base) is None]
@@ -120,7 +142,13 @@ def _mentioned(base: type) -> frozenset[str]:
     return frozenset(name for code in codes for part in names.nested(code) for name in part.co_names)
 
 
+def written_methods(kind: type) -> list[types.FunctionType]:
+    """List the functions of a class."""
+    return [method for item in vars(kind).values() for method in functions_of(item)]
+
+
 def own_methods(kind: type) -> list[types.FunctionType]:
     """List the functions that were written inside a class, by their names; not those put in from elsewhere."""
-    methods = [method for item in vars(kind).values() for method in functions_of(item)]
-    return [method for method in methods if method.__code__.co_qualname.startswith(f"{kind.__qualname__}.")]
+    return [
+        method for method in written_methods(kind) if method.__code__.co_qualname.startswith(f"{kind.__qualname__}.")
+    ]

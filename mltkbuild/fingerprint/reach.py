@@ -21,10 +21,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mltkbuild.fingerprint import kinds, names, parts
+from mltkbuild.fingerprint.doors import is_dynamic
 from mltkbuild.fingerprint.encoder import keras_state
 from mltkbuild.fingerprint.locate import holds_line, written_in
-from mltkbuild.fingerprint.lookups import Lookups, is_dynamic
-from mltkbuild.fingerprint.origins import Sources, functions_of, library_names, lookup, own_methods, same_method
+from mltkbuild.fingerprint.lookups import Lookups
+from mltkbuild.fingerprint.origins import (
+    Sources,
+    functions_of,
+    library_names,
+    lookup,
+    own_methods,
+    registered_with,
+    same_method,
+)
 from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, is_dunder, short
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, order, readable, summary
 
@@ -84,7 +93,7 @@ class _Walk(Lookups):
 
     def _namers(self) -> tuple[tuple[type, Callable[[Any, str], str]], ...]:
         return (
-            (types.ModuleType, lambda value, _: self.module(value, whole=True)),
+            (types.ModuleType, lambda value, place: self.module(value, whole=True, label=place)),
             (types.FunctionType, self.function),
             (type, lambda value, _: self.class_(value)),
             (types.BuiltinFunctionType, self.builtin),
@@ -191,9 +200,22 @@ class _Walk(Lookups):
         elif not in_class:
             self.rows[f"code {label}"] = short(self.locator.digest(function.__code__.co_filename, node))
         self.surroundings(function, label)
+        self.given_names(function, label)
         package = function.__globals__.get("__package__")
         found = names.reads(function.__code__, node, package if isinstance(package, str) else "")
         self.look_up(found, function.__globals__, label)
+
+    def given_names(self, function: types.FunctionType, label: str) -> None:
+        """Describe the names that a function was given by hand; `functools.wraps` gives those of what is wrapped."""
+        wrapped = vars(function).get("__wrapped__")
+        usual = {
+            "__name__": {function.__code__.co_name, getattr(wrapped, "__name__", None)},
+            "__qualname__": {function.__code__.co_qualname, getattr(wrapped, "__qualname__", None)},
+            "__module__": {function.__globals__.get("__name__"), getattr(wrapped, "__module__", None)},
+        }
+        for name, known in usual.items():
+            if (given := getattr(function, name, None)) not in known:
+                self.rows[f"attribute {label}.{name}"] = str(given)
 
     def surroundings(self, function: types.FunctionType, label: str) -> None:
         """Describe what a function carries with it: defaults, closure and attributes."""
@@ -282,6 +304,10 @@ class _Walk(Lookups):
         bases = [base for base in kind.__bases__ if base is not object and not self.sources.skip(base)]
         if bases:
             self.rows[f"bases {label}"] = [self.class_(base) for base in bases]
+        if kind.__name__ != kind.__qualname__.rpartition(".")[2]:
+            self.rows[f"value {label}.__name__"] = kind.__name__
+        if registered := registered_with(kind):
+            self.rows[f"registered {label}"] = sorted(map(self.class_, registered))
         if type(kind) is not type:
             self.rows[f"metaclass {label}"] = self.class_(type(kind))
         written = written_in(nodes)

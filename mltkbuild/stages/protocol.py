@@ -172,6 +172,7 @@ class Outcome:
         facts: Figures for the record.
         tools: Versions of what ran.
         notes: Lines for people.
+        by_text: Whether code may look at the text of code, so that the workspace's modules are files like any other.
         error: Why there is no result.
         seconds: How long the stage ran.
     """
@@ -184,5 +185,6 @@ class Outcome:
     facts: Facts = field(default_factory=_no_facts)
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_text: bool = False
     error: MltkError | None = None
     seconds: float = 0.0

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mltkbuild.data import user_functions
-from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.digests import bytes_digest, source_digest
 from mltkbuild.disk.inputs import Input
 from mltkbuild.errors import MltkError, StageError
+from mltkbuild.fingerprint.doors import reads_text
 from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.user_code.loader import Snapshot, own_objects, user_code
+from mltkbuild.user_code.pickles import unpickled
 from mltkbuild.user_code.watch import watch
 from mltkbuild.user_code.watched import Watched
 
@@ -68,7 +71,11 @@ class RunningCode:
         self, request: Request, model: AnyModel, snapshot: Snapshot, imported: Sequence[str], outcome: Outcome
     ) -> None:
         self.snapshot = snapshot
-        self.whole = bytes_digest(json.dumps([sorted(request.sources.items()), sorted(imported)]).encode())
+        self.by_text = any(map(reads_text, request.sources.values()))
+        """Whether some of the code may look at the text of code: then all of it counts by its text."""
+        digest = bytes_digest if self.by_text else source_digest
+        sources = [(path, digest(text.encode())) for path, text in sorted(request.sources.items())]
+        self.whole = bytes_digest(json.dumps([sources, sorted(imported)]).encode())
         """Digest of the spec's whole code, which counts where something can't be fingerprinted exactly."""
         self._request = request
         self._model = model
@@ -102,9 +109,11 @@ class RunningCode:
             user_functions.as_raised(),
             watched as seen,
             self._model.watch_reads() as properties,
+            unpickled() as modules,
         ):
             yield Reading(properties, seen)
         if count:
+            self._take_pickled(modules)
             files = seen.files
             if not count_folders:
                 files = {path: digest for path, digest in files.items() if not self._is_known_folder(path, digest)}
@@ -117,6 +126,23 @@ class RunningCode:
 
     def _is_known_folder(self, path: str, digest: str) -> bool:
         return os.path.isdir(path) and self._request.is_known(path, digest)
+
+    def _take_pickled(self, modules: Set[str]) -> None:
+        """Let the whole code count where some of it came out of a pickle: no source shows what is used of it."""
+        files = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
+        labels = sorted({label for file in files if file and (label := self.snapshot.label(file)) is not None})
+        if labels:
+            self.take_texts()
+            told = f"{self._request.stage} reads pickled objects of {', '.join(labels)}: the whole spec counts"
+            self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, told)))
+
+    def take_texts(self) -> None:
+        """Let the text of each workspace module count, as of a file that was read."""
+        self._outcome.by_text = True
+        root, texts = self._request.root, self._request.sources
+        self._outcome.files.update(
+            {os.path.join(root, path): bytes_digest(text.encode()) for path, text in texts.items()}
+        )
 
     @contextmanager
     def at(self, *names: str) -> Iterator[None]:

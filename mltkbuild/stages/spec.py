@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -28,18 +28,27 @@ def make_slices(run: StageRun) -> None:
     keras_model = _build_first(run)
     description = slices.describe_keras_model(keras_model, run.code.snapshot, run.code.whole)
     _check_loadable(run, keras_model)
-    for reached in (*(item["code"] for item in sliced.values()), description["code"]):
-        train.take_libraries(run, reached)
+    reached = [*(item["code"] for item in sliced.values()), description["code"]]
+    for code in reached:
+        train.take_libraries(run, code)
     slices.write(run.files.scratch, sliced, description, slices.summarize(keras_model))
     outcome.facts |= {
         "properties": digests,
         "deterministic": run.peek.deterministic,
         "distribute": run.peek.distribute,
     }
-    labels = {label for item in sliced.values() for label in item["code"] if label.startswith(slices.INEXACT)}
-    inexact = (f"{label.removeprefix(slices.INEXACT)} counts by the whole spec" for label in sorted(labels))
-    outcome.notes = (*outcome.notes, *inexact)
+    if run.code.by_text:
+        run.code.take_texts()
+    outcome.notes = (*outcome.notes, *_inexact(reached))
     outcome.reads = ()
+
+
+def _inexact(reached: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    """A line for each thing that can't be followed exactly, and what of it can't."""
+    found = {label: what for code in reached for label, what in code.items() if label.startswith(slices.INEXACT)}
+    return tuple(
+        f"{label.removeprefix(slices.INEXACT)} counts by the whole spec ({found[label]})" for label in sorted(found)
+    )
 
 
 def _refuse_early(run: StageRun) -> None:
