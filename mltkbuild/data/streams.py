@@ -105,6 +105,11 @@ def opens_files(stream: Any) -> bool:
     return False
 
 
+def has_processes(stream: Any) -> bool:
+    """Whether Keras reads a `keras.utils.PyDataset` in processes of its own."""
+    return is_py_dataset(stream) and bool(getattr(stream, "use_multiprocessing", False)) and stream.workers > 0
+
+
 def _nodes(stream: Any) -> Iterator[Any]:
     """A `tf.data.Dataset` and all that it is made of."""
     waiting = [stream]

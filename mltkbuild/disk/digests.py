@@ -9,7 +9,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from mltkbuild.disk.door import Door
@@ -105,7 +105,7 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
         status = os.stat(path)
         mode = status.st_mode
         if stat.S_ISDIR(mode):
-            return bytes_digest("\0".join(sorted(_names_in(path))).encode("utf-8", "surrogateescape"))
+            return folder_digest(path)
         if not stat.S_ISREG(mode):
             # Reading a pipe would wait for its writer, and take what is meant for its reader.
             return None
@@ -117,6 +117,20 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
             return source_digest(file.read())
     except (OSError, ValueError):
         return None
+
+
+def folder_digest(path: str, without: Collection[str] = ()) -> str:
+    """Digest of the names in a folder.
+
+    Args:
+        path: The folder.
+        without: Names that don't count.
+
+    Raises:
+        OSError: It can't be listed.
+    """
+    names = sorted(name for name in _names_in(path) if name.removesuffix("/") not in without)
+    return bytes_digest("\0".join(names).encode("utf-8", "surrogateescape"))
 
 
 def _names_in(folder: str) -> Iterator[str]:

@@ -45,6 +45,11 @@ class Reading:
         """What the system has answered, by question."""
         return self.seen.answers
 
+    @property
+    def own_names(self) -> Mapping[str, Sequence[str]]:
+        """What the code has put into folders that it lists, by folder."""
+        return self.seen.own_names()
+
 
 def told(request: Request, seen: Watched) -> list[str]:
     """What people are told of what code did: what can't be watched, and what it both reads and writes."""

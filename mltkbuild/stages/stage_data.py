@@ -170,8 +170,12 @@ class StageData:
         for stream in (self._model.x, given[0] if isinstance(given, tuple | list) and given else given):
             paths = streams.files_of(stream)
             notice(paths)
-            if not paths and self._request.stage == DATA.name and streams.opens_files(stream):
+            if self._request.stage != DATA.name:
+                continue
+            if not paths and streams.opens_files(stream):
                 unseen(STREAM)
+            if streams.has_processes(stream):
+                unseen("what the processes of a PyDataset read")
 
     def _load_folder(self, subset: str) -> None:
         """Load a data set that is just a folder of arrays or images by class."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mltkbuild.data import samples as data
 from mltkbuild.disk.answers import answer
 from mltkbuild.disk.checkpoints import Shelf
-from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.digests import digest_of, folder_digest
 from mltkbuild.disk.facts import Facts
 from mltkbuild.disk.inputs import parse
 from mltkbuild.errors import SpecError, StageError
@@ -98,10 +99,13 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         lists = () if len(named) == len(files) else tuple(sorted(set(request.file_lists.values())))
         asked = set(reading.properties)
         answers = {question.name: told for question, told in (run.outcome.answers | dict(reading.answers)).items()}
-        return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists, answers)
+        own = reading.own_names
+        # A folder that the code fills grows with every epoch.
+        named |= {folder: folder_digest(folder, names) for folder, names in own.items()}
+        return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists, answers, own)
 
     def holds(earlier: keeper.Noticed) -> str | None:
-        changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
+        changed = [path for path, digest in earlier.files.items() if present(path, earlier.own.get(path)) != digest]
         if not set(earlier.lists) <= set(request.file_lists.values()):
             changed.append("a file of the data set")
         now = properties(earlier.properties)
@@ -113,11 +117,15 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         if changed:
             return changed[0]
         # What only the epochs before the checkpoint have read is what the trained model depends on, too.
-        run.outcome.files.update(earlier.files)
+        full = {path: digest for path in earlier.own if (digest := digest_of(path)) is not None}
+        run.outcome.files.update({**earlier.files, **full})
         run.outcome.answers.update(asked)
         read = properties_of(type(model)).keys() & earlier.properties.keys()
         run.outcome.reads = tuple(sorted({*run.outcome.reads, *model.beyond_slice(request.stage, read)}))
         return None
+
+    def present(path: str, own: Sequence[str] | None) -> str | None:
+        return folder_digest(path, own) if own and os.path.isdir(path) else digest_of(path)
 
     def progress(event: Event) -> None:
         if isinstance(event, Note):

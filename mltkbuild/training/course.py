@@ -284,6 +284,7 @@ class Course(keras.callbacks.CallbackList):
                 "properties": dict(noticed.properties),
                 "reads_epochs": noticed.reads_epochs or self._params.asked,
                 "answers": dict(noticed.answers),
+                "own": {folder: list(names) for folder, names in noticed.own.items()},
             },
         }
 

@@ -53,6 +53,7 @@ class Noticed:
         reads_epochs: Whether something asked for the total number of epochs.
         lists: Digests of the lists of earlier stages that hold further files.
         answers: What the system answered, by the name of the question.
+        own: Names in folders among the files that don't count: the code itself has put them there.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Noticed:
     reads_epochs: bool = False
     lists: Sequence[str] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass

@@ -100,7 +100,7 @@ def _take_files(watched: Watched, frame: FrameType | None, words: Iterable[str |
             continue
         for found in [path] if not glob.has_magic(path) else [os.path.dirname(path), *glob.glob(path)]:
             if os.path.isdir(found):
-                watched.list(found, frame)
+                watched.list_folder(found, frame)
             elif os.path.isfile(found):
                 watched.read_or_write(found, frame, reads=True, told=False, empties=False)
 

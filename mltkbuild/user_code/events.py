@@ -48,7 +48,7 @@ def listed(watched: Watched, args: tuple[object, ...], frame: FrameType | None) 
     """A folder is listed; Python's own search for a module is no reading of a folder."""
     path = absolute(args[0])
     if path is not None and not (frame is not None and frame.f_code.co_filename.startswith(_SEARCH)):
-        watched.list(path, frame)
+        watched.list_folder(path, frame)
 
 
 def _made(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:

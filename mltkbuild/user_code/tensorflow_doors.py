@@ -73,7 +73,7 @@ def _status(watched: Watched, frame: FrameType | None, name: Any, *_: Any) -> No
 def _children(watched: Watched, frame: FrameType | None, name: Any, *_: Any) -> None:
     path = _path(name)
     if path is not None:
-        watched.list(path, frame)
+        watched.list_folder(path, frame)
 
 
 def _removed(watched: Watched, frame: FrameType | None, name: Any, *_: Any) -> None:
@@ -106,7 +106,7 @@ def _matching(watched: Watched, frame: FrameType | None, pattern: Any, *_: Any, 
         if not glob.has_magic(path):
             watched.ask(EXISTS, path, frame)
         for folder in _folders_of(path):
-            watched.list(folder, frame)
+            watched.list_folder(folder, frame)
 
 
 def _folders_of(pattern: str) -> Iterator[str]:

@@ -146,9 +146,9 @@ class Watched:
         self.read(path, frame)
         # The folder of a file that the code wrote itself, such as the system's for temporary files, is no data set's.
         if path in self._opened or path in self._digests:
-            self.list(os.path.dirname(path), frame)
+            self.list_folder(os.path.dirname(path), frame)
 
-    def list(self, path: str, frame: FrameType | None) -> None:
+    def list_folder(self, path: str, frame: FrameType | None) -> None:
         """A folder is about to be listed."""
         if path in self._listed or not self._may_count(path, frame) or self.askers.is_incidental(frame):
             return
@@ -212,6 +212,16 @@ class Watched:
     def answers(self) -> Mapping[Input, str]:
         """What the system has answered, by question."""
         return self._found().answers
+
+    def own_names(self) -> dict[str, list[str]]:
+        """What the code itself has put into the folders that count, by folder."""
+        folders = self.files.keys() & self._listed.keys()
+        made = sorted(self._made | self._made_folders)
+        return {
+            folder: own
+            for folder in folders
+            if (own := [os.path.basename(path) for path in made if os.path.dirname(path) == folder])
+        }
 
     def close(self) -> None:
         """Nothing more happens."""
