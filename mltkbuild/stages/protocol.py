@@ -165,6 +165,7 @@ class Outcome:
         tools: Versions of what ran.
         notes: Lines for people.
         error: Why there is no result.
+        spent: What has changed in the process that ran it, in which nothing else may run; empty for nothing.
         seconds: How long the stage ran.
     """
 
@@ -177,4 +178,5 @@ class Outcome:
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: MltkError | None = None
+    spent: str = ""
     seconds: float = 0.0
