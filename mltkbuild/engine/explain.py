@@ -16,7 +16,7 @@ from mltkbuild.engine.provenance import course_of, parse
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES, slice_name
 
-_CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
+_CODE = re.compile(r"(code|value|module|missing|effect) (\S+?):(.+)")
 _NONE = object()
 VALUE = 100
 """A longer value is cut."""
@@ -114,12 +114,15 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
             continue
         match = _CODE.fullmatch(label)
         if match is None:
-            yield f"{label}: {_show(before)} -> {_show(after)}"
+            told = label.replace("outside ", "what the spec sets: ", 1) if label.startswith("outside ") else label
+            yield f"{told}: {_show(before)} -> {_show(after)}"
             continue
         kind, path, name = match.groups()
         verb = " is new" if before is _NONE else " is gone" if after is _NONE else ""
         if kind == "code":
             yield f"code of {name}() in {path}{verb}"
+        elif kind == "effect":
+            yield f"what {path} does to {name}{verb or ' changed'}"
         else:
             yield f"{name} in {path}: {_show(before)} -> {_show(after)}"
 

@@ -37,7 +37,7 @@ from mltkbuild.fingerprint.origins import (
 from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, is_dunder, short
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, order, readable, summary
 
-__all__ = ["Sources", "reach"]
+__all__ = ["Sources", "reach", "reach_reads"]
 
 # Classes whose methods were generated from what their source, bases and values say.
 _GENERATED = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
@@ -57,6 +57,23 @@ def reach(roots: Mapping[str, object], sources: Sources) -> dict[str, object]:
     walk = _Walk(sources)
     for name in sorted(roots):
         walk.later(walk.describe, roots[name], f"root {name}")
+        walk.run()
+    return dict(sorted(walk.rows.items()))
+
+
+def reach_reads(pieces: Iterable[tuple[str, names.Reads, dict[str, Any]]], sources: Sources) -> dict[str, object]:
+    """Describe what pieces of workspace code read by name.
+
+    Args:
+        pieces: For each its file, what it reads, and the globals in which it runs.
+        sources: The workspace's code.
+
+    Returns:
+        Rows as `reach` gives them.
+    """
+    walk = _Walk(sources)
+    for file, found, namespace in pieces:
+        walk.look_up(found, namespace, file)
         walk.run()
     return dict(sorted(walk.rows.items()))
 

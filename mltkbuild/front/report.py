@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mltkbuild.disk import inputs
+from mltkbuild.disk.answers import EVERY
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.shown import shown
 from mltkbuild.stages.table import Figure, Stage
@@ -49,6 +50,9 @@ def _input_text(reason: Reason) -> str:
     verb = {"input new": "is new", "input gone": "is gone"}.get(reason.kind, "changed")
     if kind in _OF:
         return f"{_OF[kind]} of {subject} {verb}"
+    if kind == inputs.VARIABLE:
+        # Never its value, which may be a secret.
+        return f"{'the environment' if subject == EVERY else reason.subject} {verb}"
     if kind == inputs.EXISTS:
         verb = "is there now" if reason.old == "absent" else _THERE.get(str(reason.new), verb)
     return f"{reason.subject if kind == inputs.FILES else subject} {verb}"

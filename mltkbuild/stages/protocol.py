@@ -174,6 +174,7 @@ class Outcome:
         notes: Lines for people.
         by_text: Whether code may look at the text of code, so that the workspace's modules are files like any other.
         error: Why there is no result.
+        spent: What has changed in the process that ran it, in which nothing else may run; empty for nothing.
         seconds: How long the stage ran.
     """
 
@@ -187,4 +188,5 @@ class Outcome:
     notes: tuple[str, ...] = ()
     by_text: bool = False
     error: MltkError | None = None
+    spent: str = ""
     seconds: float = 0.0

@@ -17,6 +17,7 @@ from mltkbuild.errors import MltkError, StageError
 from mltkbuild.fingerprint.doors import reads_text
 from mltkbuild.spec.any_model import AnyModel
 from mltkbuild.stages.protocol import Outcome, Request
+from mltkbuild.user_code import variables
 from mltkbuild.user_code.loader import Snapshot, own_objects, user_code
 from mltkbuild.user_code.pickles import unpickled
 from mltkbuild.user_code.watch import watch
@@ -68,7 +69,7 @@ class RunningCode:
         request: What runs.
         model: The spec's model.
         snapshot: The workspace code.
-        imported: Digests of the files that the spec read while it was imported.
+        imported: Digests of the files that the spec read while it was imported, and of the answers that it was given.
         outcome: Takes what is read.
     """
 
@@ -113,6 +114,7 @@ class RunningCode:
             user_code(self.snapshot, what, kind),
             user_functions.as_raised(),
             watched as seen,
+            variables.watch(self._request.root) as asked,
             self._model.watch_reads() as properties,
             unpickled() as modules,
         ):
@@ -125,6 +127,7 @@ class RunningCode:
             self._outcome.files.update(files)
             self._outcome.answers.update(seen.answers)
             self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, *told(self._request, seen))))
+            self._take_variables(what, asked)
         if count and count_properties:
             beyond = self._model.beyond_slice(self._request.stage, properties)
             self._outcome.reads = tuple(sorted({*self._outcome.reads, *beyond}))
@@ -148,6 +151,13 @@ class RunningCode:
         self._outcome.files.update(
             {os.path.join(root, path): bytes_digest(text.encode()) for path, text in texts.items()}
         )
+
+    def _take_variables(self, what: str, asked: variables.Asked) -> None:
+        """Let the variables of the environment that were asked for be inputs."""
+        self._outcome.answers.update(asked.answers(self._request.environment))
+        told = f"{what} {variables.ALL_TOLD}"
+        if asked.everything and told not in self._outcome.notes:
+            self._outcome.notes = (*self._outcome.notes, told)
 
     @contextmanager
     def at(self, *names: str) -> Iterator[None]:

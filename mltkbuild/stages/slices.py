@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import yaml
@@ -26,9 +26,12 @@ from mltkbuild.stages.table import DATA, PARAMS, SLICES, STAGES
 
 INEXACT = "inexact "
 WHOLE = "whole spec and its modules"
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict[str, Any]:
+def slice_of(
+    model: MltkModel, stage: str, sources: Sources, whole: str, outside: Mapping[str, object] = NOTHING
+) -> dict[str, Any]:
     """What one stage reads of a spec.
 
     Args:
@@ -36,6 +39,7 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
         stage: The stage's name.
         sources: The workspace code.
         whole: Digest of the spec's whole code, which counts where something can't be fingerprinted exactly.
+        outside: Rows of what the spec does outside of its own modules, for the stages that run its code.
 
     Returns:
         `{"properties": {name: value}, "code": {label: value}}`, readable and canonical.
@@ -59,7 +63,10 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
         code.update({f"attribute {name}": value for name, value in _attributes(model, sources)})
     if stage == PARAMS.slice:
         values["model_parameters"] = {key: readable(value) for key, value in sorted(model.embedded_parameters.items())}
-    return {"properties": values, "code": exactly(reach(code, sources), whole)}
+    reached = reach(code, sources)
+    if STAGES[stage].user_code:
+        reached.update(outside)
+    return {"properties": values, "code": exactly(reached, whole)}
 
 
 def exactly(reached: Mapping[str, object], whole: str) -> dict[str, object]:

@@ -22,9 +22,11 @@ from typing import Any
 
 from mltkbuild.disk.workspace import NOT_ITS_OWN
 from mltkbuild.errors import MltkError, SpecError
+from mltkbuild.fingerprint.origins import Origins
 from mltkbuild.from_mltk import aliases
 from mltkbuild.search_path import search_path
 from mltkbuild.spec.model import Home, MltkModel
+from mltkbuild.user_code import process_state
 from mltkbuild.user_code.folders import is_library
 from mltkbuild.user_code.module_loaders import ModuleLoader, namespace, run_source
 from mltkbuild.user_code.system_errors import system_error
@@ -60,6 +62,11 @@ class Snapshot:
     files: Mapping[str, str]
     late: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def all_files(self) -> Mapping[str, str]:
+        """The text of every file that was imported or may be."""
+        return {**self.late, **self.files}
+
     def label(self, filename: str) -> str | None:
         """The workspace-relative path of a source file; None when it isn't workspace code."""
         if not filename.startswith(self.root + os.sep):
@@ -77,8 +84,8 @@ class Snapshot:
         return None if label is None else self.files.get(label) or self.late.get(label, "")
 
     def skip(self, obj: object) -> bool:
-        """Say whether a value is left out of fingerprints: the reads of a model's properties are tracked instead."""
-        return isinstance(obj, MltkModel)
+        """Say whether a value is left out of fingerprints: what is read of a model, and of variables, is noticed."""
+        return isinstance(obj, MltkModel) or obj is os.environ
 
 
 class SnapshotImporter(importlib.abc.MetaPathFinder):
@@ -158,7 +165,9 @@ def loaded_spec(snapshot: Snapshot, name: str, log_dir: str, test: bool) -> Iter
     with _as_before(snapshot), _own_modules(importer):
         sys.meta_path[:0] = [importer, aliases.MltkAliases()]
         with MltkModel.at_home(home):
-            model = _the_model(snapshot, _run_spec(snapshot, name))
+            with process_state.importing(snapshot.root, Origins(snapshot).is_ours):
+                module = _run_spec(snapshot, name)
+            model = _the_model(snapshot, module)
         with user_code(snapshot, "the spec", SpecError):
             model.validate()
         yield model

@@ -44,6 +44,7 @@ def start(pipe: Connection[Any, Any], is_safe: bool) -> None:
     if not is_safe:
         # Python has obeyed, and tells those that multiprocessing starts. A script that a spec starts imports as ever.
         del os.environ["PYTHONSAFEPATH"]
+    life.environment = dict(os.environ)
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,21 +20,12 @@ from typing import Any, Protocol
 from mltkbuild.disk.open_folder import read_file
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.events import Listener
-from mltkbuild.process import out_of_memory
+from mltkbuild.process import ENVIRONMENT, out_of_memory
 from mltkbuild.search_path import search_path
 from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
 
-ENVIRONMENT: Mapping[str, str] = {
-    # The order of a set of strings must not differ from run to run.
-    "PYTHONHASHSEED": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "KERAS_BACKEND": "tensorflow",
-    "MPLBACKEND": "Agg",
-    # A worker, and whatever multiprocessing starts beside it, finds no module in the working directory.
-    "PYTHONSAFEPATH": "1",
-}
 GRACE_SECONDS = 20.0
 """So long an interrupted training may take for its step and its checkpoint."""
 
@@ -267,7 +258,8 @@ class Processes:
         except MltkError:
             self._give_up(worker)
             raise
-        if request.alone:
+        if request.alone or outcome.spent:
+            # What a spec has changed in its process must not change the next one.
             self._give_up(worker)
             return outcome
         with self._lock:

@@ -1,0 +1,129 @@
+"""What a spec changes in the process that runs it: seen, so that it counts, and undone, or else the process ends."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.fingerprint.rows import short
+from mltkbuild.user_code import asking, process_settings, variables
+from mltkbuild.user_code.folders import is_library
+from mltkbuild.user_code.picture import Change, Picture
+
+_PICTURE = Picture()
+
+
+# -- a stage's process -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Before:
+    """What the settings of the process were."""
+
+    settings: dict[str, Any]
+
+
+def learn(root: str = "") -> None:
+    """Take what the libraries hold for what they should hold.
+
+    Args:
+        root: The workspace, whose modules are no libraries.
+    """
+    _PICTURE.look(root)
+
+
+def remember() -> Before:
+    """Ask for the settings of the process, to give them back later."""
+    _NOW.settings, _NOW.seen = process_settings.settings(), {}
+    return Before(_NOW.settings)
+
+
+def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> str:
+    """Undo what can be undone, and say what else is not as it was; empty for nothing.
+
+    Args:
+        before: The settings as they were.
+        is_ours: Says whether a function, a class or an instance comes from the workspace.
+        root: The workspace.
+    """
+    _note(root, is_ours)
+    left = [*process_settings.restore(before.settings), *_NOW.seen]
+    return ", ".join(left[:3])
+
+
+# -- what a spec has set while it was imported -------------------------------------------------------------------------
+
+
+@dataclass
+class _Now:
+    """The stage that runs."""
+
+    settings: Mapping[str, Any]
+    seen: dict[str, Change]
+
+
+_NOW = _Now({}, {})
+
+
+@contextmanager
+def importing(root: str, is_ours: Callable[[object], bool]) -> Iterator[None]:
+    """Tell apart what a spec changes while it is imported and what the libraries that it loads change for themselves.
+
+    Args:
+        root: The workspace.
+        is_ours: Says whether a function, a class or an instance comes from the workspace.
+    """
+    plain = builtins.__import__
+
+    # By the names of its arguments too.
+    def watched(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        if level or _is_there(name, fromlist) or not asking.is_workspace(sys._getframe(1), root):
+            return plain(name, globals, locals, fromlist, level)
+        _note(root, is_ours)
+        try:
+            return plain(name, globals, locals, fromlist, level)
+        finally:
+            # What a module of the workspace changes is the spec's doing, and its imports come by here by themselves.
+            if is_library(getattr(sys.modules.get(name), "__file__", None) or sys.prefix, root):
+                _PICTURE.look(root)
+
+    setattr(builtins, plain.__name__, watched)
+    try:
+        yield
+    finally:
+        setattr(builtins, plain.__name__, plain)
+
+
+def _note(root: str, is_ours: Callable[[object], bool]) -> None:
+    _NOW.seen |= {change.place: change for change in _PICTURE.look(root, is_ours)}
+
+
+def _is_there(name: str, wanted: Any) -> bool:
+    """Say whether an import loads nothing."""
+    module = sys.modules.get(name)
+    return module is not None and all(item in vars(module) for item in wanted or ())
+
+
+def outside(root: str, is_ours: Callable[[object], bool]) -> dict[str, object]:
+    """What a spec has set outside of its own modules while it was imported, by place.
+
+    Args:
+        root: The workspace.
+        is_ours: Says whether a function, a class or an instance comes from the workspace.
+
+    Returns:
+        Values to look into; of variables of the environment a digest, for they may be secrets.
+    """
+    _note(root, is_ours)
+    found: dict[str, object] = {
+        f"outside {place}": change.value for place, change in _NOW.seen.items() if change.is_said
+    }
+    for label, now in process_settings.changed(_NOW.settings):
+        found[f"outside {label}"] = short(bytes_digest(repr(now).encode("utf-8", "surrogateescape")))
+    set_here = variables.set_by_spec().items()
+    return found | {f"outside os.environ[{name!r}]": short(digest) for name, digest in set_here}
