@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mltkbuild.fingerprint import kinds
 from mltkbuild.fingerprint.rows import is_dunder
 from mltkbuild.fingerprint.values import is_plain
 from mltkbuild.user_code.folders import is_library
@@ -69,7 +70,8 @@ class _Held:
     def changes(self, is_ours: Callable[[object], bool]) -> Iterator[Change]:
         """What somebody has changed here."""
         for key in sorted(self.before.keys() | self.now.keys()):
-            old, new = self.before.get(key, _ABSENT), self.now.get(key, _ABSENT)
+            # What this package stands before the system and libraries with is no change.
+            old, new = kinds.original(self.before.get(key, _ABSENT)), kinds.original(self.now.get(key, _ABSENT))
             if old is new or _NOTES.fullmatch(key) or (is_dunder(key) and not self.is_class):
                 continue
             if key.startswith("_") and self.owner.startswith(_OWN):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,17 +29,17 @@ class Before:
     settings: dict[str, Any]
 
 
-def learn(root: str = "") -> None:
-    """Take what the libraries hold for what they should hold.
-
-    Args:
-        root: The workspace, whose modules are no libraries.
-    """
-    _PICTURE.look(root)
+def learn() -> None:
+    """Take what the libraries hold for what they should hold."""
+    _PICTURE.look("")
+    _NOW.learned_in = os.getpid()
 
 
 def remember() -> Before:
     """Ask for the settings of the process, to give them back later."""
+    if _NOW.learned_in != os.getpid():
+        # It was forked from the one that has learned, and made ready for its own work since.
+        learn()
     _NOW.settings, _NOW.seen = process_settings.settings(), {}
     return Before(_NOW.settings)
 
@@ -61,10 +62,17 @@ def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> s
 
 @dataclass
 class _Now:
-    """The stage that runs."""
+    """The stage that runs.
+
+    Args:
+        settings: The settings of the process before it.
+        seen: What it has changed so far, by place.
+        learned_in: The process that has learned what libraries hold.
+    """
 
     settings: Mapping[str, Any]
     seen: dict[str, Change]
+    learned_in: int = 0
 
 
 _NOW = _Now({}, {})

@@ -64,9 +64,10 @@ def run(request: Request) -> Outcome:
     life.stage = request.stage
     try:
         with _logging_to(request.log_door, request.log):
+            # Before the worker learns what its libraries hold.
+            logging.captureWarnings(True)
             # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
             worker = importlib.import_module("mltkbuild.workers.run_stage")
-            logging.captureWarnings(True)
             outcome: Outcome = worker.run_stage(request, _throttled(request), life.stop.is_set)
             return outcome
     finally:
