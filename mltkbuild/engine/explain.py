@@ -17,6 +17,7 @@ from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES, slice_name
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
+_ORDER = " (order)"
 _NONE = object()
 VALUE = 100
 """A longer value is cut."""
@@ -103,6 +104,9 @@ def difference(name: str, old: Any, new: Any) -> Iterator[str]:
         return
     stage = name.removeprefix("spec/").removesuffix(".yaml")
     for path, before, after in _walk(old.get("properties"), new.get("properties")):
+        if path and path[0].endswith(_ORDER):
+            yield f"the order in {stage}.{path[0].removesuffix(_ORDER)}"
+            continue
         yield f"{'.'.join((stage, *path))}: {_show(before)} -> {_show(after)}"
     yield from _code_difference(old.get("code") or {}, new.get("code") or {})
 
@@ -111,6 +115,9 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
     for label in sorted(old.keys() | new.keys()):
         before, after = old.get(label, _NONE), new.get(label, _NONE)
         if before == after:
+            continue
+        if label.endswith(_ORDER):
+            yield f"the order in {_where(label.removesuffix(_ORDER))}"
             continue
         match = _CODE.fullmatch(label)
         if match is None:
@@ -122,6 +129,12 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
             yield f"code of {name}() in {path}{verb}"
         else:
             yield f"{name} in {path}: {_show(before)} -> {_show(after)}"
+
+
+def _where(label: str) -> str:
+    """A row's place in words."""
+    match = _CODE.fullmatch(label)
+    return f"{match[3]} of {match[2]}" if match else label
 
 
 def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -141,7 +154,9 @@ def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
                 count += 1
     rest_before, rest_after = _rest(old), _rest(new)
     for path, was, now in _walk(rest_before, rest_after):
-        yield f"{'.'.join(path)}: {_show(was)} -> {_show(now)}"
+        order = path[0].endswith(_ORDER)
+        told = f"the order in the {path[0].removesuffix(_ORDER)}" if order else f"{_show(was)} -> {_show(now)}"
+        yield told if order else f"{'.'.join(path)}: {told}"
         count += 1
     for line in _code_difference(old.get("code") or {}, new.get("code") or {}):
         yield line

@@ -238,7 +238,7 @@ def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, o
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = value.get_config()
-        weights = value.get_weights() if hasattr(value, "get_weights") else []
+        weights = value.get_weights() if hasattr(value, "get_weights") else _preset(value)
     except Exception as error:
         # Code of Keras or of a user, which may raise anything; the cause stays attached.
         why = f"get_config() raised {type(error).__name__}"
@@ -246,6 +246,13 @@ def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, o
     if not lambdas and kinds.holds_lambda(config):
         raise Unfingerprintable(kinds.type_name(value), path, "its config holds a lambda")
     return kinds.steady(config), weights
+
+
+def _preset(value: Any) -> list[Any]:
+    """Give the variables of an optimizer or a metric, unless they are as Keras makes them: all zero but the rate."""
+    rate = getattr(value, "_learning_rate", None)
+    found = [variable.numpy() for variable in getattr(value, "variables", ()) if variable is not rate]
+    return found if any(array.any() for array in found) else []
 
 
 def show(value: object) -> str:

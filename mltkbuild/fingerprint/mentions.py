@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mltkbuild.fingerprint import code as codes
@@ -30,16 +31,17 @@ class Mentions:
 
 
 def mentions(sources: Sources) -> Mentions:
-    """Look through all workspace modules that are loaded."""
+    """Look through all workspace modules that are loaded, and those that a function may still import."""
     read: set[str] = set()
     put: set[str] = set()
     computed = False
-    for filename in loaded_files(sources):
+    later: Mapping[str, str] = getattr(sources, "files", {})
+    for text in {*map(sources.source, loaded_files(sources)), *later.values()}:
         try:
-            tree = codes.parse(sources.source(filename))
+            tree = codes.parse(text)
         except SyntaxError:
-            # It's loaded, so somebody has put another text in its place; no name is known any more.
-            return Mentions(frozenset(read), frozenset(put), computed=True)
+            # What can't be parsed can't be imported either.
+            continue
         for node in ast.walk(tree):
             computed = computed or _is_computed(node)
             read.update(_read(node))

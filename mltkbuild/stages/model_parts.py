@@ -140,7 +140,8 @@ def _unshown(
         if name in known:
             # The class knows this attribute: its config or its code says what it is, unless it was set from outside.
             touched = not mentioned.set.isdisjoint((name, name.lstrip("_"))) or name in mentioned.read
-            counts = is_plain(value) and not kinds.is_network(value) and (touched or mentioned.computed)
+            touched = touched or (mentioned.computed and not name.startswith("_"))
+            counts = touched and is_plain(value) and not kinds.is_network(value)
         else:
             # What is a variable is one of the weights.
             counts = (mentioned.computed or name in mentioned.read) and not kinds.is_variable(value)

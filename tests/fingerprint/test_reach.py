@@ -374,6 +374,14 @@ CHANGES = {
             (f"a dict with numbers as keys of {item}", "", "root = {ord(k): v for k, v in P}\n"),
         )
     },
+    "order of an enum's members": ("import enum\nroot = enum.Enum('root', dict([('b', 2), ('a', 1)][:: 3 - 2 * $]))\n"),
+    "order of a made dataclass's fields": (
+        "import dataclasses\nroot = dataclasses.make_dataclass('root', [('b', int), ('a', int)][:: 3 - 2 * $])\n"
+    ),
+    "order of a made tuple's fields": (
+        "import collections\nroot = collections.namedtuple('root', ['b', 'a'][:: 3 - 2 * $])\n"
+    ),
+    "an optimizer's state": ("import keras\nroot = keras.optimizers.SGD(0.1, name='sgd')\nroot.iterations.assign($)\n"),
     "function's name set by hand": "def root():\n    return root.__name__\nroot.__name__ = 'name$'\n",
     "function's qualified name set by hand": "def root():\n    pass\nroot.__qualname__ = 'name$'\n",
     "function's module set by hand": "def root():\n    pass\nroot.__module__ = 'name$'\n",
