@@ -140,11 +140,11 @@ def _unshown(
         if name in known:
             # The class knows this attribute: its config or its code says what it is, unless it was set from outside.
             touched = not mentioned.set.isdisjoint((name, name.lstrip("_"))) or name in mentioned.read
-            touched = touched or (mentioned.computed and not name.startswith("_"))
+            touched = touched or (mentioned.sets_any and not name.startswith("_"))
             counts = touched and is_plain(value) and not kinds.is_network(value)
         else:
             # What is a variable is one of the weights.
-            counts = (mentioned.computed or name in mentioned.read) and not kinds.is_variable(value)
+            counts = (mentioned.reads_any or name in mentioned.read) and not kinds.is_variable(value)
         if not counts:
             continue
         config = _config(part) if config is None else config
