@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import sys
 import types
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
 
 from mltkbuild.fingerprint import kinds, parts
 from mltkbuild.fingerprint.locate import holds_line, written_in
 from mltkbuild.fingerprint.lookups import Lookups
 from mltkbuild.fingerprint.origins import functions_of, lookup, own_methods, registered_with
 from mltkbuild.fingerprint.rows import is_dunder, short
+from mltkbuild.fingerprint.values import is_plain
 
 # Classes whose methods were generated from what their source, bases and values say.
+_PYTHONS = frozenset(
+    {
+        *("__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__"),
+        *("__dataclass_fields__", "__dict__", "__doc__", "__firstlineno__", "__hash__", "__module__", "__orig_bases__"),
+        *("__parameters__", "__qualname__", "__static_attributes__", "__type_params__", "__weakref__", "_abc_impl"),
+    }
+)
+"""What Python itself puts into a class: its source says it."""
 _GENERATED = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
 
 
@@ -107,9 +119,10 @@ class Classes(Lookups, ABC):
         members = getattr(kind, "__members__", None)
         if members is not None and (name.startswith("_") or name in members):
             return True
-        return (
-            parts.descriptor_owner(item) is not None or (is_dunder(name) and not callable(item)) or name == "_abc_impl"
-        )
+        if parts.descriptor_owner(item) is not None or name in _PYTHONS:
+            return True
+        # A package keeps what it makes of a class under such names, which nothing else can be told of.
+        return is_dunder(name) and not callable(item) and not is_plain(item) and name not in _GENERATED
 
     def declared(self, kind: type, label: str) -> None:
         """Describe the members of an enum and the factories of a dataclass."""
@@ -117,6 +130,23 @@ class Classes(Lookups, ABC):
             self.later(self.describe, value._value_, f"value {label}.{name}")
         for name, field in sorted(vars(kind).get("__dataclass_fields__", {}).items()):
             self.later(self.describe, field.default_factory, f"value {label}.{name} (factory)")
+            for part, value in _unusual(field, vars(kind).get(name)):
+                self.later(self.describe, value, f"value {label}.{name} ({part})")
+        if "__dataclass_params__" in vars(kind):
+            self.rows[f"value {label} (params)"] = repr(vars(kind)["__dataclass_params__"])
+
+
+def _unusual(field: Any, default: object) -> Iterator[tuple[str, object]]:
+    """List what a field of a dataclass is told beside its factory: its type, and what `field()` was given."""
+    if not isinstance(field.type, str):
+        # As text it stands in the source.
+        yield "type", field.type
+    if field.default is not dataclasses.MISSING and field.default is not default:
+        yield "default", field.default
+    usual = {"init": True, "repr": True, "hash": None, "compare": True, "kw_only": False}
+    yield from ((name, getattr(field, name)) for name, value in usual.items() if getattr(field, name) is not value)
+    if field.metadata:
+        yield "metadata", dict(field.metadata)
 
 
 def _is_inside(code: types.CodeType, filename: str, nodes: list[ast.ClassDef]) -> bool:

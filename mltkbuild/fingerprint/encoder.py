@@ -165,7 +165,9 @@ class Encoder:
         """Encode NumPy's and TensorFlow's arrays, scalars and dtypes."""
         kind = type(value)
         if kinds.is_array(kind):
-            return _pack(kinds.class_name(kind), self._array(value, path))
+            digest = _pack(kinds.class_name(kind), self._array(value, path))
+            more = kinds.attributes_of_array(value)
+            return _pack("attributed", digest, self.encode(more, f"{path}.__dict__")) if more else digest
         if kinds.is_numpy_scalar(kind):
             return _pack("scalar", self._array(value.__array__(), path))
         if kinds.is_dtype(kind):
