@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 from mltkbuild.fingerprint import kinds, parts
@@ -15,7 +15,6 @@ from mltkbuild.fingerprint.locate import holds_line, written_in
 from mltkbuild.fingerprint.lookups import Lookups
 from mltkbuild.fingerprint.origins import functions_of, lookup, own_methods, registered_with
 from mltkbuild.fingerprint.rows import is_dunder, short
-from mltkbuild.fingerprint.values import is_plain
 
 # Classes whose methods were generated from what their source, bases and values say.
 _PYTHONS = frozenset(
@@ -76,25 +75,25 @@ class Classes(Lookups, ABC):
             self.rows[f"bases {label}"] = [self.class_(base) for base in bases]
         if type(kind) is not type:
             self.rows[f"metaclass {label}"] = self.class_(type(kind))
-        self.put_in(kind, label, nodes)
+        written = written_in(nodes)
+        self.put_in(kind, label, written)
         for name, item in sorted(vars(kind).items()):
             methods = functions_of(item)
             of_ours = not kinds.really(item, types.FunctionType) and self.origins.is_ours(item)
             if methods and not of_ours and all(_is_inside(method.__code__, filename, nodes) for method in methods):
                 self.methods(methods, label)
-            elif not self.says_nothing(name, item, kind):
+            elif not self.says_nothing(name, kind, written):
                 self.later(self.describe, item, f"value {label}.{name}")
         self.declared(kind, label)
         if not nodes:
             self.fields(kind, label)
 
-    def put_in(self, kind: type, label: str, nodes: list[ast.ClassDef]) -> None:
+    def put_in(self, kind: type, label: str, written: Set[str]) -> None:
         """Describe what a class was given by others than its source: a name, registered classes, the order of more."""
         if kind.__name__ != kind.__qualname__.rpartition(".")[2]:
             self.rows[f"value {label}.__name__"] = kind.__name__
         if registered := registered_with(kind):
             self.rows[f"registered {label}"] = sorted(map(self.class_, registered))
-        written = written_in(nodes)
         added = [name for name in vars(kind) if not is_dunder(name) and name not in written]
         if not kinds.is_sorted(added):
             self.rows[f"order {label}"] = added
@@ -111,8 +110,9 @@ class Classes(Lookups, ABC):
             if fresh:
                 self.later(self.look_into, method, name, True)
 
-    def says_nothing(self, name: str, item: object, kind: type) -> bool:
+    def says_nothing(self, name: str, kind: type, written: Set[str]) -> bool:
         """Tell an entry of a class that follows from the rest of it."""
+        item = vars(kind)[name]
         methods = functions_of(item)
         if methods and any(mark in vars(kind) for mark in _GENERATED):
             return all(method.__code__.co_filename.startswith("<") for method in methods)
@@ -121,8 +121,8 @@ class Classes(Lookups, ABC):
             return True
         if parts.descriptor_owner(item) is not None or name in _PYTHONS:
             return True
-        # A package keeps what it makes of a class under such names, which nothing else can be told of.
-        return is_dunder(name) and not callable(item) and not is_plain(item) and name not in _GENERATED
+        # Python and packages keep what they make of a class under such names, some of it as late as they are asked.
+        return is_dunder(name) and not callable(item) and name not in {*written, *_GENERATED}
 
     def declared(self, kind: type, label: str) -> None:
         """Describe the members of an enum and the factories of a dataclass."""

@@ -252,8 +252,7 @@ def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, o
 
 def _preset(value: Any) -> list[Any]:
     """Give the variables of an optimizer or a metric, unless they are as Keras makes them: all zero but the rate."""
-    rate = getattr(value, "_learning_rate", None)
-    found = [variable.numpy() for variable in getattr(value, "variables", ()) if variable is not rate]
+    found = [part.numpy() for part in getattr(value, "variables", ()) if part.name != "learning_rate"]
     return found if any(array.any() for array in found) else []
 
 
