@@ -18,6 +18,7 @@ from mltkbuild.stages.table import STAGES, slice_name
 
 _CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
 _ORDER = " (order)"
+_ROOT = "root "
 _NONE = object()
 VALUE = 100
 """A longer value is cut."""
@@ -121,7 +122,7 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
             continue
         match = _CODE.fullmatch(label)
         if match is None:
-            yield f"{label}: {_show(before)} -> {_show(after)}"
+            yield f"{label.removeprefix(_ROOT)}: {_show(before)} -> {_show(after)}"
             continue
         kind, path, name = match.groups()
         verb = " is new" if before is _NONE else " is gone" if after is _NONE else ""
@@ -134,7 +135,7 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
 def _where(label: str) -> str:
     """A row's place in words."""
     match = _CODE.fullmatch(label)
-    return f"{match[3]} of {match[2]}" if match else label
+    return f"{match[3]} of {match[2]}" if match else label.removeprefix(_ROOT)
 
 
 def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
