@@ -17,6 +17,8 @@ from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES, slice_name
 
 _CODE = re.compile(r"(code|value|module|missing|effect) (\S+?):(.+)")
+_ORDER = " (order)"
+_ROOT, _OUTSIDE = "root ", "outside "
 _NONE = object()
 VALUE = 100
 """A longer value is cut."""
@@ -103,6 +105,9 @@ def difference(name: str, old: Any, new: Any) -> Iterator[str]:
         return
     stage = name.removeprefix("spec/").removesuffix(".yaml")
     for path, before, after in _walk(old.get("properties"), new.get("properties")):
+        if path and path[0].endswith(_ORDER):
+            yield f"the order in {stage}.{path[0].removesuffix(_ORDER)}"
+            continue
         yield f"{'.'.join((stage, *path))}: {_show(before)} -> {_show(after)}"
     yield from _code_difference(old.get("code") or {}, new.get("code") or {})
 
@@ -112,9 +117,14 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
         before, after = old.get(label, _NONE), new.get(label, _NONE)
         if before == after:
             continue
+        if label.endswith(_ORDER):
+            yield f"the order in {_where(label.removesuffix(_ORDER))}"
+            continue
         match = _CODE.fullmatch(label)
         if match is None:
-            told = label.replace("outside ", "what the spec sets: ", 1) if label.startswith("outside ") else label
+            told = label.removeprefix(_ROOT)
+            if label.startswith(_OUTSIDE):
+                told = f"what the spec sets: {label.removeprefix(_OUTSIDE)}"
             yield f"{told}: {_show(before)} -> {_show(after)}"
             continue
         kind, path, name = match.groups()
@@ -125,6 +135,12 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
             yield f"what {path} does to {name}{verb or ' changed'}"
         else:
             yield f"{name} in {path}: {_show(before)} -> {_show(after)}"
+
+
+def _where(label: str) -> str:
+    """A row's place in words."""
+    match = _CODE.fullmatch(label)
+    return f"{match[3]} of {match[2]}" if match else label.removeprefix(_ROOT)
 
 
 def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -144,7 +160,9 @@ def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
                 count += 1
     rest_before, rest_after = _rest(old), _rest(new)
     for path, was, now in _walk(rest_before, rest_after):
-        yield f"{'.'.join(path)}: {_show(was)} -> {_show(now)}"
+        order = path[0].endswith(_ORDER)
+        told = f"the order in the {path[0].removesuffix(_ORDER)}" if order else f"{_show(was)} -> {_show(now)}"
+        yield told if order else f"{'.'.join(path)}: {told}"
         count += 1
     for line in _code_difference(old.get("code") or {}, new.get("code") or {}):
         yield line

@@ -65,6 +65,11 @@ def is_array(kind: type) -> bool:
     return _is_a(kind, "numpy", "ndarray")
 
 
+def attributes_of_array(value: object) -> dict[str, object]:
+    """Give the attributes that an array of a user's class has beside its content; NumPy's own follow from it."""
+    return {} if _top(type(value)) == "numpy" else dict(getattr(value, "__dict__", {}))
+
+
 def is_numpy_scalar(kind: type) -> bool:
     """Tell the class of a NumPy scalar, such as `numpy.float32`."""
     return _is_a(kind, "numpy", "generic")

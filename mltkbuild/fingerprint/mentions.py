@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mltkbuild.fingerprint import code as codes
 from mltkbuild.fingerprint.origins import Sources, loaded_files
 
-_BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcaller"})
+_READING = frozenset({"getattr", "hasattr", "attrgetter", "methodcaller"})
+_SETTING = frozenset({"setattr", "delattr"})
 # What Keras' layers take as an argument and no config of theirs has.
 _UNTOLD = frozenset({"autocast"})
 _ALL = frozenset({"vars", "__dict__", "__getstate__", "getmembers"})
@@ -21,37 +23,41 @@ class Mentions:
     Args:
         read: Names whose values it reads, and texts that `getattr` may get.
         set: Names that it sets.
-        computed: Whether it also makes names at run time, or takes all that there are.
+        reads_any: Whether it also makes names at run time, or takes all that there are.
+        sets_any: Whether it sets attributes by names that it makes at run time.
     """
 
     read: frozenset[str]
     set: frozenset[str]
-    computed: bool
+    reads_any: bool
+    sets_any: bool
 
 
 def mentions(sources: Sources) -> Mentions:
-    """Look through all workspace modules that are loaded."""
+    """Look through all workspace modules that are loaded, and those that a function may still import."""
     read: set[str] = set()
     put: set[str] = set()
-    computed = False
-    for filename in loaded_files(sources):
+    reads_any = sets_any = False
+    later: Mapping[str, str] = getattr(sources, "files", {})
+    for text in {*map(sources.source, loaded_files(sources)), *later.values()}:
         try:
-            tree = codes.parse(sources.source(filename))
+            tree = codes.parse(text)
         except SyntaxError:
-            # It's loaded, so somebody has put another text in its place; no name is known any more.
-            return Mentions(frozenset(read), frozenset(put), computed=True)
+            # What can't be parsed can't be imported either.
+            continue
         for node in ast.walk(tree):
-            computed = computed or _is_computed(node)
+            reads_any = reads_any or _is_computed(node, _READING)
+            sets_any = sets_any or _is_computed(node, _SETTING)
             read.update(_read(node))
             put.update(_set(node))
-    return Mentions(frozenset(read), frozenset(put), computed)
+    return Mentions(frozenset(read), frozenset(put), reads_any, sets_any)
 
 
-def _is_computed(node: ast.AST) -> bool:
+def _is_computed(node: ast.AST, calls: frozenset[str]) -> bool:
     if isinstance(node, ast.Call):
         called = getattr(node.func, "id", getattr(node.func, "attr", None))
-        names = node.args[1:2] if called in ("getattr", "setattr", "hasattr", "delattr") else node.args
-        return called in _BY_NAME and not all(isinstance(name, ast.Constant) for name in names)
+        names = node.args if called in ("attrgetter", "methodcaller") else node.args[1:2]
+        return called in calls and not all(isinstance(name, ast.Constant) for name in names)
     return getattr(node, "id", getattr(node, "attr", None)) in _ALL
 
 

@@ -158,7 +158,7 @@ def _reduced(value: object, *, state: bool) -> Parts:
     try:
         taken = value.__reduce_ex__(4)
         if isinstance(taken, str):
-            return [(" (name)", taken)]
+            return [(" (name)", taken), *attributes(value)]
         build, args, kept, items, pairs = (*taken, None, None, None)[:5]
         usual = build in _REBUILDERS and args[0] is type(value)
         parts: Parts = [] if usual else [(" (made by)", build)]

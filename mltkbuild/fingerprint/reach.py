@@ -14,33 +14,19 @@ modules. A row's label says where something was found, its value what was found 
 
 from __future__ import annotations
 
-import ast
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mltkbuild.fingerprint import kinds, names, parts
+from mltkbuild.fingerprint.classes import Classes
 from mltkbuild.fingerprint.doors import is_dynamic
 from mltkbuild.fingerprint.encoder import keras_state
-from mltkbuild.fingerprint.locate import holds_line, written_in
-from mltkbuild.fingerprint.lookups import Lookups
-from mltkbuild.fingerprint.origins import (
-    Sources,
-    functions_of,
-    library_names,
-    lookup,
-    own_methods,
-    registered_with,
-    same_method,
-)
-from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, is_dunder, short
+from mltkbuild.fingerprint.origins import Sources, functions_of, library_names, lookup, same_method
+from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, short
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, order, readable, summary
 
 __all__ = ["Sources", "reach", "reach_reads"]
-
-# Classes whose methods were generated from what their source, bases and values say.
-_GENERATED = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
 
 
 def reach(roots: Mapping[str, object], sources: Sources) -> dict[str, object]:
@@ -78,8 +64,8 @@ def reach_reads(pieces: Iterable[tuple[str, names.Reads, dict[str, Any]]], sourc
     return dict(sorted(walk.rows.items()))
 
 
-class _Walk(Lookups):
-    """The part of a walk that looks into values, functions and classes."""
+class _Walk(Classes):
+    """The part of a walk that looks into values and functions."""
 
     # --- values ----------------------------------------------------------------------------------------------------
 
@@ -283,92 +269,6 @@ class _Walk(Lookups):
             return f"<function {module}.{value.__name__}>"
         self.later(self.describe, owner, f"{place}.__self__")
         return f"<method {kinds.type_name(owner)}.{value.__name__}>"
-
-    # --- classes ---------------------------------------------------------------------------------------------------
-
-    def class_(self, kind: type) -> str:
-        file = self.origins.of_class(kind)
-        if file is None:
-            self.library(kind.__module__)
-            if self.first("class", id(kind)):
-                self.later(self.patched, kind)
-            return f"<class {kinds.class_name(kind)}>"
-        label, fresh = self.name(f"{file}:{kind.__qualname__}", kind)
-        if fresh:
-            self.later(self.look_into_class, kind, label)
-        return label
-
-    def patched(self, kind: type) -> None:
-        """Describe the workspace functions that were put into a library's class, or what one made at run time holds."""
-        made = "<locals>" in kind.__qualname__ or kind.__module__ == "types"
-        everything = made and lookup(kind.__module__, kind.__qualname__) is not kind
-        for base in kind.__mro__:
-            for name, item in sorted(vars(base).items()):
-                put_in = any(self.origins.of_function(method) is not None for method in functions_of(item))
-                held = everything and base is kind and not is_dunder(name) and not functions_of(item)
-                if (put_in or held) and self.first("patched", id(base), name):
-                    self.describe(item, f"value {kinds.class_name(base)}.{name}")
-
-    def look_into_class(self, kind: type, label: str) -> None:
-        """Describe a workspace class: its source, its bases, its members."""
-        codes = [method.__code__ for method in own_methods(kind)]
-        named = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        filename = named or next((code.co_filename for code in codes if self.sources.label(code.co_filename)), "")
-        lines = [code.co_firstlineno for code in codes if code.co_filename == filename]
-        nodes = self.locator.classes(filename, kind.__qualname__, lines) if filename else []
-        if nodes:
-            self.rows[f"code {label}"] = short(self.locator.digest(filename, *nodes))
-        bases = [base for base in kind.__bases__ if base is not object and not self.sources.skip(base)]
-        if bases:
-            self.rows[f"bases {label}"] = [self.class_(base) for base in bases]
-        if kind.__name__ != kind.__qualname__.rpartition(".")[2]:
-            self.rows[f"value {label}.__name__"] = kind.__name__
-        if registered := registered_with(kind):
-            self.rows[f"registered {label}"] = sorted(map(self.class_, registered))
-        if type(kind) is not type:
-            self.rows[f"metaclass {label}"] = self.class_(type(kind))
-        written = written_in(nodes)
-        added = [name for name in vars(kind) if not is_dunder(name) and name not in written]
-        if not kinds.is_sorted(added):
-            self.rows[f"order {label}"] = added
-        for name, item in sorted(vars(kind).items()):
-            methods = functions_of(item)
-            of_ours = not kinds.really(item, types.FunctionType) and self.origins.is_ours(item)
-            if methods and not of_ours and all(_is_inside(method.__code__, filename, nodes) for method in methods):
-                self.methods(methods, label)
-            elif not self.says_nothing(name, item, kind):
-                self.later(self.describe, item, f"value {label}.{name}")
-        self.declared(kind, label)
-
-    def methods(self, methods: list[types.FunctionType], label: str) -> None:
-        """Look into the methods whose source the class's has."""
-        for method in methods:
-            name, fresh = self.name(f"{label.partition(':')[0]}:{method.__code__.co_qualname}", method)
-            if fresh:
-                self.later(self.look_into, method, name, True)
-
-    def says_nothing(self, name: str, item: object, kind: type) -> bool:
-        """Tell an entry of a class that follows from the rest of it."""
-        methods = functions_of(item)
-        if methods and any(mark in vars(kind) for mark in _GENERATED):
-            return all(method.__code__.co_filename.startswith("<") for method in methods)
-        members = getattr(kind, "__members__", None)
-        if members is not None and (name.startswith("_") or name in members):
-            return True
-        return (
-            parts.descriptor_owner(item) is not None or (is_dunder(name) and not callable(item)) or name == "_abc_impl"
-        )
-
-    def declared(self, kind: type, label: str) -> None:
-        """Describe the members of an enum and the factories of a dataclass."""
-        for name, value in sorted(getattr(kind, "__members__", {}).items()):
-            self.later(self.describe, value._value_, f"value {label}.{name}")
-        for name, field in sorted(vars(kind).get("__dataclass_fields__", {}).items()):
-            self.later(self.describe, field.default_factory, f"value {label}.{name} (factory)")
-
-
-def _is_inside(code: types.CodeType, filename: str, nodes: list[ast.ClassDef]) -> bool:
-    return code.co_filename == filename and any(holds_line(node, code.co_firstlineno) for node in nodes)
 
 
 def _bytecode(code: types.CodeType) -> list[object]:

@@ -142,7 +142,7 @@ def _parts(value: Any) -> Iterable[object] | None:
     elif kind in (dict, OrderedDict, Counter):
         parts = [part for pair in value.items() for part in pair]
     elif _is_leaf(value, kind):
-        parts = ()
+        parts = kinds.attributes_of_array(value).values() if kinds.is_array(kind) else ()
     else:
         return None
     return parts

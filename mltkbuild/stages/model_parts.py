@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -38,7 +39,8 @@ def code_of(keras_model: Any, sources: Sources) -> dict[str, object]:
         for attribute, value in sorted(state.items()):
             if is_workspace(value, sources):
                 found[f"{name} {attribute}"] = value
-        if ours and not kinds.is_keras(part):
+        if not (kinds.is_keras(part) or is_code(part) or part is keras_model):
+            # A callable object as a loss, a partial, a tf.function: no config tells of it.
             found[f"{name} itself"] = part
             continue
         found.update(_held(name, part, state, origins))
@@ -47,14 +49,28 @@ def code_of(keras_model: Any, sources: Sources) -> dict[str, object]:
         if is_workspace(value, sources):
             found[name] = value
     found.update(_inner_configs(keras_model, sources))
+    found.update(_of_weights(keras_model))
+    return found
+
+
+def _of_weights(keras_model: Any) -> dict[str, object]:
+    """What weights are held to by themselves; what a layer has as an attribute, too, its config or its state tells."""
+    layers = keras_private.layers(keras_model, include_self=True)
+    known = {id(value) for layer in layers for value in keras_private.attributes(layer).values()}
+    found: dict[str, object] = {}
+    for weight in keras_model.weights:
+        for name in ("constraint", "regularizer"):
+            held = getattr(weight, name, None)
+            if held is not None and id(held) not in known:
+                found[f"weight {weight.path} .{name}"] = held
+        if getattr(weight, "overwrite_with_gradient", False):
+            found[f"weight {weight.path} .overwrite_with_gradient"] = True
     return found
 
 
 def _network(keras_model: Any) -> dict[str, Any]:
     """The model, its optimizers, its layers at all depths, and the operations of its graph that are no layers."""
-    found = {"model": keras_model, "optimizer": keras_model.optimizer}
-    inner = getattr(keras_model.optimizer, "inner_optimizer", None)
-    found |= {} if inner is None else {"inner optimizer": inner}
+    found = {"model": keras_model, **dict(_optimizers(keras_model))}
     layers = keras_private.layers(keras_model)
     seen = {id(part) for part in (*found.values(), *layers)}
     for layer in layers:
@@ -126,7 +142,7 @@ def _held(name: str, part: object, state: dict[str, object], origins: Origins) -
     # A function that an attribute is itself is found as such, and the methods count by the class.
     known = {id(value) for value in state.values() if is_code(value)}
     known |= {id(value) for base in type(part).__mro__ for value in vars(base).values()}
-    found = parts.inside(state, origins.is_ours, stop=kinds.is_network)
+    found = parts.inside(state, lambda item: origins.is_ours(item) or isinstance(item, partial), stop=kinds.is_network)
     return {f"{name} (holds){place}": value for place, value in found if id(value) not in known}
 
 
@@ -140,10 +156,11 @@ def _unshown(
         if name in known:
             # The class knows this attribute: its config or its code says what it is, unless it was set from outside.
             touched = not mentioned.set.isdisjoint((name, name.lstrip("_"))) or name in mentioned.read
-            counts = is_plain(value) and not kinds.is_network(value) and (touched or mentioned.computed)
+            touched = touched or (mentioned.sets_any and not name.startswith("_"))
+            counts = touched and is_plain(value) and not kinds.is_network(value)
         else:
             # What is a variable is one of the weights.
-            counts = (mentioned.computed or name in mentioned.read) and not kinds.is_variable(value)
+            counts = (mentioned.reads_any or name in mentioned.read) and not kinds.is_variable(value)
         if not counts:
             continue
         config = _config(part) if config is None else config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -164,7 +165,9 @@ def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict
         # Keras' get_config raises the first for a subclassed model whose arguments it can't tell, the second for an
         # argument that has no config, and a user's own refuses by any of the three. A model need not have a config:
         # then everything that could make it counts.
-        code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
+        # Where an object lies in memory is another place each time.
+        code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = re.sub(r" at 0x[0-9a-f]+", "", reason)
     description["code"] = exactly(code, whole)
     if states := states_of(keras_model):
         description["states"] = {name: readable(value) for name, value in states.items()}

@@ -192,3 +192,21 @@ def test_checkpoints_of_another_training_are_told(workspace: Files, fakes: Fakes
     Shelf(state.folder.door, state.folder.checkpoints, other).put(Position(7), b"not mine")
     expected = ["checkpoints up to epoch 7 are not used: data/training.json differs"]
     assert expected == unused_checkpoints(builder, "kws", "train")
+
+
+def test_another_order_and_what_no_config_shows_are_named() -> None:
+    """An order has a line of its own, a place of its own, and no list of keys."""
+    code = {"value models/a.py:D (order)": ["['b']", "['a']"], "root layer dense .gain": 1}
+    assert ["the order in D of models/a.py"] == list(
+        difference("spec/data.yaml", {"code": code}, {"code": {"root layer dense .gain": 1}})
+    )
+    one = {"config": {}, "code": code, "states": {"optimizer iteration": 1}}
+    other = {"config": {}, "config (order)": ["['b']"], "code": {**code, "root layer dense .gain": 2}}
+    assert [
+        "the order in the config",
+        'states: {"optimizer iteration": 1} -> unset',
+        "layer dense .gain: 1 -> 2",
+    ] == list(difference("spec/model.json", one, other))
+    assert ["the order in train.x"] == list(
+        difference("spec/train.yaml", {"properties": {"x (order)": ["a"]}}, {"properties": {}})
+    )

@@ -375,6 +375,40 @@ CHANGES = {
             (f"a dict with numbers as keys of {item}", "", "root = {ord(k): v for k, v in P}\n"),
         )
     },
+    "order of an enum's members": ("import enum\nroot = enum.Enum('root', dict([('b', 2), ('a', 1)][:: 3 - 2 * $]))\n"),
+    "order of a made dataclass's fields": (
+        "import dataclasses\nroot = dataclasses.make_dataclass('root', [('b', int), ('a', int)][:: 3 - 2 * $])\n"
+    ),
+    "order of a made tuple's fields": (
+        "import collections\nroot = collections.namedtuple('root', ['b', 'a'][:: 3 - 2 * $])\n"
+    ),
+    "an optimizer's state": ("import keras\nroot = keras.optimizers.SGD(0.1, name='sgd')\nroot.iterations.assign($)\n"),
+    **{
+        f"field's {name} by a global": (
+            f"import dataclasses\nK = {values}[$ - 1]\n@dataclasses.dataclass{how}\nclass root:\n    x: {field}\n"
+        )
+        for name, values, how, field in (
+            ("default, with slots", "[3, 4]", "(slots=True)", "int = K"),
+            ("type", "[int, float]", "", "K = 0"),
+            ("metadata", "[3, 4]", "", "int = dataclasses.field(default=0, metadata={'k': K})"),
+            ("place in what is shown", "[True, False]", "", "int = dataclasses.field(default=0, repr=K)"),
+            ("class's order", "[True, False]", "(order=K)", "int = 0"),
+        )
+    },
+    "attrs' default by a global": "import attrs\nK = $\n@attrs.define\nclass root:\n    x: int = K\n",
+    "attrs' factory": (
+        "import attrs\ndef f():\n    return $\n@attrs.define\nclass root:\n    x: int = attrs.field(factory=f)\n"
+    ),
+    "class attribute with a name like Python's": "K = $\nclass root:\n    __scale__ = K\n",
+    "slots by a global": "K = ['a$']\nclass root:\n    __slots__ = tuple(K)\n",
+    "new type": "import typing\nroot = typing.NewType('T', [int, float][$ - 1])\n",
+    "attribute of an array": (
+        "import numpy as np\nclass N(np.ndarray):\n    pass\nroot = np.array([1, 2]).view(N)\nroot.k = $\n"
+    ),
+    "function that an array holds": (
+        "import numpy as np\nclass N(np.ndarray):\n    pass\ndef f():\n    return $\nroot = np.array([1]).view(N)\n"
+        "root.f = f\n"
+    ),
     "function's name set by hand": "def root():\n    return root.__name__\nroot.__name__ = 'name$'\n",
     "function's qualified name set by hand": "def root():\n    pass\nroot.__qualname__ = 'name$'\n",
     "function's module set by hand": "def root():\n    pass\nroot.__module__ = 'name$'\n",

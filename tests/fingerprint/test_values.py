@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -230,6 +230,7 @@ def made(kind: str, items: list[tuple[Any, Any]]) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["dict", "Counter", "defaultdict", "OrderedDict", "proxy", "SimpleNamespace", "Bag"])
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.dictionaries(keys, scalars, max_size=5), st.data())
 def test_the_order_of_a_mapping_counts_and_nothing_else_of_its_making(
     kind: str, filled: dict[Any, Any], data: st.DataObject

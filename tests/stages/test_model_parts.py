@@ -160,6 +160,30 @@ CHANGES = {
         "    def __call__(self, y, p): return self.k * keras.ops.mean((y - p) ** 2)\n"
         "def build(model): return network(loss=Loss($))\n"
     ),
+    "loss that is a partial": (
+        "import functools\ndef far(y, p, k): return k * keras.ops.mean((y - p) ** 2)\n"
+        "def build(model):\n    loss = functools.partial(far, k=$)\n    loss.__name__ = 'far'\n"
+        "    return network(loss=loss)\n"
+    ),
+    "partial deep in a layer": (
+        "import functools\ndef by(x, k): return x * k\n"
+        "class Apply(layers.Layer):\n    def call(self, x): return self.steps[0](x)\n"
+        "def build(model):\n    layer = Apply()\n    layer.steps = [functools.partial(by, k=$)]\n"
+        "    return network(layer)\n"
+    ),
+    "activation that is an object": (
+        "class Act:\n    def __init__(self, k): self.k = k\n    def __call__(self, x): return x * self.k\n"
+        "def build(model): return network(layers.Dense(2, activation=Act($)))\n"
+    ),
+    "constraint of a weight": (
+        "class Half(keras.constraints.Constraint):\n    def __call__(self, w): return w / 2\n"
+        "def build(model):\n    net = network(layers.Dense(2))\n"
+        "    net.layers[0].weights[$ - 1].constraint = Half()\n    return net\n"
+    ),
+    "regularizer of a weight": (
+        "def build(model):\n    net = network(layers.Dense(2))\n"
+        "    net.layers[0].weights[0].regularizer = keras.regularizers.L2(0.1 * $)\n    return net\n"
+    ),
     "metric's attribute": (
         "class Mine(keras.metrics.Mean):\n    def update_state(self, y, p, sample_weight=None):\n"
         "        super().update_state(y * self.k)\n"
