@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any
 
+from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code import tensorflow_doors
 from mltkbuild.user_code.children import process_started
@@ -106,7 +107,13 @@ def door(owner: Any, name: str, tell: Callable[..., None]) -> None:
 
     @functools.wraps(real)
     def through(*args: Any, **options: Any) -> Any:
-        HOOK.tell(lambda watched, _, frame: tell(watched, frame, *args, **options))
+        watched = HOOK.current
+        if watched is not None and not OWN_READING.now:
+            OWN_READING.now = True
+            try:
+                tell(watched, sys._getframe(1), *args, **options)
+            finally:
+                OWN_READING.now = False
         return real(*args, **options)
 
     kinds.stand_in(through, real)

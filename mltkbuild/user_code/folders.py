@@ -37,7 +37,7 @@ def is_below(path: str, folders: tuple[str, ...]) -> bool:
 
 def is_metadata(path: str) -> bool:
     """Say whether a path bears the name of an installed package's metadata, which may lie beside its source."""
-    return any(mark in path for mark in _METADATA)
+    return "-info" in path and any(mark in path for mark in _METADATA)
 
 
 def package() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,10 @@ from mltkbuild.user_code.hook import HOOK
 from mltkbuild.user_code.places import absolute
 from mltkbuild.user_code.watched import Watched
 
+_PRESENCE = (EXISTS,)
 _EVERYTHING = (SIZE, MODIFIED)
+_NOTHING = "nothing"
+_TESTS = frozenset({"exists", "isfile", "isdir", "lexists", "is_file", "is_dir"})
 _BY_NAME = {"getsize": (SIZE,), "getmtime": (MODIFIED,), "getctime": (MODIFIED,)}
 # What is found on the way to something else: the parts of a path, a folder that is there already.
 _ON_THE_WAY = frozenset(
@@ -76,7 +80,8 @@ def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True)
     try:
         status = real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     finally:
-        _asked(watched, sys._getframe(1), path, dir_fd, status)
+        place = path if dir_fd is None else absolute(path, dir_fd)
+        _asked(watched, sys._getframe(1), place, _there(status, follow_symlinks))
     return status
 
 
@@ -89,14 +94,15 @@ def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
     try:
         status = real(path, dir_fd=dir_fd)
     finally:
-        _asked(watched, sys._getframe(1), path, dir_fd, status)
+        place = path if dir_fd is None else absolute(path, dir_fd)
+        _asked(watched, sys._getframe(1), place, _there(status, False))
     return status
 
 
 def _fstat(fd: int) -> os.stat_result:
     watched = HOOK.current
     if watched is not None and not OWN_READING.now:
-        _asked(watched, sys._getframe(1), fd, None, None)
+        _asked(watched, sys._getframe(1), fd, "")
     status: os.stat_result = _real["fstat"](fd)
     return status
 
@@ -104,7 +110,7 @@ def _fstat(fd: int) -> os.stat_result:
 def _access(path: Any, mode: int, **options: Any) -> bool:
     watched = HOOK.current
     if watched is not None and not OWN_READING.now:
-        _told(watched, sys._getframe(1), (EXISTS,), path, options.get("dir_fd"))
+        _told(watched, sys._getframe(1), _PRESENCE, absolute(path, options.get("dir_fd")))
     answer: bool = _real["access"](path, mode, **options)
     return answer
 
@@ -114,9 +120,9 @@ def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     if dir_fd is None or HOOK.current is None or OWN_READING.now:
         descriptor: int = _real["open"](path, flags, mode, dir_fd=dir_fd)
         return descriptor
-    HOOK.tell(opened, absolute(path, dir_fd), None, flags)
     OWN_READING.now = True
     try:
+        opened(HOOK.current, (absolute(path, dir_fd), None, flags), sys._getframe(1))
         descriptor = _real["open"](path, flags, mode, dir_fd=dir_fd)
     finally:
         OWN_READING.now = False
@@ -177,17 +183,31 @@ class _Entry:
         watched = HOOK.current
         if watched is not None and not OWN_READING.now and self._folder is not None:
             path = os.path.join(self._folder, os.fsdecode(self._entry.name))
-            _told(watched, sys._getframe(1), _EVERYTHING, path, None)
+            _told(watched, sys._getframe(1), _EVERYTHING, path)
         return self._entry.stat(follow_symlinks=follow_symlinks)
 
 
-def _asked(watched: Watched, frame: FrameType, path: Any, dir_fd: int | None, status: os.stat_result | None) -> None:
+def _there(status: os.stat_result | None, follows: bool) -> str:
+    """What `disk/answers` calls what is there; empty where it must look itself."""
+    if status is None:
+        return _NOTHING
+    mode = status.st_mode if follows else 0
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else ""
+
+
+def _asked(watched: Watched, frame: FrameType, path: Any, there: str) -> None:
     """Note what somebody wants to know who has called `os.stat`."""
+    if frame.f_code.co_name in _TESTS and watched.has_read(path):
+        return
     wanted = _wanted(watched, frame)
-    if status is None and wanted and not isinstance(path, int):
-        wanted = (EXISTS,)
-    if wanted and not (isinstance(path, int) and wanted == (EXISTS,)):
-        _told(watched, frame, wanted, path, dir_fd)
+    if there is _NOTHING and wanted:
+        wanted = _PRESENCE
+    if wanted is _PRESENCE:
+        # Who has an open file knows that it is there.
+        if not isinstance(path, int):
+            _told(watched, frame, wanted, path, "" if there is _NOTHING else there)
+    elif wanted:
+        _told(watched, frame, wanted, path)
 
 
 def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
@@ -197,7 +217,7 @@ def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
         outer = frame.f_back
         if name in _ON_THE_WAY or (outer is not None and _is_on_the_way(outer)):
             return ()
-        return _BY_NAME.get(name, (EXISTS,))
+        return _BY_NAME.get(name, _PRESENCE)
     asker: FrameType | None = frame
     while asker is not None and _module(asker).startswith("pathlib"):
         name, asker = asker.f_code.co_name, asker.f_back
@@ -206,7 +226,7 @@ def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
     asks_itself = asker is frame or name in ("stat", "lstat")
     if asks_itself and asker is not None and watched.askers.code_of(asker) is Code.WORKSPACE:
         return _EVERYTHING
-    return (EXISTS,)
+    return _PRESENCE
 
 
 def _is_on_the_way(frame: FrameType) -> bool:
@@ -214,16 +234,17 @@ def _is_on_the_way(frame: FrameType) -> bool:
 
 
 def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__"))
+    name = frame.f_globals.get("__name__")
+    return name if isinstance(name, str) else ""
 
 
-def _told(watched: Watched, frame: FrameType, kinds: tuple[str, ...], path: Any, dir_fd: int | None) -> None:
+def _told(watched: Watched, frame: FrameType, wanted: tuple[str, ...], path: Any, answer: str = "") -> None:
     OWN_READING.now = True
     try:
-        place = absolute(path, dir_fd)
+        place = absolute(path)
         if place is not None:
-            for kind in kinds:
-                watched.ask(kind, place, frame)
+            for kind in wanted:
+                watched.ask(kind, place, frame, answer or None)
     finally:
         OWN_READING.now = False
 

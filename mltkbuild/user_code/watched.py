@@ -23,6 +23,8 @@ CHANGED = bytes_digest(b"changed while it was read")
 """Counts for a file that somebody else has changed before its digest was taken: no file has it."""
 MANY = 100
 """So many questions about names in one folder become one about what is in it."""
+# As it is while nothing is watched.
+_stat = os.stat
 _MOST_KNOWN = 500_000
 _WARM = 256 << 20
 # Digests of this process by path, with the stamp that they belong to: the stages of a worker read the same files.
@@ -162,6 +164,10 @@ class Watched:
                 return
             self._listed[path] = digest_of(path) or CHANGED
 
+    def has_read(self, path: object) -> bool:
+        """Whether a file's content counts, which tells that it is there and how large it is."""
+        return isinstance(path, str) and (path in self._opened or path in self._digests)
+
     def ask(self, kind: str, path: str, frame: FrameType | None, told: str | None = None) -> None:
         """The code asks the system about a path.
 
@@ -171,6 +177,8 @@ class Watched:
             frame: What asks.
             told: The answer; asked now if None.
         """
+        if kind != MODIFIED and self.has_read(path):
+            return
         question = Input(kind, path)
         if question in self._asked or self._is_nobodys(path) or not self.askers.asks(frame, path):
             return
@@ -298,7 +306,7 @@ class Watched:
 
     def _asking(self, path: str) -> bool | None:
         """Whether a path counts only if the workspace asks for it; None for one that never counts."""
-        folder = os.path.dirname(path)
+        folder = path[: path.rfind(os.sep)]
         if folder not in self._needs_asking:
             never = is_below(folder, self._ignored)
             self._needs_asking[folder] = None if never else is_below(folder, self._never)
@@ -312,7 +320,7 @@ class Watched:
     def _stamp(self, path: str, frame: FrameType | None) -> Stamp | None:
         """The stamp of a regular file; that there is none may be what the code goes by."""
         try:
-            status = os.stat(path)
+            status = _stat(path)
         except (OSError, ValueError):
             self.ask(EXISTS, path, frame)
             return None
@@ -339,7 +347,8 @@ class Watched:
     def _take(self) -> None:
         """Take the digests of what was opened; a stamp that still stands says that they are those of then."""
         opened, self._opened, self._bytes = self._opened, {}, 0
-        opened = {path: stamp for path, stamp in opened.items() if not self._is_made(path)}
+        if self._made or self._made_folders:
+            opened = {path: stamp for path, stamp in opened.items() if not self._is_made(path)}
         new = [path for path, stamp in opened.items() if path not in _known or _known[path][0] != stamp]
         if len(_known) > _MOST_KNOWN:
             _known.clear()
