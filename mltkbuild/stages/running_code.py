@@ -51,10 +51,11 @@ class Reading:
 def told(request: Request, seen: Watched) -> list[str]:
     """What people are told of what code did: what can't be watched, and what it both reads and writes."""
     after = f"can't be watched: after a change, doit forget {request.stage}:{request.target}"
-    both = (os.path.relpath(path, request.root) for path in seen.both)
+    both, changed = ([os.path.relpath(path, request.root) for path in paths] for paths in (seen.both, seen.changed))
     return [
         *(f"{what} {after}" for what in seen.unseen),
         *(f"{path} is both read and written: no input" for path in both),
+        *(f"{path} was changed while it was read: the stage runs again next time" for path in changed),
     ]
 
 

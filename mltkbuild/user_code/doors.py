@@ -125,6 +125,13 @@ def _open_as(watched: Watched, frame: FrameType | None, path: Any, mode: str) ->
         opened(watched, (path, mode, None), frame)
 
 
+def _keyed(watched: Watched, frame: FrameType | None, file: Any, flag: str = "r", *_: Any, **__: Any) -> None:
+    """A file of `dbm` or `shelve`, whose name some of its libraries end in `.db`."""
+    name = os.fsdecode(file)
+    for path in (name, name + ".db"):
+        _open_as(watched, frame, path, {"r": "r", "n": "w"}.get(flag[:1], "r+"))
+
+
 def _first(watched: Watched, frame: FrameType | None, *args: Any, **options: Any) -> None:
     """A function reads the path that it gets first, or by one of these names."""
     _open_as(watched, frame, args[0] if args else _by_name(options), "r")
@@ -191,6 +198,8 @@ def _classes(*names: str) -> Callable[[ModuleType], None]:
 
 _DOORS: dict[str, Callable[[ModuleType], None]] = {
     "multiprocessing.process": lambda module: door(module.BaseProcess, "start", _process),
+    "dbm.gnu": lambda module: door(module, "open", _keyed),
+    "dbm.ndbm": lambda module: door(module, "open", _keyed),
     "soundfile": lambda module: door(module.SoundFile, "__init__", _sound),
     "h5py.h5f": _h5py,
     "PIL.ImageFont": _classes("FreeTypeFont"),

@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -39,6 +40,12 @@ _MAKERS = ("os", "shutil", "pathlib", *_PATHS)
 
 _lock = threading.Lock()
 _real = {name: getattr(os, name) for name in ("stat", "lstat", "fstat", "access", "scandir", "open")}
+# Windows has functions of its own that never call `os.stat`.
+_tests = {
+    name: function
+    for name in ("exists", "lexists", "isfile", "isdir", "islink")
+    if isinstance(function := getattr(os.path, name), types.BuiltinFunctionType)
+}
 _sets = [getattr(os, name) for name in ("supports_dir_fd", "supports_fd", "supports_follow_symlinks")]
 _sets.append(os.supports_effective_ids)
 _users = 0
@@ -51,21 +58,23 @@ def wrapped() -> Iterator[None]:
     with _lock:
         _users += 1
         if _users == 1:
-            _replace(_real, _WRAPPERS)
+            _replace(os, _real, _WRAPPERS)
+            _replace(os.path, _tests, _TESTERS)
     try:
         yield
     finally:
         with _lock:
             _users -= 1
             if _users == 0:
-                _replace(_WRAPPERS, _real)
+                _replace(os, _WRAPPERS, _real)
+                _replace(os.path, _TESTERS, _tests)
 
 
-def _replace(old: dict[str, Any], new: dict[str, Any]) -> None:
+def _replace(owner: Any, old: dict[str, Any], new: dict[str, Any]) -> None:
     for name, function in new.items():
         # Somebody else may have put a function of theirs there.
-        if getattr(os, name) is old[name]:
-            setattr(os, name, function)
+        if getattr(owner, name) is old[name]:
+            setattr(owner, name, function)
             for supporting in _sets:
                 if old[name] in supporting:
                     supporting.add(function)
@@ -113,6 +122,18 @@ def _access(path: Any, mode: int, **options: Any) -> bool:
         _told(watched, sys._getframe(1), _PRESENCE, absolute(path, options.get("dir_fd")))
     answer: bool = _real["access"](path, mode, **options)
     return answer
+
+
+def _tester(real: Any) -> Any:
+    """Stand before a function that says whether something is there."""
+
+    def test(path: Any) -> Any:
+        watched = HOOK.current
+        if watched is not None and not OWN_READING.now and not isinstance(path, int):
+            _told(watched, sys._getframe(1), _PRESENCE, path)
+        return real(path)
+
+    return test
 
 
 def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
@@ -223,6 +244,9 @@ def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
         name, asker = asker.f_code.co_name, asker.f_back
     if _is_on_the_way(frame) or (asker is not frame and name in _ON_THE_WAY):
         return ()
+    if _module(frame) == "filecmp":
+        # It takes files of one size and time for equal, and reads neither.
+        return _EVERYTHING
     asks_itself = asker is frame or name in ("stat", "lstat")
     if asks_itself and asker is not None and watched.askers.code_of(asker) is Code.WORKSPACE:
         return _EVERYTHING
@@ -257,7 +281,10 @@ _WRAPPERS: dict[str, Any] = {
     "scandir": _scandir,
     "open": _open,
 }
-for _name, _wrapper in _WRAPPERS.items():
-    functools.update_wrapper(_wrapper, _real[_name])
-    _wrapper.__module__ = "os"
-    kinds.stand_in(_wrapper, _real[_name])
+_TESTERS = {name: _tester(function) for name, function in _tests.items()}
+for _function, _wrapper in [(_real[name], _WRAPPERS[name]) for name in _real] + [
+    (_tests[name], _TESTERS[name]) for name in _tests
+]:
+    functools.update_wrapper(_wrapper, _function)
+    _wrapper.__module__ = "os.path" if _wrapper in _TESTERS.values() else "os"
+    kinds.stand_in(_wrapper, _function)

@@ -71,6 +71,7 @@ class Watched:
         has_children: Whether it has started other processes, which may write what nobody sees.
         unseen: What was read that can't be watched, in words.
         both: Paths of the files that it both reads and writes.
+        changed: Paths of the files that somebody else has changed before their digest was taken.
     """
 
     def __init__(self, root: str, ignored: tuple[str, ...]) -> None:
@@ -78,6 +79,7 @@ class Watched:
         self.has_children = False
         self.unseen: dict[str, None] = {}
         self.both: dict[str, None] = {}
+        self.changed: dict[str, None] = {}
         self._ignored = (*ignored, *NO_CONTENT)
         self._never = never_inputs(root)
         self._needs_asking: dict[str, bool | None] = {}
@@ -361,5 +363,7 @@ class Watched:
                 continue
             _known.pop(path, None)
             now = digest_of(path) if self.has_children else CHANGED
+            if now == CHANGED:
+                self.changed[path] = None
             if now is not None:
                 self._digests[path] = now

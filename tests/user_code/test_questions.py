@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import os
 import pickle
@@ -18,6 +19,7 @@ import pytest
 from mltkbuild.disk.answers import ABSENT, answer
 from mltkbuild.disk.digests import digest_of
 from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE, Input
+from mltkbuild.user_code import questions
 from mltkbuild.user_code.watch import watch
 from mltkbuild.user_code.watched import MANY
 
@@ -93,6 +95,10 @@ ASKS: dict[str, tuple[Callable[[Path], object], dict[str, tuple[str, ...]]]] = {
     "by an open folder": (_at_handle, {"file.txt": BOTH, "no": ()} | {"missing": (EXISTS,)}),
     "of an open file": (_of_open, {"file.txt": (MODIFIED,)}),
     "entries": (_entries, {"file.txt": BOTH}),
+    "filecmp.cmp": (
+        lambda folder: filecmp.cmp(folder / "file.txt", folder / "below/deep.txt", shallow=True),
+        {"file.txt": (MODIFIED,), "below/deep.txt": (MODIFIED,)},
+    ),
     "relative": (lambda folder: os.path.exists("no.txt"), {"no.txt": (EXISTS,)}),
     "resolve": (lambda folder: (folder / "file.txt").resolve(), {}),
     "makedirs": (lambda folder: os.makedirs(folder / "below", exist_ok=True), {}),
@@ -232,6 +238,14 @@ def test_errors_are_those_of_the_system(folder: Path) -> None:
     with watch(()):
         assert expected == [raised(call) for call in calls]
     assert None not in expected
+
+
+def test_functions_of_windows_are_watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There Python asks the system by functions that never come to `os.stat`."""
+    test = questions._tester(lambda path: False)
+    with watch(()) as seen:
+        test(str(folder / "no.txt"))
+    assert {Input(EXISTS, str(folder / "no.txt")): ABSENT} == seen.answers
 
 
 def test_threads_ask_too(folder: Path) -> None:

@@ -119,6 +119,7 @@ def test_file_that_somebody_changes_before_its_digest_is_taken_counts_as_changed
         (folder / "text.txt").read_text()
         somebody(lambda: (folder / "text.txt").write_text("other"))
     assert {str(folder / "text.txt"): CHANGED} == seen.files
+    assert [str(folder / "text.txt")] == list(seen.changed)
 
 
 def _atomic(folder: Path) -> None:
