@@ -22,6 +22,7 @@ from mltkbuild.user_code import tensorflow_doors
 from mltkbuild.user_code.children import process_started
 from mltkbuild.user_code.events import opened
 from mltkbuild.user_code.hook import HOOK
+from mltkbuild.user_code.places import absolute
 from mltkbuild.user_code.watched import Watched
 
 _NAMES = ("model_path", "font", "path", "filename", "source")
@@ -149,7 +150,12 @@ def _by_name(options: dict[str, Any]) -> Any:
 def _sound(
     watched: Watched, frame: FrameType | None, made: object, file: Any, mode: str | None = "r", *_: Any, **__: Any
 ) -> None:
-    _open_as(watched, frame, file, mode or "r")
+    path = absolute(file) if type(file) is str and mode == "r" else None
+    if path is not None:
+        # As most are opened, thousands of them.
+        watched.read(path, frame)
+    else:
+        _open_as(watched, frame, file, mode or "r")
 
 
 def _hdf5(watched: Watched, frame: FrameType | None, name: Any, flags: int = 1, *_: Any, **__: Any) -> None:

@@ -89,8 +89,10 @@ def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True)
     try:
         status = real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     finally:
-        place = path if dir_fd is None else absolute(path, dir_fd)
-        _asked(watched, sys._getframe(1), place, _there(status, follow_symlinks))
+        frame = sys._getframe(1)
+        if frame.f_code.co_name not in _TESTS or not watched.has_read(path):
+            place = path if dir_fd is None else absolute(path, dir_fd)
+            _asked(watched, frame, place, _there(status, follow_symlinks))
     return status
 
 
@@ -218,8 +220,6 @@ def _there(status: os.stat_result | None, follows: bool) -> str:
 
 def _asked(watched: Watched, frame: FrameType, path: Any, there: str) -> None:
     """Note what somebody wants to know who has called `os.stat`."""
-    if frame.f_code.co_name in _TESTS and watched.has_read(path):
-        return
     wanted = _wanted(watched, frame)
     if there is _NOTHING and wanted:
         wanted = _PRESENCE

@@ -100,11 +100,10 @@ class Watched:
         """A file is about to be opened for reading: its digest is that of now."""
         if path in self._opened or path in self._digests or path in self._made:
             return
-        before = self._before.get(path)
-        if before is not None:
-            self._before[path] = replace(before, reads=True, told=True)
+        if path in self._before:
+            self._before[path] = replace(self._before[path], reads=True, told=True)
             return
-        if not self._may_count(path, frame):
+        if self._asking(path) is not False and not self._may_count(path, frame):
             return
         stamp = self._stamp(path, frame)
         if stamp is None:
