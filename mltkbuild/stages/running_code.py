@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,9 @@ class Reading:
 def told(request: Request, seen: Watched) -> list[str]:
     """What people are told of what code did: what can't be watched, and what it both reads and writes."""
     after = f"can't be watched: after a change, doit forget {request.stage}:{request.target}"
-    both, changed = ([os.path.relpath(path, request.root) for path in paths] for paths in (seen.both, seen.changed))
+    both, changed = (
+        [os.path.relpath(path, request.root) for path in paths] for paths in (seen.both, seen.opened.changed)
+    )
     return [
         *(f"{what} {after}" for what in seen.unseen),
         *(f"{path} is both read and written: no input" for path in both),

@@ -69,7 +69,7 @@ def _start(watched: Watched, frame: FrameType | None, command: Iterable[object],
         program = next((part for word in words[1:] for part in _spoken(word) if part[0] not in "-(<"), program)
     what = f"what the program {os.path.basename(program)} reads"
     if _begin(watched, frame, what, [os.path.join(base, file) for file in files]):
-        if watched.is_ordinary(os.path.join(base, words[0])):
+        if watched.places.is_ordinary(os.path.join(base, words[0])):
             files.append(words[0])
         _take_files(watched, frame, files, base)
 

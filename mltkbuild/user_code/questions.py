@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE
+from mltkbuild.disk.inputs import EXISTS, LINK, MODIFIED, SIZE
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code.askers import Code
@@ -34,12 +34,13 @@ _BY_NAME = {"getsize": (SIZE,), "getmtime": (MODIFIED,), "getctime": (MODIFIED,)
 # What is found on the way to something else: the parts of a path, a folder that is there already.
 _ON_THE_WAY = frozenset(
     {"realpath", "_joinrealpath", "resolve", "makedirs", "mkdir", "rmtree", "samefile", "sameopenfile", "ismount"}
+    | {"which", "_access_check"}
 )
 _PATHS = ("genericpath", "posixpath", "ntpath")
 _MAKERS = ("os", "shutil", "pathlib", *_PATHS)
 
 _lock = threading.Lock()
-_real = {name: getattr(os, name) for name in ("stat", "lstat", "fstat", "access", "scandir", "open")}
+_real = {name: getattr(os, name) for name in ("stat", "lstat", "fstat", "access", "scandir", "open", "readlink")}
 # Windows has functions of its own that never call `os.stat`.
 _tests = {
     name: function
@@ -119,11 +120,21 @@ def _fstat(fd: int) -> os.stat_result:
 
 
 def _access(path: Any, mode: int, **options: Any) -> bool:
-    watched = HOOK.current
-    if watched is not None and not OWN_READING.now:
-        _told(watched, sys._getframe(1), _PRESENCE, absolute(path, options.get("dir_fd")))
+    watched, frame = HOOK.current, sys._getframe(1)
+    if watched is not None and not OWN_READING.now and not _is_on_the_way(frame):
+        _told(watched, frame, _PRESENCE, absolute(path, options.get("dir_fd")))
     answer: bool = _real["access"](path, mode, **options)
     return answer
+
+
+def _readlink(path: Any, *, dir_fd: int | None = None) -> Any:
+    watched = HOOK.current
+    place = None
+    if watched is not None and not OWN_READING.now:
+        place = absolute(path, dir_fd)
+    if watched is not None and place is not None and not watched.places.leads_to_the_workspace(place):
+        _told(watched, sys._getframe(1), (LINK,), place)
+    return _real["readlink"](path, dir_fd=dir_fd)
 
 
 def _tester(real: Any) -> Any:
@@ -280,6 +291,7 @@ _WRAPPERS: dict[str, Any] = {
     "access": _access,
     "scandir": _scandir,
     "open": _open,
+    "readlink": _readlink,
 }
 _TESTERS = {name: _tester(function) for name, function in _tests.items()}
 for _function, _wrapper in [(_real[name], _WRAPPERS[name]) for name in _real] + [

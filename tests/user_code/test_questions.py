@@ -9,6 +9,7 @@ import pickle
 import shutil
 import tempfile
 import threading
+import zoneinfo
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from mltkbuild.disk.answers import ABSENT, answer
 from mltkbuild.disk.digests import digest_of
-from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE, Input
+from mltkbuild.disk.inputs import EXISTS, LINK, MODIFIED, SIZE, Input
 from mltkbuild.user_code import questions
 from mltkbuild.user_code.watch import watch
 from mltkbuild.user_code.watched import MANY
@@ -34,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "file.txt").write_text("text")
     (tmp_path / "below").mkdir()
     (tmp_path / "below/deep.txt").write_text("deep")
+    (tmp_path / "link").symlink_to("below")
     return tmp_path
 
 
@@ -100,6 +102,11 @@ ASKS: dict[str, tuple[Callable[[Path], object], dict[str, tuple[str, ...]]]] = {
         {"file.txt": (MODIFIED,), "below/deep.txt": (MODIFIED,)},
     ),
     "relative": (lambda folder: os.path.exists("no.txt"), {"no.txt": (EXISTS,)}),
+    "resolve, of a link": (lambda folder: (folder / "link").resolve(), {"link": (LINK,)}),
+    "realpath, below a link": (lambda folder: os.path.realpath(folder / "link/no.txt"), {"link": (LINK,)}),
+    "readlink": (lambda folder: os.readlink(folder / "link"), {"link": (LINK,)}),
+    "which": (lambda folder: shutil.which("ls"), {}),
+    "a time zone": (lambda folder: zoneinfo.ZoneInfo("Europe/Berlin"), {}),
     "resolve": (lambda folder: (folder / "file.txt").resolve(), {}),
     "makedirs": (lambda folder: os.makedirs(folder / "below", exist_ok=True), {}),
     "mkdir": (lambda folder: (folder / "below").mkdir(exist_ok=True), {}),
@@ -144,7 +151,7 @@ def test_what_appears_changes_the_answer(folder: Path) -> None:
 def test_listed_folder_tells_files_from_folders(folder: Path) -> None:
     """A file that becomes a folder of the same name is another one for who lists them."""
     with watch(()) as seen:
-        assert (["below"], ["file.txt"]) == next(os.walk(folder))[1:]
+        assert ["file.txt"] == next(os.walk(folder))[2]
     (folder / "file.txt").unlink()
     (folder / "file.txt").mkdir()
     assert seen.files[str(folder)] != digest_of(str(folder))
