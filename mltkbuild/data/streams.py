@@ -84,8 +84,8 @@ def files_of(stream: Any) -> list[str]:
     """
     found: dict[str, None] = {}
     for node in _nodes(stream) if is_dataset(stream) else ():
-        for tensor in getattr(node, "_tensors", None) or ():
-            if tensor.dtype.name == "string" and hasattr(tensor, "numpy"):
+        for tensor in (*(getattr(node, "_tensors", None) or ()), getattr(node, "_filenames", None)):
+            if getattr(getattr(tensor, "dtype", None), "name", "") == "string" and hasattr(tensor, "numpy"):
                 found.update(dict.fromkeys(os.fsdecode(text) for text in np.ravel(tensor.numpy())))
         kept = getattr(node, "_path", None)
         if isinstance(kept, str | bytes | os.PathLike):

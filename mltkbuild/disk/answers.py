@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 
 from mltkbuild.disk.digests import bytes_digest
-from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE, VARIABLE, Input
+from mltkbuild.disk.inputs import EXISTS, LINK, MODIFIED, SIZE, VARIABLE, Input
 
 ABSENT = "absent"
 EVERY = "*"
@@ -33,8 +33,8 @@ def answer(question: Input, environment: Mapping[str, str]) -> str:
 
     Returns:
         `file`, `folder`, `other`, `link` (to nothing) or `absent` for EXISTS; bytes and nanoseconds for SIZE and
-        MODIFIED, `absent` where nothing is; of a variable a digest, for it may be a secret, or `absent`; of EVERY one
-        digest of all but those of the terminal.
+        MODIFIED, the path in it for LINK, `absent` where nothing is; of a variable a digest, for it may be a secret, or
+        `absent`; of EVERY one digest of all but those of the terminal.
     """
     kind, subject = question
     if kind == VARIABLE:
@@ -44,6 +44,8 @@ def answer(question: Input, environment: Mapping[str, str]) -> str:
         value = environment.get(subject)
         return ABSENT if value is None else bytes_digest(f"{subject}={value}".encode("utf-8", "surrogateescape"))
     try:
+        if kind == LINK:
+            return os.readlink(subject)
         status = os.stat(subject)
     except (OSError, ValueError):
         return "link" if kind == EXISTS and os.path.islink(subject) else ABSENT

@@ -21,6 +21,8 @@ SIZE = "size"
 """How many bytes a file has whose size user code asked for."""
 MODIFIED = "modified"
 """When a file was changed whose time user code asked for."""
+LINK = "link"
+"""Where a link leads that user code asked for."""
 VARIABLE = "variable"
 """A variable of the environment that user code read."""
 PROPERTY = "property"
@@ -41,7 +43,7 @@ ARTIFACT = "artifact"
 """An artifact of an earlier stage."""
 
 SINGLE = frozenset({FILES, IMPORTS, REVISION})
-ANSWERS = frozenset({EXISTS, SIZE, MODIFIED, VARIABLE})
+ANSWERS = frozenset({EXISTS, SIZE, MODIFIED, LINK, VARIABLE})
 """What the system answered when user code asked; all but VARIABLE are about a path."""
 _WITH_SUBJECT = frozenset({CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION, *ANSWERS})
 

@@ -15,7 +15,13 @@ WORD = 12
 """A longer word is cut within, so that no line loses much more than it must."""
 
 _PLAIN = frozenset({inputs.TOOL, inputs.LIBRARY, inputs.OPTION})
-_OF = {inputs.CODE: "code", inputs.TEXT: "text", inputs.SIZE: "the size", inputs.MODIFIED: "the time"}
+_OF = {
+    inputs.CODE: "code",
+    inputs.TEXT: "text",
+    inputs.SIZE: "the size",
+    inputs.MODIFIED: "the time",
+    inputs.LINK: "the target",
+}
 _THERE = {"absent": "is gone", "link": "is gone", "file": "is a file now", "folder": "is a folder now"}
 
 

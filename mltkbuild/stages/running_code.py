@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +55,14 @@ class Reading:
 def told(request: Request, seen: Watched) -> list[str]:
     """What people are told of what code did: what can't be watched, and what it both reads and writes."""
     after = f"can't be watched: after a change, doit forget {request.stage}:{request.target}"
-    both = (os.path.relpath(path, request.root) for path in seen.both)
+
+    def named(paths: Iterable[str], what: str) -> list[str]:
+        return [f"{os.path.relpath(path, request.root)} {what}" for path in paths]
+
     return [
         *(f"{what} {after}" for what in seen.unseen),
-        *(f"{path} is both read and written: no input" for path in both),
+        *named(seen.both, "is both read and written: no input"),
+        *named(seen.opened.changed, "was changed while it was read: the stage runs again next time"),
     ]
 
 

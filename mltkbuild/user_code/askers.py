@@ -158,6 +158,11 @@ def _is_given(called: FrameType, path: str) -> bool:
 
     So does `name` for `name.gz`, which a reader may look for in its place.
     """
+    code, local = called.f_code, called.f_locals
+    for name in code.co_varnames[: code.co_argcount]:
+        value = local.get(name)
+        if type(value) is str and value == path:
+            return True
     for given in _paths(called):
         if path == given or given.startswith(path + os.sep):
             return True

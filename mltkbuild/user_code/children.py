@@ -15,6 +15,8 @@ from mltkbuild.user_code.watched import Watched
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "cmd.exe"})
 _PROGRAMS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin")
+# Modules of Python's that have programs tell them about the machine.
+_ABOUT_THE_MACHINE = frozenset({"platform", "uuid", "ctypes.util", "sysconfig", "_osx_support", "_aix_support"})
 _SPAWNS = "_spawnvef"
 """Where Python's `os` forks for its functions `spawn...`, which no event of their own tells of."""
 
@@ -67,7 +69,7 @@ def _start(watched: Watched, frame: FrameType | None, command: Iterable[object],
         program = next((part for word in words[1:] for part in _spoken(word) if part[0] not in "-(<"), program)
     what = f"what the program {os.path.basename(program)} reads"
     if _begin(watched, frame, what, [os.path.join(base, file) for file in files]):
-        if watched.is_ordinary(os.path.join(base, words[0])):
+        if watched.places.is_ordinary(os.path.join(base, words[0])):
             files.append(words[0])
         _take_files(watched, frame, files, base)
 
@@ -83,12 +85,20 @@ def _begin(watched: Watched, frame: FrameType | None, what: str, files: Iterable
     """
     code, _ = watched.askers.nearest(frame)
     counts = code is Code.WORKSPACE or (code is Code.LIBRARY and watched.askers.is_task(frame))
-    if counts and files is not None and not watched.askers.is_direct(frame):
+    if counts and files is not None and (not watched.askers.is_direct(frame) or _is_about_the_machine(frame)):
         counts = any(os.path.isfile(path) for path in files)
     if counts:
         watched.has_children = True
         watched.unseen[what] = None
     return counts
+
+
+def _is_about_the_machine(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _ABOUT_THE_MACHINE:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _take_files(watched: Watched, frame: FrameType | None, words: Iterable[str | os.PathLike[str]], base: str) -> None:

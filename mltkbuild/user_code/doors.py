@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import Any
 
+from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code import tensorflow_doors
 from mltkbuild.user_code.children import process_started
 from mltkbuild.user_code.events import opened
 from mltkbuild.user_code.hook import HOOK
+from mltkbuild.user_code.places import absolute
 from mltkbuild.user_code.watched import Watched
 
 _NAMES = ("model_path", "font", "path", "filename", "source")
@@ -106,7 +108,13 @@ def door(owner: Any, name: str, tell: Callable[..., None]) -> None:
 
     @functools.wraps(real)
     def through(*args: Any, **options: Any) -> Any:
-        HOOK.tell(lambda watched, _, frame: tell(watched, frame, *args, **options))
+        watched = HOOK.current
+        if watched is not None and not OWN_READING.now:
+            OWN_READING.now = True
+            try:
+                tell(watched, sys._getframe(1), *args, **options)
+            finally:
+                OWN_READING.now = False
         return real(*args, **options)
 
     kinds.stand_in(through, real)
@@ -116,6 +124,13 @@ def door(owner: Any, name: str, tell: Callable[..., None]) -> None:
 def _open_as(watched: Watched, frame: FrameType | None, path: Any, mode: str) -> None:
     if isinstance(path, str | bytes | os.PathLike):
         opened(watched, (path, mode, None), frame)
+
+
+def _keyed(watched: Watched, frame: FrameType | None, file: Any, flag: str = "r", *_: Any, **__: Any) -> None:
+    """A file of `dbm` or `shelve`, whose name some of its libraries end in `.db`."""
+    name = os.fsdecode(file)
+    for path in (name, name + ".db"):
+        _open_as(watched, frame, path, {"r": "r", "n": "w"}.get(flag[:1], "r+"))
 
 
 def _first(watched: Watched, frame: FrameType | None, *args: Any, **options: Any) -> None:
@@ -135,7 +150,12 @@ def _by_name(options: dict[str, Any]) -> Any:
 def _sound(
     watched: Watched, frame: FrameType | None, made: object, file: Any, mode: str | None = "r", *_: Any, **__: Any
 ) -> None:
-    _open_as(watched, frame, file, mode or "r")
+    path = absolute(file) if type(file) is str and mode == "r" else None
+    if path is not None:
+        # As most are opened, thousands of them.
+        watched.read(path, frame)
+    else:
+        _open_as(watched, frame, file, mode or "r")
 
 
 def _hdf5(watched: Watched, frame: FrameType | None, name: Any, flags: int = 1, *_: Any, **__: Any) -> None:
@@ -184,6 +204,8 @@ def _classes(*names: str) -> Callable[[ModuleType], None]:
 
 _DOORS: dict[str, Callable[[ModuleType], None]] = {
     "multiprocessing.process": lambda module: door(module.BaseProcess, "start", _process),
+    "dbm.gnu": lambda module: door(module, "open", _keyed),
+    "dbm.ndbm": lambda module: door(module, "open", _keyed),
     "soundfile": lambda module: door(module.SoundFile, "__init__", _sound),
     "h5py.h5f": _h5py,
     "PIL.ImageFont": _classes("FreeTypeFont"),

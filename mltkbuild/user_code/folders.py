@@ -9,8 +9,8 @@ import sys
 import sysconfig
 
 _SYSTEM = ("/dev", "/etc", "/usr/lib", "/usr/share/zoneinfo", "/usr/share/fonts", "/usr/share/locale")
-NO_CONTENT = ("/proc", "/sys")
-"""What the kernel answers there is no file's content."""
+NOBODYS = ("/proc", "/sys", "/usr/share/zoneinfo")
+"""What the kernel answers is no file's content, and time zones are read by nobody but Python."""
 _METADATA = (".egg-info", ".dist-info")
 
 
@@ -37,7 +37,7 @@ def is_below(path: str, folders: tuple[str, ...]) -> bool:
 
 def is_metadata(path: str) -> bool:
     """Say whether a path bears the name of an installed package's metadata, which may lie beside its source."""
-    return any(mark in path for mark in _METADATA)
+    return "-info" in path and any(mark in path for mark in _METADATA)
 
 
 def package() -> str:
@@ -51,7 +51,7 @@ def never_inputs(root: str) -> tuple[str, ...]:
     home = os.path.expanduser("~")
     python = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *site.getsitepackages()]
     caches = [os.path.join(home, name) for name in (".cache", ".config", ".local", ".matplotlib", ".keras/keras.json")]
-    system = (*_SYSTEM, *NO_CONTENT)
+    system = (*_SYSTEM, *NOBODYS)
     # A Python that is installed as the system's own has the prefix /usr, below which users do keep data.
     folders = {os.path.abspath(folder) for folder in (*python, *caches, *system, package())} - {
         "/",
@@ -60,3 +60,40 @@ def never_inputs(root: str) -> tuple[str, ...]:
         home,
     }
     return tuple(sorted(folder for folder in folders if not root or not is_below(root, (folder,))))
+
+
+class Places:
+    """Says where it matters who asks, in one workspace.
+
+    Args:
+        root: The workspace.
+        ignored: Absolute folders that never count.
+    """
+
+    def __init__(self, root: str, ignored: tuple[str, ...]) -> None:
+        self._root = root
+        self._ignored = (*ignored, *NOBODYS)
+        self._never = never_inputs(root)
+        self._known: dict[str, bool | None] = {}
+
+    def needs_asking(self, path: str) -> bool | None:
+        """Whether a path counts only if the workspace asks for it; None for one that never counts."""
+        folder = path[: path.rfind(os.sep)]
+        if folder not in self._known:
+            self._known[folder] = None if is_below(folder, self._ignored) else is_below(folder, self._never)
+        found = self._known[folder]
+        if found is False:
+            return None if path in self._ignored else is_metadata(path) or path in self._never
+        return found
+
+    def is_nobodys(self, path: str) -> bool:
+        """Whether a path never counts, whoever asks."""
+        return self.needs_asking(path) is None
+
+    def is_ordinary(self, path: str) -> bool:
+        """Whether a path counts whoever reads it: it lies where neither libraries nor programs have files."""
+        return self.needs_asking(path) is False
+
+    def leads_to_the_workspace(self, path: str) -> bool:
+        """Whether the workspace lies below a path, or is it."""
+        return is_below(self._root, (path,))

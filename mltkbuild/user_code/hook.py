@@ -51,15 +51,5 @@ class Hook:
             finally:
                 OWN_READING.now = False
 
-    def tell(self, handler: Handler, *args: object) -> None:
-        """Hand over what is no event of Python's: the caller's caller asks."""
-        watched = self.current
-        if watched is not None and not OWN_READING.now:
-            OWN_READING.now = True
-            try:
-                handler(watched, args, sys._getframe(2))
-            finally:
-                OWN_READING.now = False
-
 
 HOOK = Hook()

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE
+from mltkbuild.disk.inputs import EXISTS, LINK, MODIFIED, SIZE
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code.askers import Code
@@ -24,17 +26,27 @@ from mltkbuild.user_code.hook import HOOK
 from mltkbuild.user_code.places import absolute
 from mltkbuild.user_code.watched import Watched
 
+_PRESENCE = (EXISTS,)
 _EVERYTHING = (SIZE, MODIFIED)
+_NOTHING = "nothing"
+_TESTS = frozenset({"exists", "isfile", "isdir", "lexists", "is_file", "is_dir"})
 _BY_NAME = {"getsize": (SIZE,), "getmtime": (MODIFIED,), "getctime": (MODIFIED,)}
 # What is found on the way to something else: the parts of a path, a folder that is there already.
 _ON_THE_WAY = frozenset(
     {"realpath", "_joinrealpath", "resolve", "makedirs", "mkdir", "rmtree", "samefile", "sameopenfile", "ismount"}
+    | {"which", "_access_check"}
 )
 _PATHS = ("genericpath", "posixpath", "ntpath")
 _MAKERS = ("os", "shutil", "pathlib", *_PATHS)
 
 _lock = threading.Lock()
-_real = {name: getattr(os, name) for name in ("stat", "lstat", "fstat", "access", "scandir", "open")}
+_real = {name: getattr(os, name) for name in ("stat", "lstat", "fstat", "access", "scandir", "open", "readlink")}
+# Windows has functions of its own that never call `os.stat`.
+_tests = {
+    name: function
+    for name in ("exists", "lexists", "isfile", "isdir", "islink")
+    if isinstance(function := getattr(os.path, name), types.BuiltinFunctionType)
+}
 _sets = [getattr(os, name) for name in ("supports_dir_fd", "supports_fd", "supports_follow_symlinks")]
 _sets.append(os.supports_effective_ids)
 _users = 0
@@ -47,21 +59,23 @@ def wrapped() -> Iterator[None]:
     with _lock:
         _users += 1
         if _users == 1:
-            _replace(_real, _WRAPPERS)
+            _replace(os, _real, _WRAPPERS)
+            _replace(os.path, _tests, _TESTERS)
     try:
         yield
     finally:
         with _lock:
             _users -= 1
             if _users == 0:
-                _replace(_WRAPPERS, _real)
+                _replace(os, _WRAPPERS, _real)
+                _replace(os.path, _TESTERS, _tests)
 
 
-def _replace(old: dict[str, Any], new: dict[str, Any]) -> None:
+def _replace(owner: Any, old: dict[str, Any], new: dict[str, Any]) -> None:
     for name, function in new.items():
         # Somebody else may have put a function of theirs there.
-        if getattr(os, name) is old[name]:
-            setattr(os, name, function)
+        if getattr(owner, name) is old[name]:
+            setattr(owner, name, function)
             for supporting in _sets:
                 if old[name] in supporting:
                     supporting.add(function)
@@ -76,7 +90,10 @@ def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True)
     try:
         status = real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     finally:
-        _asked(watched, sys._getframe(1), path, dir_fd, status)
+        frame = sys._getframe(1)
+        if frame.f_code.co_name not in _TESTS or not watched.has_read(path):
+            place = path if dir_fd is None else absolute(path, dir_fd)
+            _asked(watched, frame, place, _there(status, follow_symlinks))
     return status
 
 
@@ -89,24 +106,47 @@ def _lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
     try:
         status = real(path, dir_fd=dir_fd)
     finally:
-        _asked(watched, sys._getframe(1), path, dir_fd, status)
+        place = path if dir_fd is None else absolute(path, dir_fd)
+        _asked(watched, sys._getframe(1), place, _there(status, False))
     return status
 
 
 def _fstat(fd: int) -> os.stat_result:
     watched = HOOK.current
     if watched is not None and not OWN_READING.now:
-        _asked(watched, sys._getframe(1), fd, None, None)
+        _asked(watched, sys._getframe(1), fd, "")
     status: os.stat_result = _real["fstat"](fd)
     return status
 
 
 def _access(path: Any, mode: int, **options: Any) -> bool:
-    watched = HOOK.current
-    if watched is not None and not OWN_READING.now:
-        _told(watched, sys._getframe(1), (EXISTS,), path, options.get("dir_fd"))
+    watched, frame = HOOK.current, sys._getframe(1)
+    if watched is not None and not OWN_READING.now and not _is_on_the_way(frame):
+        _told(watched, frame, _PRESENCE, absolute(path, options.get("dir_fd")))
     answer: bool = _real["access"](path, mode, **options)
     return answer
+
+
+def _readlink(path: Any, *, dir_fd: int | None = None) -> Any:
+    watched = HOOK.current
+    place = None
+    if watched is not None and not OWN_READING.now:
+        place = absolute(path, dir_fd)
+    if watched is not None and place is not None and not watched.places.leads_to_the_workspace(place):
+        _told(watched, sys._getframe(1), (LINK,), place)
+    return _real["readlink"](path, dir_fd=dir_fd)
+
+
+def _tester(real: Any) -> Any:
+    """Stand before a function that says whether something is there."""
+
+    def test(path: Any) -> Any:
+        watched = HOOK.current
+        if watched is not None and not OWN_READING.now and not isinstance(path, int):
+            _told(watched, sys._getframe(1), _PRESENCE, path)
+        return real(path)
+
+    return test
 
 
 def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
@@ -114,9 +154,9 @@ def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     if dir_fd is None or HOOK.current is None or OWN_READING.now:
         descriptor: int = _real["open"](path, flags, mode, dir_fd=dir_fd)
         return descriptor
-    HOOK.tell(opened, absolute(path, dir_fd), None, flags)
     OWN_READING.now = True
     try:
+        opened(HOOK.current, (absolute(path, dir_fd), None, flags), sys._getframe(1))
         descriptor = _real["open"](path, flags, mode, dir_fd=dir_fd)
     finally:
         OWN_READING.now = False
@@ -177,17 +217,29 @@ class _Entry:
         watched = HOOK.current
         if watched is not None and not OWN_READING.now and self._folder is not None:
             path = os.path.join(self._folder, os.fsdecode(self._entry.name))
-            _told(watched, sys._getframe(1), _EVERYTHING, path, None)
+            _told(watched, sys._getframe(1), _EVERYTHING, path)
         return self._entry.stat(follow_symlinks=follow_symlinks)
 
 
-def _asked(watched: Watched, frame: FrameType, path: Any, dir_fd: int | None, status: os.stat_result | None) -> None:
+def _there(status: os.stat_result | None, follows: bool) -> str:
+    """What `disk/answers` calls what is there; empty where it must look itself."""
+    if status is None:
+        return _NOTHING
+    mode = status.st_mode if follows else 0
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else ""
+
+
+def _asked(watched: Watched, frame: FrameType, path: Any, there: str) -> None:
     """Note what somebody wants to know who has called `os.stat`."""
     wanted = _wanted(watched, frame)
-    if status is None and wanted and not isinstance(path, int):
-        wanted = (EXISTS,)
-    if wanted and not (isinstance(path, int) and wanted == (EXISTS,)):
-        _told(watched, frame, wanted, path, dir_fd)
+    if there is _NOTHING and wanted:
+        wanted = _PRESENCE
+    if wanted is _PRESENCE:
+        # Who has an open file knows that it is there.
+        if not isinstance(path, int):
+            _told(watched, frame, wanted, path, "" if there is _NOTHING else there)
+    elif wanted:
+        _told(watched, frame, wanted, path)
 
 
 def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
@@ -197,16 +249,19 @@ def _wanted(watched: Watched, frame: FrameType) -> tuple[str, ...]:
         outer = frame.f_back
         if name in _ON_THE_WAY or (outer is not None and _is_on_the_way(outer)):
             return ()
-        return _BY_NAME.get(name, (EXISTS,))
+        return _BY_NAME.get(name, _PRESENCE)
     asker: FrameType | None = frame
     while asker is not None and _module(asker).startswith("pathlib"):
         name, asker = asker.f_code.co_name, asker.f_back
     if _is_on_the_way(frame) or (asker is not frame and name in _ON_THE_WAY):
         return ()
+    if _module(frame) == "filecmp":
+        # It takes files of one size and time for equal, and reads neither.
+        return _EVERYTHING
     asks_itself = asker is frame or name in ("stat", "lstat")
     if asks_itself and asker is not None and watched.askers.code_of(asker) is Code.WORKSPACE:
         return _EVERYTHING
-    return (EXISTS,)
+    return _PRESENCE
 
 
 def _is_on_the_way(frame: FrameType) -> bool:
@@ -214,16 +269,17 @@ def _is_on_the_way(frame: FrameType) -> bool:
 
 
 def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__"))
+    name = frame.f_globals.get("__name__")
+    return name if isinstance(name, str) else ""
 
 
-def _told(watched: Watched, frame: FrameType, kinds: tuple[str, ...], path: Any, dir_fd: int | None) -> None:
+def _told(watched: Watched, frame: FrameType, wanted: tuple[str, ...], path: Any, answer: str = "") -> None:
     OWN_READING.now = True
     try:
-        place = absolute(path, dir_fd)
+        place = absolute(path)
         if place is not None:
-            for kind in kinds:
-                watched.ask(kind, place, frame)
+            for kind in wanted:
+                watched.ask(kind, place, frame, answer or None)
     finally:
         OWN_READING.now = False
 
@@ -235,8 +291,12 @@ _WRAPPERS: dict[str, Any] = {
     "access": _access,
     "scandir": _scandir,
     "open": _open,
+    "readlink": _readlink,
 }
-for _name, _wrapper in _WRAPPERS.items():
-    functools.update_wrapper(_wrapper, _real[_name])
-    _wrapper.__module__ = "os"
-    kinds.stand_in(_wrapper, _real[_name])
+_TESTERS = {name: _tester(function) for name, function in _tests.items()}
+for _function, _wrapper in [(_real[name], _WRAPPERS[name]) for name in _real] + [
+    (_tests[name], _TESTERS[name]) for name in _tests
+]:
+    functools.update_wrapper(_wrapper, _function)
+    _wrapper.__module__ = "os.path" if _wrapper in _TESTERS.values() else "os"
+    kinds.stand_in(_wrapper, _function)

@@ -149,6 +149,31 @@ def _checkpoint(watched: Watched, frame: FrameType | None, prefix: Any, *_: Any,
                 watched.read(found, frame)
 
 
+def _saved(watched: Watched, frame: FrameType | None, prefix: Any, *_: Any, **__: Any) -> None:
+    for path in _paths(prefix) or ():
+        for end in (".index", ".data-00000-of-00001"):
+            watched.make(path + end)
+
+
+def _merged(watched: Watched, frame: FrameType | None, parts: object, prefix: Any, *_: Any, **__: Any) -> None:
+    _saved(watched, frame, prefix)
+
+
+def _records(watched: Watched, frame: FrameType | None, made: object, path: Any, *_: Any, **__: Any) -> None:
+    _written(watched, frame, path, "w")
+
+
+def _table(watched: Watched, frame: FrameType | None, table: object, filename: Any, *_: Any, **__: Any) -> None:
+    _read_file(watched, frame, filename)
+
+
+def _summaries(watched: Watched, frame: FrameType | None, writer: object, logdir: Any, *_: Any, **__: Any) -> None:
+    """A writer of summaries makes files with names of its own in a folder."""
+    for path in _paths(logdir) or ():
+        _folder(watched, frame, path)
+        watched.make(os.path.join(path, "events"))
+
+
 # -- tf.data ---------------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +212,12 @@ DOORS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "read_file": _read_file,
         "matching_files": _matching,
         "restore_v2": _checkpoint,
+        "save_v2": _saved,
+        "merge_v2_checkpoints": _merged,
     },
+    "tensorflow.python.ops.gen_lookup_ops": {"initialize_table_from_text_file_v2": _table},
+    "tensorflow.python.ops.gen_summary_ops": {"create_summary_file_writer": _summaries},
+    "tensorflow.python.lib.io.tf_record": {"TFRecordWriter.__init__": _records},
     # These are other objects than those of the module above, or keep them under another name.
     "tensorflow._api.v2.io": {"matching_files": _matching},
     "tensorflow._api.v2.raw_ops": {"ReadFile": _read_file, "MatchingFiles": _matching, "RestoreV2": _checkpoint},

@@ -16,6 +16,7 @@ What counts as what:
 | asks `exists`, `is_file`, `lexists`, `access`, `glob` without a pattern | whether a file or a folder is there |
 | asks `getsize` | the size |
 | asks `getmtime`, `getctime` | the time |
+| asks where a link leads (`readlink`, `resolve`) | the path in it |
 | asks `os.stat`, `os.fstat`, `Path.stat`, `DirEntry.stat` | size and time; in a library whether something is there |
 | starts a process | its program, if it is no installed one, and files among its arguments; the build says the rest |
 | makes, changes, moves or removes a file or folder | not, nor what it asked about it before |

@@ -5,28 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from mltkbuild.disk.answers import answer
-from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of, stamp_of
+from mltkbuild.disk.digests import digest_of, stamp_of
 from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE, Input
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.disk.records import Stamp
 from mltkbuild.user_code.askers import Askers
-from mltkbuild.user_code.folders import NO_CONTENT, is_below, is_metadata, never_inputs
+from mltkbuild.user_code.folders import Places
+from mltkbuild.user_code.opened import CHANGED, Opened
 
-CHANGED = bytes_digest(b"changed while it was read")
-"""Counts for a file that somebody else has changed before its digest was taken: no file has it."""
 MANY = 100
 """So many questions about names in one folder become one about what is in it."""
-_MOST_KNOWN = 500_000
-_WARM = 256 << 20
-# Digests of this process by path, with the stamp that they belong to: the stages of a worker read the same files.
-_known: dict[str, tuple[Stamp, str]] = {}
+# As it is while nothing is watched.
+_stat = os.stat
 
 
 @dataclass(frozen=True)
@@ -35,11 +31,13 @@ class _Before:
 
     Args:
         digest: Its digest.
+        stamp: The stamp that it had.
         reads: Whether it is an input if nobody has changed it.
         told: Whether people are told if somebody has: the code both reads and writes it.
     """
 
     digest: str | None
+    stamp: Stamp | None
     reads: bool
     told: bool
 
@@ -69,6 +67,8 @@ class Watched:
         has_children: Whether it has started other processes, which may write what nobody sees.
         unseen: What was read that can't be watched, in words.
         both: Paths of the files that it both reads and writes.
+        opened: The files that it has read.
+        places: Says where it matters who asks.
     """
 
     def __init__(self, root: str, ignored: tuple[str, ...]) -> None:
@@ -76,12 +76,8 @@ class Watched:
         self.has_children = False
         self.unseen: dict[str, None] = {}
         self.both: dict[str, None] = {}
-        self._ignored = (*ignored, *NO_CONTENT)
-        self._never = never_inputs(root)
-        self._needs_asking: dict[str, bool | None] = {}
-        self._opened: dict[str, Stamp] = {}
-        self._bytes = 0
-        self._digests: dict[str, str] = {}
+        self.opened = Opened()
+        self.places = Places(root, ignored)
         self._listed: dict[str, str] = {}
         self._asked: dict[Input, str] = {}
         self._before: dict[str, _Before] = {}
@@ -94,25 +90,13 @@ class Watched:
 
     def read(self, path: str, frame: FrameType | None) -> None:
         """A file is about to be opened for reading: its digest is that of now."""
-        if path in self._opened or path in self._digests or path in self._made:
+        if path in self.opened or path in self._made:
             return
-        before = self._before.get(path)
-        if before is not None:
-            self._before[path] = replace(before, reads=True, told=True)
+        if path in self._before:
+            self._before[path] = replace(self._before[path], reads=True, told=True)
             return
-        if not self._may_count(path, frame):
-            return
-        stamp = self._stamp(path, frame)
-        if stamp is None:
-            return
-        if time.time_ns() - max(stamp[1], stamp[2]) < RACY_NS:
-            # It may change again without a new stamp.
-            self._digests[path] = digest_of(path) or CHANGED
-            return
-        self._opened[path] = stamp
-        self._bytes += stamp[0]
-        if self._bytes > _WARM:
-            # What was just read is still in the system's memory.
+        stamp = self._stamp(path, frame) if self._may_count(path, frame) else None
+        if stamp is not None and self.opened.add(path, stamp):
             self._take()
 
     def read_or_write(self, path: str, frame: FrameType | None, *, reads: bool, told: bool, empties: bool) -> None:
@@ -125,27 +109,27 @@ class Watched:
             told: Whether people are told if it is changed.
             empties: Whether what was in it is lost.
         """
-        if path in self._made or self._is_nobodys(path):
+        if path in self._made or self.places.is_nobodys(path):
             return
         before = self._before.get(path)
         if before is not None:
             self._before[path] = replace(before, reads=before.reads or reads, told=before.told or told)
             return
-        was_read = path in self._opened or path in self._digests
+        was_read = path in self.opened
         there = os.path.lexists(path)
         if not there or (empties and not was_read):
             self.make(path)
         elif was_read or self._may_count(path, frame):
             if was_read:
                 self._take()
-            digest = self._digests.get(path) or (digest_of(path) if os.path.isfile(path) else None)
-            self._before[path] = _Before(digest, reads or was_read, told or was_read)
+            digest = self.opened.digests.get(path) or (digest_of(path) if os.path.isfile(path) else None)
+            self._before[path] = _Before(digest, stamp_of(path), reads or was_read, told or was_read)
 
     def read_with_folder(self, path: str, frame: FrameType | None) -> None:
         """A file is read, and the names beside it have led to it."""
         self.read(path, frame)
         # The folder of a file that the code wrote itself, such as the system's for temporary files, is no data set's.
-        if path in self._opened or path in self._digests:
+        if path in self.opened:
             self.list_folder(os.path.dirname(path), frame)
 
     def list_folder(self, path: str, frame: FrameType | None) -> None:
@@ -162,6 +146,10 @@ class Watched:
                 return
             self._listed[path] = digest_of(path) or CHANGED
 
+    def has_read(self, path: object) -> bool:
+        """Whether a file's content counts, which tells that it is there and how large it is."""
+        return isinstance(path, str) and path in self.opened
+
     def ask(self, kind: str, path: str, frame: FrameType | None, told: str | None = None) -> None:
         """The code asks the system about a path.
 
@@ -171,15 +159,21 @@ class Watched:
             frame: What asks.
             told: The answer; asked now if None.
         """
+        if kind != MODIFIED and self.has_read(path):
+            return
         question = Input(kind, path)
-        if question in self._asked or self._is_nobodys(path) or not self.askers.asks(frame, path):
+        if question in self._asked or self.places.is_nobodys(path) or not self.askers.asks(frame, path):
             return
         if not self._is_made(path):
             self._asked[question] = answer(question, {}) if told is None else told
 
     def make(self, path: str) -> None:
-        """The code makes a file, changes it, moves it or removes it: that is no input of its own."""
-        self._made.add(path)
+        """The code makes a file, changes it, or removes it: that is no input, unless in the end it is as it was."""
+        if self.has_read(path):
+            self._take()
+            self._before[path] = _Before(self.opened.digests.get(path), stamp_of(path), reads=True, told=True)
+        elif path not in self._before:
+            self._made.add(path)
 
     def make_folder(self, path: str) -> None:
         """The code makes a folder, unless there is one."""
@@ -190,7 +184,8 @@ class Watched:
         """The code moves a file or folder."""
         if os.path.isdir(source):
             self._made_folders |= {source, target}
-        self._made |= {source, target}
+        self.make(source)
+        self.make(target)
 
     def remove_tree(self, path: str) -> None:
         """The code removes a folder with all that is in it, or a file."""
@@ -225,15 +220,15 @@ class Watched:
 
     def close(self) -> None:
         """Nothing more happens."""
-        self._final = self._found()
+        self._final = self._found(at_the_end=True)
 
-    def _found(self) -> Found:
+    def _found(self, *, at_the_end: bool = False) -> Found:
         if self._final is not None:
             return self._final
         before, OWN_READING.now = OWN_READING.now, True
         try:
             self._take()
-            changed = {path for path, was in self._before.items() if digest_of(path) != was.digest}
+            changed = {path for path, was in self._before.items() if _is_changed(path, was, at_the_end)}
             self.both |= dict.fromkeys(path for path in sorted(changed) if self._before[path].told)
             self._made |= changed
             grown = {os.path.dirname(path) for path in (*self._made, *self._made_folders)}
@@ -245,7 +240,7 @@ class Watched:
 
     def _counting_files(self, grown: set[str]) -> Iterator[tuple[str, str]]:
         """What was opened or listed; a folder that the code wrote into counts as it is now."""
-        for path, digest in self._digests.items():
+        for path, digest in self.opened.digests.items():
             if not self._is_made(path) and path not in self._before:
                 yield path, digest
         for path, was in self._before.items():
@@ -283,36 +278,15 @@ class Watched:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _is_nobodys(self, path: str) -> bool:
-        """Whether a path never counts, whoever asks."""
-        return self._asking(path) is None
-
-    def is_ordinary(self, path: str) -> bool:
-        """Whether a path counts whoever reads it: it lies where neither libraries nor programs have files."""
-        return self._asking(path) is False
-
     def _may_count(self, path: str, frame: FrameType | None) -> bool:
         """Whether what is read there counts: where libraries and programs have files, if the workspace asks for it."""
-        needs_asking = self._asking(path)
+        needs_asking = self.places.needs_asking(path)
         return needs_asking is False or (needs_asking is True and self.askers.asks(frame, path, build=True))
-
-    def _asking(self, path: str) -> bool | None:
-        """Whether a path counts only if the workspace asks for it; None for one that never counts."""
-        folder = os.path.dirname(path)
-        if folder not in self._needs_asking:
-            never = is_below(folder, self._ignored)
-            self._needs_asking[folder] = None if never else is_below(folder, self._never)
-        found = self._needs_asking[folder]
-        if found is False:
-            if path in self._ignored:
-                return None
-            return is_metadata(path) or path in self._never
-        return found
 
     def _stamp(self, path: str, frame: FrameType | None) -> Stamp | None:
         """The stamp of a regular file; that there is none may be what the code goes by."""
         try:
-            status = os.stat(path)
+            status = _stat(path)
         except (OSError, ValueError):
             self.ask(EXISTS, path, frame)
             return None
@@ -337,20 +311,9 @@ class Watched:
         return False
 
     def _take(self) -> None:
-        """Take the digests of what was opened; a stamp that still stands says that they are those of then."""
-        opened, self._opened, self._bytes = self._opened, {}, 0
-        opened = {path: stamp for path, stamp in opened.items() if not self._is_made(path)}
-        new = [path for path, stamp in opened.items() if path not in _known or _known[path][0] != stamp]
-        if len(_known) > _MOST_KNOWN:
-            _known.clear()
-        for path, digest in digest_files(new).items():
-            _known[path] = (opened[path], digest)
-        for path, stamp in opened.items():
-            if stamp_of(path) == stamp:
-                if path in _known:
-                    self._digests[path] = _known[path][1]
-                continue
-            _known.pop(path, None)
-            now = digest_of(path) if self.has_children else CHANGED
-            if now is not None:
-                self._digests[path] = now
+        self.opened.take(self._is_made, anyhow=self.has_children)
+
+
+def _is_changed(path: str, was: _Before, at_the_end: bool) -> bool:
+    """Whether a file is no longer what it was: what is mapped to memory may change and keep its stamp for a while."""
+    return (at_the_end or stamp_of(path) != was.stamp) and digest_of(path) != was.digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,7 @@ def test_processes_that_a_library_starts_for_itself_are_no_matter(folder: Path) 
     """It wants to know something about the machine; with a file of the workspace's it is the workspace's."""
     with watch(()) as seen:
         as_library("import subprocess\ndef look(): subprocess.run(['true'])\nlook()")
+        platform._Processor.from_subprocess()  # type: ignore[attr-defined]  # what `platform.processor` runs
     assert {} == seen.unseen
     with watch(()) as seen:
         as_library("import subprocess\ndef play(path): subprocess.run(['true', path])\nback(play)", back=_play)

@@ -94,6 +94,7 @@ def _in_graph() -> None:
     tf.function(lambda: _read("a.txt"))()
 
 
+WORD, LINE = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
 RAW = {"raw", "raw/0.bin", "raw/1.bin", "raw/2.bin"}
 READS: dict[str, tuple[Callable[[], object], set[str]]] = {
     "soundfile.read": (lambda: soundfile.read("a.wav"), {"a.wav"}),
@@ -132,6 +133,13 @@ READS: dict[str, tuple[Callable[[], object], set[str]]] = {
         {"raw", "raw/0.bin"},
     ),
     "as_numpy_iterator": (lambda: next(tf.data.TextLineDataset("a.txt").as_numpy_iterator()), {"a.txt", "."}),
+    "CsvDataset": (lambda: list(tf.data.experimental.CsvDataset("a.txt", [""])), {"a.txt", "."}),
+    "a table of words": (
+        lambda: tf.lookup.StaticVocabularyTable(
+            tf.lookup.TextFileInitializer("a.txt", "string", WORD, "int64", LINE), 1
+        ),
+        {"a.txt"},
+    ),
     "reduce": (lambda: tf.data.TextLineDataset("a.txt").reduce(0, lambda n, _: n + 1), {"a.txt", "."}),
 }
 
@@ -178,6 +186,11 @@ def test_what_libraries_write_is_no_input(tmp_path: Path, monkeypatch: pytest.Mo
         with h5py.File("a.h5", "w") as file:
             file["x"] = np.ones(2)
         _h5("a.h5")
+        with tf.io.TFRecordWriter("a.tfrecord") as records:
+            records.write(b"record")
+        list(tf.data.TFRecordDataset("a.tfrecord"))
+        tf.train.Checkpoint(x=tf.Variable(1.0)).write("state")
+        tf.train.Checkpoint(x=tf.Variable(1.0)).read("state")
         tf.io.gfile.makedirs("deep/er")
         with tf.io.gfile.GFile("deep/er/a.txt", "w") as written:
             written.write("1")
@@ -228,6 +241,17 @@ def test_library_gets_its_doors_as_it_is_imported(tmp_path: Path, monkeypatch: p
     assert {"a.png", "cv2.py"} == names(seen.files, tmp_path)
     doors._done.discard("cv2")
     monkeypatch.delitem(sys.modules, "cv2")
+
+
+@pytest.mark.parametrize("flag", ["r", "c", "n"])
+def test_file_of_keys_and_values_counts_as_it_is_opened(flag: str, tmp_path: Path) -> None:
+    """`dbm` and `shelve` come to a library of the system's, which may add an ending to the name."""
+    library = types.SimpleNamespace(open=lambda file, flag, mode: None)
+    (tmp_path / "a.db").write_text("1" if flag != "n" else "old")
+    doors.door(library, "open", doors._keyed)
+    with watch(()) as seen:
+        library.open(str(tmp_path / "a"), flag, 0o666)
+    assert ({"a.db"} if flag != "n" else set()) == names(seen.files, tmp_path)
 
 
 def test_doors_do_nothing_while_nothing_is_watched(folder: Path) -> None:

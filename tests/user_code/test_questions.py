@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import os
 import pickle
 import shutil
 import tempfile
 import threading
+import zoneinfo
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +19,8 @@ import pytest
 
 from mltkbuild.disk.answers import ABSENT, answer
 from mltkbuild.disk.digests import digest_of
-from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE, Input
+from mltkbuild.disk.inputs import EXISTS, LINK, MODIFIED, SIZE, Input
+from mltkbuild.user_code import questions
 from mltkbuild.user_code.watch import watch
 from mltkbuild.user_code.watched import MANY
 
@@ -32,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "file.txt").write_text("text")
     (tmp_path / "below").mkdir()
     (tmp_path / "below/deep.txt").write_text("deep")
+    (tmp_path / "link").symlink_to("below")
     return tmp_path
 
 
@@ -93,7 +97,16 @@ ASKS: dict[str, tuple[Callable[[Path], object], dict[str, tuple[str, ...]]]] = {
     "by an open folder": (_at_handle, {"file.txt": BOTH, "no": ()} | {"missing": (EXISTS,)}),
     "of an open file": (_of_open, {"file.txt": (MODIFIED,)}),
     "entries": (_entries, {"file.txt": BOTH}),
+    "filecmp.cmp": (
+        lambda folder: filecmp.cmp(folder / "file.txt", folder / "below/deep.txt", shallow=True),
+        {"file.txt": (MODIFIED,), "below/deep.txt": (MODIFIED,)},
+    ),
     "relative": (lambda folder: os.path.exists("no.txt"), {"no.txt": (EXISTS,)}),
+    "resolve, of a link": (lambda folder: (folder / "link").resolve(), {"link": (LINK,)}),
+    "realpath, below a link": (lambda folder: os.path.realpath(folder / "link/no.txt"), {"link": (LINK,)}),
+    "readlink": (lambda folder: os.readlink(folder / "link"), {"link": (LINK,)}),
+    "which": (lambda folder: shutil.which("ls"), {}),
+    "a time zone": (lambda folder: zoneinfo.ZoneInfo("Europe/Berlin"), {}),
     "resolve": (lambda folder: (folder / "file.txt").resolve(), {}),
     "makedirs": (lambda folder: os.makedirs(folder / "below", exist_ok=True), {}),
     "mkdir": (lambda folder: (folder / "below").mkdir(exist_ok=True), {}),
@@ -138,7 +151,7 @@ def test_what_appears_changes_the_answer(folder: Path) -> None:
 def test_listed_folder_tells_files_from_folders(folder: Path) -> None:
     """A file that becomes a folder of the same name is another one for who lists them."""
     with watch(()) as seen:
-        assert (["below"], ["file.txt"]) == next(os.walk(folder))[1:]
+        assert ["file.txt"] == next(os.walk(folder))[2]
     (folder / "file.txt").unlink()
     (folder / "file.txt").mkdir()
     assert seen.files[str(folder)] != digest_of(str(folder))
@@ -232,6 +245,14 @@ def test_errors_are_those_of_the_system(folder: Path) -> None:
     with watch(()):
         assert expected == [raised(call) for call in calls]
     assert None not in expected
+
+
+def test_functions_of_windows_are_watched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There Python asks the system by functions that never come to `os.stat`."""
+    test = questions._tester(lambda path: False)
+    with watch(()) as seen:
+        test(str(folder / "no.txt"))
+    assert {Input(EXISTS, str(folder / "no.txt")): ABSENT} == seen.answers
 
 
 def test_threads_ask_too(folder: Path) -> None:

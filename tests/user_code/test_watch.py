@@ -24,8 +24,8 @@ from mltkbuild.disk.digests import digest_of, settled, stamp_of
 from mltkbuild.disk.inputs import EXISTS, Input
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.user_code.folders import is_library, never_inputs
+from mltkbuild.user_code.opened import CHANGED
 from mltkbuild.user_code.watch import watch
-from mltkbuild.user_code.watched import CHANGED
 
 
 def somebody(does: Callable[[], object]) -> None:
@@ -119,6 +119,7 @@ def test_file_that_somebody_changes_before_its_digest_is_taken_counts_as_changed
         (folder / "text.txt").read_text()
         somebody(lambda: (folder / "text.txt").write_text("other"))
     assert {str(folder / "text.txt"): CHANGED} == seen.files
+    assert [str(folder / "text.txt")] == list(seen.opened.changed)
 
 
 def _atomic(folder: Path) -> None:

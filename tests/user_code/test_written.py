@@ -99,6 +99,17 @@ def _made(folder: Path) -> None:
     open(folder / "new", "r+").close()
 
 
+def _replaced(folder: Path, more: str = "2") -> None:
+    text = (folder / "a.txt").read_text()
+    (folder / "a.tmp").write_text(text + more)
+    (folder / "a.tmp").replace(folder / "a.txt")
+
+
+def _read_and_removed(folder: Path) -> None:
+    (folder / "a.txt").read_text()
+    (folder / "a.txt").unlink()
+
+
 READS: dict[str, tuple[Callable[[Path], object], str]] = {
     "r+": (lambda folder: _plus(folder, "r+"), "a.txt"),
     "a+": (lambda folder: _plus(folder, "a+"), "a.txt"),
@@ -111,6 +122,7 @@ READS: dict[str, tuple[Callable[[Path], object], str]] = {
     "mmap": (_mapped, "a.bin"),
     "zip": (_zipped, "a.zip"),
     "sqlite3": (_database, "a.db"),
+    "replaced by the same": (lambda folder: _replaced(folder, ""), "a.txt"),
     "rewritten as it was": (lambda folder: (folder / "a.txt").write_text((folder / "a.txt").read_text()), "a.txt"),
 }
 WRITES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -121,6 +133,8 @@ WRITES: dict[str, tuple[Callable[[Path], object], str]] = {
     "mmap": (lambda folder: _mapped(folder, 2), "a.bin"),
     "zip": (lambda folder: _zipped(folder, "b"), "a.zip"),
     "sqlite3": (lambda folder: _database(folder, "insert into t values (2)"), "a.db"),
+    "read, then replaced": (_replaced, "a.txt"),
+    "read, then removed": (_read_and_removed, "a.txt"),
     "read, then written": (lambda folder: (folder / "a.txt").write_text((folder / "a.txt").read_text() + "2"), "a.txt"),
 }
 QUIET: dict[str, Callable[[Path], object]] = {
