@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mltkbuild.disk.digests import bytes_digest
@@ -39,6 +40,10 @@ def learn(root: str = "") -> None:
 
 def remember() -> Before:
     """Ask for the settings of the process, to give them back later."""
+    if _NOW.process != os.getpid():
+        # What Python and mltkbuild have done since the picture was taken, in the process that this one comes from.
+        _PICTURE.look("")
+        _NOW.process = os.getpid()
     _NOW.settings, _NOW.seen = process_settings.settings(), {}
     return Before(_NOW.settings)
 
@@ -51,8 +56,9 @@ def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> s
         is_ours: Says whether a function, a class or an instance comes from the workspace.
         root: The workspace.
     """
+    left = list(process_settings.restore(before.settings))
     _note(root, is_ours)
-    left = [*process_settings.restore(before.settings), *_NOW.seen]
+    left += _NOW.seen
     return ", ".join(left[:3])
 
 
@@ -61,13 +67,20 @@ def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> s
 
 @dataclass
 class _Now:
-    """The stage that runs."""
+    """The stage that runs.
 
-    settings: Mapping[str, Any]
-    seen: dict[str, Change]
+    Args:
+        settings: The settings before it.
+        seen: What the spec has changed so far, by place.
+        process: The process that has looked at itself.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seen: dict[str, Change] = field(default_factory=dict)
+    process: int = 0
 
 
-_NOW = _Now({}, {})
+_NOW = _Now()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from types import FrameType
 
 from mltkbuild.disk.answers import EVERY, answer
 from mltkbuild.disk.inputs import VARIABLE, Input
+from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.process import ENVIRONMENT, life
 from mltkbuild.user_code import asking
 
@@ -139,7 +140,7 @@ def _install() -> None:
 def _note(frame: FrameType, key: str | bytes) -> None:
     """Note what is asked for, or everything where no name is given."""
     asked = _NOW.current
-    if asked is None or not isinstance(key, str | bytes):
+    if asked is None or OWN_READING.now or not isinstance(key, str | bytes):
         return
     name = os.fsdecode(key)
     if name and (name in asked.named or name in _NOW.own or name in ENVIRONMENT):
@@ -147,17 +148,26 @@ def _note(frame: FrameType, key: str | bytes) -> None:
     # The views of a mapping ask for each item once more.
     if name and frame.f_code.co_name == "__iter__" and frame.f_globals.get("__name__") == "collections.abc":
         return
-    if not asking.asks(frame, _NOW.root, name):
+    if not _is_asked(frame, name):
         return
     if not name:
         asked.everything = True
-    else:
-        asked.names.add(name)
-        if asking.says(frame, _NOW.root, name):
-            asked.named.add(name)
+        return
+    asked.names.add(name)
+    if asking.says(frame, _NOW.root, name):
+        asked.named.add(name)
 
 
 def _note_own(frame: FrameType, key: str | bytes) -> None:
     name = os.fsdecode(key)
-    if _NOW.current is not None and name not in _NOW.own and asking.asks(frame, _NOW.root, name):
+    if _NOW.current is not None and name not in _NOW.own and not OWN_READING.now and _is_asked(frame, name):
         _NOW.own.add(name)
+
+
+def _is_asked(frame: FrameType, name: str) -> bool:
+    # To find that out may need a variable, too.
+    OWN_READING.now = True
+    try:
+        return asking.asks(frame, _NOW.root, name)
+    finally:
+        OWN_READING.now = False
