@@ -54,9 +54,22 @@ class RunningCode:
 
     @contextmanager
     def running(
-        self, what: str, kind: type[MltkError] = StageError, *, count: bool = True, count_properties: bool = True
+        self,
+        what: str,
+        kind: type[MltkError] = StageError,
+        *,
+        count: bool = True,
+        count_properties: bool = True,
+        count_variables: bool = False,
     ) -> Iterator[Reading]:
         """Run user code: its errors get a place, and what it reads becomes an input unless an earlier stage has it.
+
+        Args:
+            what: What runs, as errors name it.
+            kind: What its errors become.
+            count: Whether what it reads is an input; not where an earlier stage runs the same to the same end.
+            count_properties: Whether properties are, too.
+            count_variables: Whether variables of the environment are, whatever the others are.
 
         Yields:
             What it has read so far.
@@ -74,6 +87,7 @@ class RunningCode:
             known = self._request.known_digests
             fresh = {path: digest for path, digest in seen.files.items() if known.get(path) != digest}
             self._outcome.files.update(fresh)
+        if count or count_variables:
             self._take_variables(what, asked)
         if count and count_properties:
             beyond = self._model.beyond_slice(self._request.stage, properties)

@@ -11,7 +11,7 @@ import keras
 from mltkbuild.errors import SpecError
 from mltkbuild.spec.any_model import is_classifier
 from mltkbuild.stages import slices, train
-from mltkbuild.stages.outside import outside
+from mltkbuild.stages.outside import outside, without_secrets
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SLICES
 from mltkbuild.tflite import dictionary
@@ -32,6 +32,8 @@ def make_slices(run: StageRun) -> None:
     _check_loadable(run, keras_model)
     for reached in (*(item["code"] for item in sliced.values()), description["code"]):
         train.take_libraries(run, reached)
+    for described in (*sliced.values(), description):
+        described["code"] = without_secrets(described["code"])
     slices.write(run.files.scratch, sliced, description, slices.summarize(keras_model))
     outcome.facts |= {
         "properties": digests,

@@ -19,6 +19,7 @@ from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.process import ENVIRONMENT, life
 from mltkbuild.user_code import asking
 
+_SECRET = 8
 ALL_TOLD = "looks at all variables of the environment: all count but those of the terminal"
 
 
@@ -51,11 +52,13 @@ class _Watching:
         current: Takes what is asked for; None while nothing is watched.
         root: The workspace.
         own: The variables that the spec itself has set.
+        told: Those that it was told so far; empty text for all.
     """
 
     current: Asked | None = None
     root: str = ""
     own: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
 
 _NOW = _Watching()
@@ -98,6 +101,7 @@ def watch(root: str) -> Iterator[Asked]:
     outer, outer_root = _NOW.current, _NOW.root
     if outer is None:
         _NOW.own.clear()
+        _NOW.told.clear()
     asked = Asked()
     _NOW.current, _NOW.root = asked, root
     try:
@@ -131,6 +135,13 @@ def set_by_spec() -> dict[str, str]:
     return {name: answer(Input(VARIABLE, name), dict(os.environ)) for name in sorted(_NOW.own)}
 
 
+def told_values() -> list[str]:
+    """The values that user code was told so far and that may be secrets: what is short is none."""
+    names = os.environ.keys() if "" in _NOW.told else _NOW.told
+    with _quietly():
+        return [value for name in list(names) if len(value := os.environ.get(name, "")) >= _SECRET]
+
+
 def _install() -> None:
     for environ in (os.environ, getattr(os, "environb", None)):
         if type(environ) is os._Environ:
@@ -150,6 +161,7 @@ def _note(frame: FrameType, key: str | bytes) -> None:
         return
     if not _is_asked(frame, name):
         return
+    _NOW.told.add(name)
     if not name:
         asked.everything = True
         return
@@ -166,8 +178,14 @@ def _note_own(frame: FrameType, key: str | bytes) -> None:
 
 def _is_asked(frame: FrameType, name: str) -> bool:
     # To find that out may need a variable, too.
+    with _quietly():
+        return asking.asks(frame, _NOW.root, name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
     OWN_READING.now = True
     try:
-        return asking.asks(frame, _NOW.root, name)
+        yield
     finally:
         OWN_READING.now = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from mltkbuild.engine.builder import Builder
 from mltkbuild.events import Listener
 from mltkbuild.front.report import reason_text
 from mltkbuild.stages.protocol import Outcome, Request
-from mltkbuild.workers.executor import Processes
+from mltkbuild.workers.executor import Processes, Worker
 
 from ..conftest import Files, Running
 from ..test_bad_input import GOOD, change, write
@@ -76,17 +78,18 @@ def test_state_outside_counts_for_the_samples_and_for_no_other_spec(
     """Another number gives other samples, the same as a fresh build; a spec that only reads it has its own."""
     files = write(tmp_path / "ws", "good", spec(top, reads))
     files.write("models/plain.py", spec("", reads.replace("environ['SCALE']", "sep == '/'")))
-    spent = build(files, executor, "good", "plain")
-    assert ([not restored] * 2, ["", ""]) == ([bool(why) for why in spent[:2]], spent[2:])
-    first, plain = samples(files, "good"), samples(files, "plain")
+    assert ["", ""] == build(files, executor, "plain")
+    alone = samples(files, "plain")
+    assert [not restored] * 2 == [bool(why) for why in build(files, executor, "good")]
+    (files.root / "build/plain/.records/data.json").unlink()
+    build(files, executor, "plain")
+    assert alone == samples(files, "plain")
+    first = samples(files, "good")
     files.edit("models/good.py", "1.0", "2.0")
     assert 2 == len(build(files, executor, "good"))
     assert first != samples(files, "good")
     files.edit("models/good.py", "my_model = Model()", "OTHER = 3\nmy_model = Model()")
     assert 1 == len(build(files, executor, "good"))
-    (files.root / "build/plain/.records/data.json").unlink()
-    build(files, executor, "plain")
-    assert plain == samples(files, "plain")
 
 
 def test_change_that_a_loader_makes_ends_the_process(tmp_path: Path, executor: Processes) -> None:
@@ -138,3 +141,38 @@ def test_variables_of_the_builder_are_those_of_the_spec(tmp_path: Path, executor
     builder.build("good", "data")
     inputs = [builder.state("good").record(stage) for stage in ("spec", "data")]
     assert [True, False] == [record is not None and "variable UNITS_OF_TEST" in record.inputs for record in inputs]
+
+
+def test_value_of_a_variable_is_nowhere_in_the_build_folder(
+    tmp_path: Path, executor: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a secret: records, slices and what `explain` reads have its digest, whatever the spec does with it."""
+    monkeypatch.setenv("TOKEN_OF_TEST", "s3cret-of-mine")
+    top = "TOKEN = os.environ['TOKEN_OF_TEST']\nHEADERS = {'a': 'Bearer ' + TOKEN}\nos.environ['COPY'] = TOKEN"
+    files = write(tmp_path / "ws", "good", spec(top, "len(TOKEN + HEADERS['a'] + os.environ['COPY'])"))
+    build(files, executor, "good")
+    assert [] == [path for path, data in files.tree().items() if path.startswith("build/") and b"s3cret" in data]
+    monkeypatch.setenv("TOKEN_OF_TEST", "s3cret-of-yours")
+    assert 2 == len(build(files, executor, "good"))
+
+
+def test_usual_spec_leaves_its_process_as_it_was(tmp_path: Path, executor: Processes) -> None:
+    """So each stage runs in a warm one, whatever libraries fill in as they work; the usual lines are undone."""
+    usual = "import warnings\nwarnings.filterwarnings('ignore')\nos.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
+    usual += "import matplotlib\nmatplotlib.rcParams['font.size'] = 7\nnp.seterr(all='ignore')\n"
+    files = write(tmp_path / "ws", "good", change("# @mltk_model", f"import os\n{usual}\n# @mltk_model"))
+    counting = Counting(executor)
+    Builder(files.workspace, Running(counting)).build("good", "archive")
+    assert [""] * 8 == counting.spent
+
+
+def test_worker_whose_libraries_were_loaded_with_other_variables_is_not_used(tmp_path: Path) -> None:
+    """TensorFlow reads its own variables once; a notebook may set them between two builds."""
+    worker = Worker(deterministic=True)
+    request = Request("a", "data", str(tmp_path), "a.py", (), {}, "", "", "", environment=dict(os.environ))
+    other = {**request.environment, "TF_ENABLE_ONEDNN_OPTS": "7", "SCALE": "1"}
+    assert worker.fits(request)
+    assert worker.fits(dataclasses.replace(request, environment={**request.environment, "SCALE": "1"}))
+    assert not worker.fits(dataclasses.replace(request, environment=other))
+    assert not worker.fits(dataclasses.replace(request, deterministic=False))
+    worker.stop()
