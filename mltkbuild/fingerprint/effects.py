@@ -29,23 +29,24 @@ _IGNORED = re.compile(
     r"|tensorflow\.(?:keras\.)?utils\.register_keras_serializable"
 )
 _IGNORED_IN_FUNCTIONS = re.compile(
-    r"(?:warnings|logging)\.\w.*|(?:numpy\.)?random\.seed|tensorflow\.(?:random\.set_seed|get_logger\b.*|autograph\.set_verbosity)"
-    r"|(?:tensorflow\.)?keras\.utils\.(?:set_random_seed|disable_interactive_logging|enable_interactive_logging)"
-    r"|sys\.std(?:out|err)\..*"
+    r"(?:absl\.|tensorflow\.compat\.v1\.)?(?:warnings|logging)\.\w.*|(?:numpy\.)?random\.seed"
+    r"|tensorflow\.(?:random\.set_seed|get_logger\b.*|autograph\.set_verbosity)"
+    r"|(?:tensorflow\.)?keras\.utils\.(?:set_random_seed|\w+_interactive_logging)|sys\.std(?:out|err)\..*"
 )
 RESTORED = re.compile(
-    r"os\.(?!putenv|unsetenv|umask|nice)\w.*|pathlib\..*|shutil\..*|subprocess\..*|time\.sleep|gc\.collect|sys\.std(?:out|err)\..*"
-    r"|sys\.(?:path|argv|setrecursionlimit)\b.*|warnings\..*|logging\..*|(?:numpy\.)?random\.seed"
-    r"|tensorflow\.(?:random\.set_seed|get_logger\b.*|config\.run_functions_eagerly)|decimal\.[gs]etcontext\b.*|numpy\.(?:seterr|set_printoptions)"
-    r"|locale\.setlocale|sklearn\.(?:set_config|_config\.set_config)|matplotlib\.(?:use|rc|rcParams\b.*|pyplot\.rcParams\b.*)"
-    r"|(?:tensorflow\.)?keras\.(?:utils\.(?:set_random_seed|\w+_interactive_logging)|config\.(?:set_\w+|\w+_interactive_logging)"
-    r"|backend\.set_(?:floatx|epsilon|image_data_format)|mixed_precision\.set_\w+|saving\..*|utils\.get_custom_objects\b.*)"
+    r"os\.(?!putenv|unsetenv|umask|nice)\w.*|(?:pathlib|shutil|subprocess)\..*|time\.sleep|gc\.collect"
+    r"|sys\.(?:path|argv|setrecursionlimit)\b.*|locale\.setlocale|decimal\.[gs]etcontext\b.*|dotenv\.load_dotenv"
+    r"|numpy\.(?:seterr|set_printoptions)|sklearn\.set_config"
+    r"|matplotlib\.(?:pyplot\.)?(?:use|rc|rcParams\b.*|style\.use)"
+    r"|tensorflow\.config\.run_functions_eagerly|(?:tensorflow\.)?keras\.(?:saving\..*|mixed_precision\.set_global_policy"
+    r"|(?:config|backend)\.(?:set_(?:floatx|epsilon|image_data_format|dtype_policy)|clear_session|\w+_interactive_logging))"
+    rf"|{_IGNORED.pattern}|{_IGNORED_IN_FUNCTIONS.pattern}"
 )
 """What a process can be given back exactly after a stage: see `user_code/process_state`."""
 # Libraries whose settings read no file, unless a name says so.
 _READ_NOTHING = re.compile(
     r"(?:builtins|decimal|faulthandler|gc|keras|locale|logging|matplotlib|numpy|random|sklearn|sys|tensorflow|time|warnings)\b"
-    r"(?!.*(?:file|style|load|read|open|from|expand|getenv|popen|system|urandom|time|listdir))"
+    r"(?!.*(?:file|style|load|\bread|_read|open|from|expand|getenv|popen|system|urandom|time|listdir))"
 )
 _PURE = re.compile(
     r"abs|bool|bytes|complex|dict|divmod|enumerate|float|frozenset|int|isinstance|len|list|max|min|pow|print|range|repr"

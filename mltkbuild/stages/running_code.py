@@ -92,7 +92,7 @@ class RunningCode:
         self._outcome = outcome
 
     @contextmanager
-    def running(
+    def running(  # noqa: PLR0913  # what counts, each by its name
         self,
         what: str,
         kind: type[MltkError] = StageError,
@@ -100,6 +100,7 @@ class RunningCode:
         count: bool = True,
         count_properties: bool = True,
         count_folders: bool = True,
+        count_variables: bool = False,
     ) -> Iterator[Reading]:
         """Run user code: its errors get a place, and what it reads becomes an input.
 
@@ -109,6 +110,7 @@ class RunningCode:
             count: Whether what it reads becomes an input at all.
             count_properties: Whether properties do.
             count_folders: Whether a folder does that an earlier stage has listed too, and found the same in it.
+            count_variables: Whether variables of the environment do, whatever the others do.
 
         Yields:
             What it has read so far.
@@ -131,6 +133,7 @@ class RunningCode:
             self._outcome.files.update(files)
             self._outcome.answers.update(seen.answers)
             self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, *told(self._request, seen))))
+        if count or count_variables:
             self._take_variables(what, asked)
         if count and count_properties:
             beyond = self._model.beyond_slice(self._request.stage, properties)

@@ -9,15 +9,12 @@ from typing import Any
 import keras
 
 from mltkbuild.errors import SpecError
-from mltkbuild.fingerprint.effect_rows import effect_rows
-from mltkbuild.fingerprint.origins import Origins
-from mltkbuild.fingerprint.reach import reach
 from mltkbuild.spec.any_model import is_classifier
 from mltkbuild.stages import slices, train
+from mltkbuild.stages.outside import outside, without_secrets
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SLICES
 from mltkbuild.tflite import dictionary
-from mltkbuild.user_code import process_state
 
 # -- spec ------------------------------------------------------------------------------------------------------------
 
@@ -25,9 +22,9 @@ from mltkbuild.user_code import process_state
 def make_slices(run: StageRun) -> None:
     """Run the spec, build its Keras model, and write down what each stage reads."""
     model, outcome = run.model, run.outcome
-    outside = _outside(run)
+    beyond = outside(run.code.snapshot, asked=bool(run.imported))
     _refuse_early(run)
-    sliced = {stage: slices.slice_of(model, stage, run.code.snapshot, run.code.whole, outside) for stage in SLICES}
+    sliced = {stage: slices.slice_of(model, stage, run.code.snapshot, run.code.whole, beyond) for stage in SLICES}
     digests = slices.property_digests(model)
     _take_classes_from_loader(run, sliced)
     keras_model = _build_first(run)
@@ -36,6 +33,8 @@ def make_slices(run: StageRun) -> None:
     reached = [*(item["code"] for item in sliced.values()), description["code"]]
     for code in reached:
         train.take_libraries(run, code)
+    for described in (*sliced.values(), description):
+        described["code"] = without_secrets(described["code"])
     slices.write(run.files.scratch, sliced, description, slices.summarize(keras_model))
     outcome.facts |= {
         "properties": digests,
@@ -54,14 +53,6 @@ def _inexact(reached: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
     return tuple(
         f"{label.removeprefix(slices.INEXACT)} counts by the whole spec ({found[label]})" for label in sorted(found)
     )
-
-
-def _outside(run: StageRun) -> dict[str, object]:
-    """What the spec does outside of its own modules: what its texts say, and what it is seen to have done so far."""
-    snapshot = run.code.snapshot
-    done = reach(process_state.outside(snapshot.root, Origins(snapshot).is_ours), snapshot)
-    named = {label.replace("root outside ", "outside ", 1): row for label, row in done.items()}
-    return {**effect_rows(snapshot.all_files, snapshot, asked=bool(run.imported)), **named}
 
 
 def _refuse_early(run: StageRun) -> None:

@@ -22,6 +22,7 @@ _FOR_THEMSELVES = re.compile(
     r"|sysconfig|tempfile|unittest|urllib|warnings|webbrowser"
 )
 _LOADING = "<frozen importlib"
+_RUNS_USER_CODE = ("mltkbuild.stages.", "mltkbuild.user_code.", "mltkbuild.workers.")
 
 
 def asks(frame: FrameType | None, root: str, name: str) -> bool:
@@ -34,13 +35,14 @@ def asks(frame: FrameType | None, root: str, name: str) -> bool:
     """
     reader, outermost = "", None
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_LOADING):
-            # A library that is loaded for the first time asks for itself, and would not ask again.
+        module = str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_filename.startswith(_LOADING) or module.startswith(_RUNS_USER_CODE):
+            # A library that is loaded asks for itself, and would not ask again; what runs a spec is not called by it.
             return False
         if is_workspace(frame, root):
             for_itself = outermost is not None and _FOR_THEMSELVES.fullmatch(reader)
             return not for_itself or _names(name, outermost, frame)
-        top = str(frame.f_globals.get("__name__")).partition(".")[0]
+        top = module.partition(".")[0]
         if top not in sys.stdlib_module_names or _FOR_THEMSELVES.fullmatch(top):
             # What Python's own modules ask for, such as `pathlib` or `string`, they ask for whoever calls them.
             reader, outermost = reader or top, frame

@@ -30,6 +30,7 @@ _OWN = "mltkbuild."
 _CACHES = frozenset({"sys.modules", "sys.path_importer_cache", "linecache.cache"})
 _CONTAINERS = (dict, list, set)
 _CODE = (type, types.FunctionType, types.BuiltinFunctionType)
+_NUMBERS = (bool, int, float)
 _MADE_BY_PYTHON = 1 << 9
 """The flag of classes that aren't fixed parts of Python or of an extension."""
 
@@ -59,6 +60,7 @@ class _Held:
         now: What it holds.
         is_class: Whether it is a class.
         is_lazy: Whether it makes what it holds when somebody asks for it.
+        is_loading: Whether other libraries have been loaded meanwhile, which may set up this one.
     """
 
     owner: str
@@ -66,6 +68,7 @@ class _Held:
     now: Mapping[str, Any]
     is_class: bool
     is_lazy: bool
+    is_loading: bool
 
     def changes(self, is_ours: Callable[[object], bool]) -> Iterator[Change]:
         """What somebody has changed here."""
@@ -87,17 +90,18 @@ class _Held:
         """Say whether somebody has set this, and not a library that fills in what it needs as it works."""
         private = key.startswith("_")
         if old is _ABSENT:
-            set_here = not private and not self.is_lazy and is_plain(new)
+            set_here = not (private or self.is_lazy or self.is_loading) and is_plain(new)
         elif new is _ABSENT:
             set_here = old is not None
         elif old is None:
-            set_here = not private and is_plain(new)
-        elif private and type(old) in (bool, int) and type(new) in (bool, int):
-            # A counter, or "it has been done".
+            set_here = not private and not self.is_loading and is_plain(new)
+        elif private and type(old) in _NUMBERS and type(new) in _NUMBERS:
+            # A counter, a clock, or "it has been done".
             set_here = False
         else:
             # A lazy stand-in gives way to what it stands for: an object, and no code.
-            set_here = is_plain(new) or (isinstance(old, _CODE) and isinstance(new, _CODE))
+            replaced = isinstance(old, _CODE) and isinstance(new, _CODE) and not self.is_loading
+            set_here = replaced or is_plain(new)
         return set_here
 
 
@@ -108,11 +112,13 @@ class Picture:
     Args:
         modules: Each module with a copy of its names.
         classes: Each class with a copy of its attributes.
+        seen: Every module that was looked at, by its id.
         containers: Each list, dict or set that a module holds, by its id: where it is, itself, and a copy.
     """
 
     modules: dict[str, tuple[types.ModuleType, dict[str, Any]]] = field(default_factory=dict)
     classes: dict[type, dict[str, Any]] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
     containers: dict[int, tuple[str, Any, Any]] = field(default_factory=dict)
 
     def look(self, root: str, is_ours: Callable[[object], bool] = bool) -> list[Change]:
@@ -122,10 +128,12 @@ class Picture:
             root: The workspace, whose modules are no libraries.
             is_ours: Says whether a function, a class or an instance comes from the workspace.
         """
-        found = list(self._changes(is_ours))
-        fresh = sys.modules.keys() - self.modules.keys()
+        fresh = [name for name, module in list(sys.modules.items()) if self.seen.get(name) != id(module)]
+        found = list(self._changes(is_ours, bool(fresh)))
         for name in fresh:
-            self._add(name, sys.modules.get(name), root)
+            module = sys.modules.get(name)
+            self.seen[name] = id(module)
+            self._add(name, module, root)
         if fresh:
             self.classes.update({kind: dict(vars(kind)) for kind in _classes() if kind not in self.classes})
         return found
@@ -138,19 +146,21 @@ class Picture:
                 if type(value) in _CONTAINERS and not is_dunder(key) and f"{name}.{key}" not in _CACHES:
                     self.containers.setdefault(id(value), (f"{name}.{key}", value, value.copy()))
 
-    def _changes(self, is_ours: Callable[[object], bool]) -> Iterator[Change]:
+    def _changes(self, is_ours: Callable[[object], bool], is_loading: bool) -> Iterator[Change]:
         """What has been changed in the libraries that it knows, but for what they fill in themselves as they work."""
         for name, (module, before) in self.modules.items():
-            if not _same(vars(module), before):
+            if sys.modules.get(name) is module and not _same(vars(module), before):
                 self.modules[name] = module, vars(module).copy()
-                held = _Held(name, before, vars(module), is_class=False, is_lazy="__getattr__" in before)
+                lazy = "__getattr__" in before
+                held = _Held(name, before, vars(module), is_class=False, is_lazy=lazy, is_loading=is_loading)
                 yield from held.changes(is_ours)
         for kind, attributes in self.classes.items():
             if not _same(vars(kind), attributes):
                 self.classes[kind] = dict(vars(kind))
                 name = f"{kind.__module__}.{kind.__qualname__}"
                 lazy = type(kind).__getattribute__ is not type.__getattribute__ or hasattr(type(kind), "__getattr__")
-                held = _Held(name, attributes, self.classes[kind], is_class=True, is_lazy=lazy)
+                now = self.classes[kind]
+                held = _Held(name, attributes, now, is_class=True, is_lazy=lazy, is_loading=is_loading)
                 yield from held.changes(is_ours)
         for number, (place, container, copied) in self.containers.items():
             if _same(container, copied):

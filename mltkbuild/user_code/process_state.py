@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mltkbuild.disk.digests import bytes_digest
@@ -29,9 +29,13 @@ class Before:
     settings: dict[str, Any]
 
 
-def learn() -> None:
-    """Take what the libraries hold for what they should hold."""
-    _PICTURE.look("")
+def learn(root: str = "") -> None:
+    """Take what the libraries hold for what they should hold.
+
+    Args:
+        root: The workspace, whose modules are no libraries.
+    """
+    _PICTURE.look(root)
     _NOW.learned_in = os.getpid()
 
 
@@ -52,8 +56,9 @@ def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> s
         is_ours: Says whether a function, a class or an instance comes from the workspace.
         root: The workspace.
     """
+    left = list(process_settings.restore(before.settings))
     _note(root, is_ours)
-    left = [*process_settings.restore(before.settings), *_NOW.seen]
+    left += _NOW.seen
     return ", ".join(left[:3])
 
 
@@ -65,17 +70,17 @@ class _Now:
     """The stage that runs.
 
     Args:
-        settings: The settings of the process before it.
-        seen: What it has changed so far, by place.
+        settings: The settings before it.
+        seen: What the spec has changed so far, by place.
         learned_in: The process that has learned what libraries hold.
     """
 
-    settings: Mapping[str, Any]
-    seen: dict[str, Change]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seen: dict[str, Change] = field(default_factory=dict)
     learned_in: int = 0
 
 
-_NOW = _Now({}, {})
+_NOW = _Now()
 
 
 @contextmanager

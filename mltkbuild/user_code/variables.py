@@ -15,9 +15,11 @@ from types import FrameType
 
 from mltkbuild.disk.answers import EVERY, answer
 from mltkbuild.disk.inputs import VARIABLE, Input
+from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.process import ENVIRONMENT, life
 from mltkbuild.user_code import asking
 
+_SECRET = 8
 ALL_TOLD = "looks at all variables of the environment: all count but those of the terminal"
 
 
@@ -50,11 +52,13 @@ class _Watching:
         current: Takes what is asked for; None while nothing is watched.
         root: The workspace.
         own: The variables that the spec itself has set.
+        told: Those that it was told so far; empty text for all.
     """
 
     current: Asked | None = None
     root: str = ""
     own: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
 
 _NOW = _Watching()
@@ -97,6 +101,7 @@ def watch(root: str) -> Iterator[Asked]:
     outer, outer_root = _NOW.current, _NOW.root
     if outer is None:
         _NOW.own.clear()
+        _NOW.told.clear()
     asked = Asked()
     _NOW.current, _NOW.root = asked, root
     try:
@@ -130,6 +135,13 @@ def set_by_spec() -> dict[str, str]:
     return {name: answer(Input(VARIABLE, name), dict(os.environ)) for name in sorted(_NOW.own)}
 
 
+def told_values() -> list[str]:
+    """The values that user code was told so far and that may be secrets: what is short is none."""
+    names = os.environ.keys() if "" in _NOW.told else _NOW.told
+    with _quietly():
+        return [value for name in list(names) if len(value := os.environ.get(name, "")) >= _SECRET]
+
+
 def _install() -> None:
     for environ in (os.environ, getattr(os, "environb", None)):
         if type(environ) is os._Environ:
@@ -139,7 +151,7 @@ def _install() -> None:
 def _note(frame: FrameType, key: str | bytes) -> None:
     """Note what is asked for, or everything where no name is given."""
     asked = _NOW.current
-    if asked is None or not isinstance(key, str | bytes):
+    if asked is None or OWN_READING.now or not isinstance(key, str | bytes):
         return
     name = os.fsdecode(key)
     if name and (name in asked.named or name in _NOW.own or name in ENVIRONMENT):
@@ -147,17 +159,33 @@ def _note(frame: FrameType, key: str | bytes) -> None:
     # The views of a mapping ask for each item once more.
     if name and frame.f_code.co_name == "__iter__" and frame.f_globals.get("__name__") == "collections.abc":
         return
-    if not asking.asks(frame, _NOW.root, name):
+    if not _is_asked(frame, name):
         return
+    _NOW.told.add(name)
     if not name:
         asked.everything = True
-    else:
-        asked.names.add(name)
-        if asking.says(frame, _NOW.root, name):
-            asked.named.add(name)
+        return
+    asked.names.add(name)
+    if asking.says(frame, _NOW.root, name):
+        asked.named.add(name)
 
 
 def _note_own(frame: FrameType, key: str | bytes) -> None:
     name = os.fsdecode(key)
-    if _NOW.current is not None and name not in _NOW.own and asking.asks(frame, _NOW.root, name):
+    if _NOW.current is not None and name not in _NOW.own and not OWN_READING.now and _is_asked(frame, name):
         _NOW.own.add(name)
+
+
+def _is_asked(frame: FrameType, name: str) -> bool:
+    # To find that out may need a variable, too.
+    with _quietly():
+        return asking.asks(frame, _NOW.root, name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    OWN_READING.now = True
+    try:
+        yield
+    finally:
+        OWN_READING.now = False

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ from mltkbuild.workers import entry
 
 GRACE_SECONDS = 20.0
 """So long an interrupted training may take for its step and its checkpoint."""
+
+_OF_LIBRARIES = ("CUDA_", "KERAS_", "KMP_", "LD_", "MKL_", "NVIDIA_", "OMP_", "OPENBLAS_", "PYTHON", "TF_", "XLA_")
 
 _spawning = threading.Lock()
 
@@ -55,6 +57,7 @@ class Worker:
 
     def __init__(self, deterministic: bool) -> None:
         self.deterministic = deterministic
+        self._loaded_with = _of_libraries(os.environ)
         self._ending = threading.RLock()
         context = get_context("spawn")
         self._events, sending = context.Pipe(duplex=False)
@@ -68,6 +71,11 @@ class Worker:
         self._pid: int | None = None
         self._request: Request | None = None
         self._future: Future[Any] | None = None
+
+    def fits(self, request: Request) -> bool:
+        """Whether a stage may run here: libraries read some variables once, when they are loaded."""
+        asked = not request.environment or _of_libraries(request.environment) == self._loaded_with
+        return asked and self.deterministic == request.deterministic
 
     def run(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage and hand its events on; blocks until it is done.
@@ -271,12 +279,11 @@ class Processes:
         with self._lock:
             if self._stopped:
                 raise StageError("the build was stopped")
-            deterministic = request.deterministic
-            found = next((worker for worker in self._idle if worker.deterministic == deterministic), None)
+            found = next((worker for worker in self._idle if worker.fits(request)), None)
             if found is not None and not request.alone:
                 self._idle.remove(found)
             else:
-                found = Worker(deterministic)
+                found = Worker(request.deterministic)
             self._busy.add(found)
             return found
 
@@ -341,6 +348,12 @@ class Lent:
 
     def stop(self) -> None:
         """Nothing: the build is over, and the executor isn't."""
+
+
+def _of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that TensorFlow and what it runs on read once in a process."""
+    names = (name for name in environment if name not in ENVIRONMENT and name.startswith(_OF_LIBRARIES))
+    return {name: environment[name] for name in names}
 
 
 @contextlib.contextmanager
