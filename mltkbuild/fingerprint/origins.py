@@ -26,7 +26,9 @@ class Sources(Protocol):
 
 def loaded_files(sources: Sources) -> list[str]:
     """List the files of the workspace modules that are loaded."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    # Not getattr: a lazy module would load what it stands for.
+    modules = [module for module in list(sys.modules.values()) if kinds.really(module, types.ModuleType)]
+    files = {object.__getattribute__(module, "__dict__").get("__file__") for module in modules}
     return sorted(file for file in files if isinstance(file, str) and sources.label(file) is not None)
 
 

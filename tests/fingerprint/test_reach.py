@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mltkbuild.fingerprint import libraries
 from mltkbuild.fingerprint.reach import reach
@@ -910,3 +912,20 @@ def test_a_tf_function_counts_by_the_function_in_it(reached: Reach) -> None:
     assert differ(before, reached(spec.format(jit=False, k=2)))
     assert differ(before, reached(spec.format(jit=True, k=1)))
     assert [] == inexact(before)
+
+
+keys = st.integers() | st.text(max_size=3) | st.tuples(st.booleans(), st.text(max_size=2))
+held = st.integers() | st.text(max_size=3) | st.sampled_from([len, min, [1, 2]])
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.dictionaries(keys, held, max_size=5), st.data())
+def test_the_order_of_a_dict_shows_in_the_rows(filled: dict[object, object], data: st.DataObject) -> None:
+    """Law: the same items in the same order have the same rows, in another order others, plain or with code inside."""
+    items = list(filled.items())
+    other = data.draw(st.permutations(items))
+    sources = FolderSources(Path("/nowhere"))
+    one, same, moved = (reach({"it": {"in": dict(part)}}, sources) for part in (items, items, other))
+
+    assert one == same
+    assert (items != other) == differ(one, moved)
