@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mltkbuild.fingerprint import code as codes
 from mltkbuild.fingerprint.annotations import are_read, silent
-from mltkbuild.fingerprint.origins import Sources, loaded_files
+from mltkbuild.fingerprint.origins import Sources, texts_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -86,8 +86,8 @@ class Locator:
 
     @functools.cached_property
     def _annotations(self) -> bool:
-        """Whether any workspace module that is loaded may look at annotations."""
-        return any(are_read(self._sources.source(filename)) for filename in loaded_files(self._sources))
+        """Whether any workspace module may look at annotations."""
+        return any(map(are_read, texts_of(self._sources)))
 
     def _file(self, filename: str) -> _File | None:
         if filename not in self._files:

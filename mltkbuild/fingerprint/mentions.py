@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mltkbuild.fingerprint import code as codes
-from mltkbuild.fingerprint.origins import Sources, loaded_files
+from mltkbuild.fingerprint.origins import Sources, texts_of
 
 _READING = frozenset({"getattr", "hasattr", "attrgetter", "methodcaller"})
 _SETTING = frozenset({"setattr", "delattr"})
@@ -34,12 +33,11 @@ class Mentions:
 
 
 def mentions(sources: Sources) -> Mentions:
-    """Look through all workspace modules that are loaded, and those that a function may still import."""
+    """Look through all workspace modules."""
     read: set[str] = set()
     put: set[str] = set()
     reads_any = sets_any = False
-    later: Mapping[str, str] = getattr(sources, "files", {})
-    for text in {*map(sources.source, loaded_files(sources)), *later.values()}:
+    for text in texts_of(sources):
         try:
             tree = codes.parse(text)
         except SyntaxError:

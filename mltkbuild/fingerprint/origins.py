@@ -6,6 +6,7 @@ import abc
 import functools
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from mltkbuild.fingerprint import kinds, names
@@ -24,10 +25,18 @@ class Sources(Protocol):
         """Tell an object to leave out, such as the model, whose reads are tracked elsewhere."""
 
 
-def loaded_files(sources: Sources) -> list[str]:
-    """List the files of the workspace modules that are loaded."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return sorted(file for file in files if isinstance(file, str) and sources.label(file) is not None)
+def texts_of(sources: Sources) -> list[str]:
+    """List the texts of the workspace modules: those that a snapshot took, or else those that are loaded.
+
+    A snapshot has also what a function may still import, and the same in each stage, whatever was loaded before.
+    """
+    files: Mapping[str, str] | None = getattr(sources, "files", None)
+    if files is not None:
+        return sorted(files.values())
+    # Not getattr: a lazy module would load what it stands for.
+    modules = [module for module in list(sys.modules.values()) if kinds.really(module, types.ModuleType)]
+    names = {object.__getattribute__(module, "__dict__").get("__file__") for module in modules}
+    return [sources.source(name) for name in names if isinstance(name, str) and sources.label(name) is not None]
 
 
 class Origins:

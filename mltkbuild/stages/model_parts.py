@@ -155,7 +155,7 @@ def _unshown(
     for name, value in sorted(state.items()):
         if name in known:
             # The class knows this attribute: its config or its code says what it is, unless it was set from outside.
-            touched = not mentioned.set.isdisjoint((name, name.lstrip("_"))) or name in mentioned.read
+            touched = name in mentioned.read | mentioned.set or (_by_setter(part, name) in mentioned.set)
             touched = touched or (mentioned.sets_any and not name.startswith("_"))
             counts = touched and is_plain(value) and not kinds.is_network(value)
         else:
@@ -167,6 +167,13 @@ def _unshown(
         shown = [config[key] for key in (name, name.lstrip("_")) if key in config]
         if not any(_alike(item, value) for item in shown):
             yield name, value
+
+
+def _by_setter(part: object, name: str) -> str | None:
+    """The name by which `_name` is set from outside, where its class has a setter for it."""
+    public = name.lstrip("_")
+    setter = getattr(type(part), public, None)
+    return public if isinstance(setter, property) and setter.fset is not None else None
 
 
 def _config(part: Any) -> dict[str, object]:

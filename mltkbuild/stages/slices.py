@@ -20,7 +20,7 @@ from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_pla
 from mltkbuild.shown import shown_lines
 from mltkbuild.spec.generators import Generator
 from mltkbuild.spec.meanings import by_name
-from mltkbuild.spec.model import MltkModel
+from mltkbuild.spec.model import ARCHIVE_FILES, PARAMETERS, MltkModel
 from mltkbuild.spec.properties import Settings, name_of_constant, properties_of
 from mltkbuild.stages.model_parts import code_of, states_of
 from mltkbuild.stages.table import DATA, PARAMS, SLICES, STAGES
@@ -130,13 +130,18 @@ def property_digests(model: MltkModel) -> dict[str, str | None]:
     for name, item in sorted(properties_of(type(model)).items()):
         if not model.is_set(name) and name not in optional:
             continue
-        try:
-            digest = digest_value(plain(model.peek(name)))
-            if name in optional or digest != digest_value(plain(item.default)):
-                digests[name] = digest
-        except Unfingerprintable:
-            digests[name] = None
-    return digests
+        digest = _digest(plain(model.peek(name)))
+        if digest is None or name in optional or digest != _digest(plain(item.default)):
+            digests[name] = digest
+    filled = ((PARAMETERS, model.model_parameters), (ARCHIVE_FILES, model.archive_files))
+    return digests | {name: _digest(value) for name, value in filled if value}
+
+
+def _digest(value: object) -> str | None:
+    try:
+        return digest_value(value)
+    except Unfingerprintable:
+        return None
 
 
 def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mltkbuild.fingerprint import libraries
 from mltkbuild.fingerprint.reach import reach
@@ -926,3 +928,20 @@ def test_function_that_is_watched_counts_as_itself(reached: Reach) -> None:
     expected = reached(spec)
     with watch(()):
         assert expected == reached(spec)
+
+
+keys = st.integers() | st.text(max_size=3) | st.tuples(st.booleans(), st.text(max_size=2))
+held = st.integers() | st.text(max_size=3) | st.sampled_from([len, min, [1, 2]])
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.dictionaries(keys, held, max_size=5), st.data())
+def test_the_order_of_a_dict_shows_in_the_rows(filled: dict[object, object], data: st.DataObject) -> None:
+    """Law: the same items in the same order have the same rows, in another order others, plain or with code inside."""
+    items = list(filled.items())
+    other = data.draw(st.permutations(items))
+    sources = FolderSources(Path("/nowhere"))
+    one, same, moved = (reach({"it": {"in": dict(part)}}, sources) for part in (items, items, other))
+
+    assert one == same
+    assert (items != other) == differ(one, moved)

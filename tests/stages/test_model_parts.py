@@ -298,7 +298,9 @@ def test_a_plain_model_has_nothing_to_tell_beside_its_config(tmp_path: Path) -> 
     text = (
         "def build(model):\n    net = network(layers.Reshape((2, 2, 1)), layers.Conv2D(3, 1, activation='relu'), "
         "layers.BatchNormalization(momentum=0.9), layers.Flatten(), layers.Dropout(0.5, seed=3))\n"
-        "    net.layers[0].trainable = True\n    return net\n"
+        "    net.layers[0].trainable = True\n    model.metrics = ['mae']\n    model.optimizer = 'sgd'\n"
+        "    model.loss = 'mse'\n    model.input_shape = (4,)\n    model.batch_size = 3\n    model.seed = 4\n"
+        "    return net\n"
     )
     (description,) = described(tmp_path, text)
     assert '"code": {},' in description

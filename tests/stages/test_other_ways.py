@@ -162,3 +162,46 @@ def test_modules_of_pickles_are_collected_inside_and_outside() -> None:
 def test_a_module_that_may_look_at_text_is_told(source: str, expected: bool) -> None:
     """Words in texts and names of other things are none."""
     assert expected == reads_text(source)
+
+
+READS = {
+    "model_parameters": ("my_model.model_parameters", "my_model.model_parameters['k'] = {}"),
+    "embedded_parameters": ("my_model.embedded_parameters", "my_model.model_parameters['k'] = {}"),
+    "archive_files": ("my_model.archive_files", "my_model.add_archive_file('{}.txt')"),
+    "summary": ("my_model.summary()", "my_model.batch_size = {}"),
+    "get_attribute": ("my_model.get_attribute('train.batch_size')", "my_model.batch_size = {}"),
+    "computed name": ("getattr(my_model, 'batch_' + 'size')", "my_model.batch_size = {}"),
+    "order of arguments": (
+        "[*my_model.train_kwargs]",
+        "my_model.train_kwargs = dict([('b', 1), ('a', 2)][:: 3 - 2 * {}])",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", READS)
+def test_what_a_loader_asks_the_model_counts(what: str, files: Files, executor: Processes) -> None:
+    """Whatever a spec sets may be read by its loader, and as it was set."""
+    action, line = READS[what]
+    for number in (1, 2):
+        files.spec("kws", tiny_spec(action) + line.format(number))
+        assert ["spec", "data"] == built(files, executor)[0]
+    assert [] == built(files, executor)[0]
+
+
+def test_the_order_of_a_dict_that_a_loader_counts_through_is_loaded_anew(files: Files, executor: Processes) -> None:
+    """The place of a group is its label: other samples, so the data stage runs."""
+    text = tiny_spec("return np.arange(32.0).reshape(8, 4), np.arange(8) % (2 if [*GROUPS][0] == 'low' else 1)")
+    files.spec("kws", text.replace("def load", "GROUPS = {'low': 1, 'high': 2}\n\ndef load"))
+    assert ["spec", "data"] == built(files, executor)[0]
+    before = (files.root / "build/kws/data/training.json").read_bytes()
+    files.edit("models/kws.py", "'low': 1, 'high': 2", "'high': 2, 'low': 1")
+    assert ["spec", "data"] == built(files, executor)[0]
+    assert before != (files.root / "build/kws/data/training.json").read_bytes()
+
+
+def test_annotations_of_a_loader_load_nothing(files: Files, executor: Processes) -> None:
+    """The spec is run, for a name in an annotation may be none; its slices are the same."""
+    files.spec("kws", tiny_spec())
+    assert ["spec", "data"] == built(files, executor)[0]
+    files.edit("models/kws.py", "def load(subset, test):", "def load(subset: str, test: bool) -> tuple:")
+    assert ["spec"] == built(files, executor)[0]

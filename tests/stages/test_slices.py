@@ -174,6 +174,16 @@ def test_another_weight_or_argument_still_counts(tmp_path: Path) -> None:
     assert {"train"} == changed(tmp_path, "my_model.train_kwargs = {'verbose': 0, 'validation_freq': 2}")
 
 
+def test_annotations_of_a_loader_reach_no_stage(tmp_path: Path) -> None:
+    """What a checker of types reads is no reason to load or to train again."""
+    text = HEAD + "my_model.dataset = load\n"
+    annotated = text.replace("def load(subset):", "def load(subset: str) -> int:").replace(
+        "helper():", "helper() -> int:"
+    )
+    assert annotated != text
+    assert slices(tmp_path, text) == slices(tmp_path, annotated)
+
+
 def test_constant_of_tensorflow_is_its_name(tmp_path: Path) -> None:
     """`tf.int8` and 'int8', `tf.lite.Optimize.DEFAULT` and 'DEFAULT' are the same setting."""
     fake = (
