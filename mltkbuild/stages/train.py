@@ -94,10 +94,11 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
 
     def noticed() -> keeper.Noticed:
         known = request.known_digests
-        files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
+        found = reading.seen.found()
+        files = {path: digest for path, digest in found.files.items() if known.get(path) != digest}
         asked = set(reading.properties)
-        answers = {question.name: told for question, told in reading.answers.items()}
-        own = reading.own_names
+        answers = {question.name: told for question, told in found.answers.items()}
+        own = reading.seen.own_names(found)
         # A folder that the code fills grows with every epoch.
         files |= {folder: folder_digest(folder, names) for folder, names in own.items()}
         return keeper.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked, answers, own)

@@ -19,7 +19,7 @@ from mltkbuild.user_code.askers import Askers
 from mltkbuild.user_code.folders import Places
 from mltkbuild.user_code.opened import CHANGED, Opened
 
-MANY = 100
+MANY = 1000
 """So many questions about names in one folder become one about what is in it."""
 # As it is while nothing is watched.
 _stat = os.stat
@@ -201,16 +201,16 @@ class Watched:
     @property
     def files(self) -> Mapping[str, str]:
         """Digest of each file or folder that counts, by absolute path."""
-        return self._found().files
+        return self.found().files
 
     @property
     def answers(self) -> Mapping[Input, str]:
         """What the system has answered, by question."""
-        return self._found().answers
+        return self.found().answers
 
-    def own_names(self) -> dict[str, list[str]]:
+    def own_names(self, found: Found) -> dict[str, list[str]]:
         """What the code itself has put into the folders that count, by folder."""
-        folders = self.files.keys() & self._listed.keys()
+        folders = found.files.keys() & self._listed.keys()
         made = sorted(self._made | self._made_folders)
         return {
             folder: own
@@ -220,9 +220,10 @@ class Watched:
 
     def close(self) -> None:
         """Nothing more happens."""
-        self._final = self._found(at_the_end=True)
+        self._final = self.found(at_the_end=True)
 
-    def _found(self, *, at_the_end: bool = False) -> Found:
+    def found(self, *, at_the_end: bool = False) -> Found:
+        """What counts of what it has done so far."""
         if self._final is not None:
             return self._final
         before, OWN_READING.now = OWN_READING.now, True
@@ -266,7 +267,9 @@ class Watched:
             if kind in told or (kind == EXISTS and os.path.dirname(path) in found.files):
                 del found.answers[question]
         folders = Counter(os.path.dirname(path) for kind, path in found.answers if kind == EXISTS)
-        for folder in (folder for folder, count in folders.items() if count >= MANY):
+        # What else lies beside the specs, such as the build folder, would run everything again.
+        many = (folder for folder, count in folders.items() if count >= MANY)
+        for folder in (folder for folder in many if not self.places.leads_to_the_workspace(folder)):
             for question in [one for one in found.answers if one.kind == EXISTS]:
                 if os.path.dirname(question.subject) == folder:
                     del found.answers[question]
