@@ -159,7 +159,7 @@ class Watched:
             frame: What asks.
             told: The answer; asked now if None.
         """
-        if kind != MODIFIED and self.has_read(path):
+        if kind in (EXISTS, SIZE) and self.has_read(path):
             return
         question = Input(kind, path)
         if question in self._asked or self.places.is_nobodys(path) or not self.askers.asks(frame, path):
@@ -229,7 +229,7 @@ class Watched:
         before, OWN_READING.now = OWN_READING.now, True
         try:
             self._take()
-            changed = {path for path, was in self._before.items() if _is_changed(path, was, at_the_end)}
+            changed = {path for path, was in self._before.copy().items() if _is_changed(path, was, at_the_end)}
             self.both |= dict.fromkeys(path for path in sorted(changed) if self._before[path].told)
             self._made |= changed
             grown = {os.path.dirname(path) for path in (*self._made, *self._made_folders)}
@@ -241,19 +241,19 @@ class Watched:
 
     def _counting_files(self, grown: set[str]) -> Iterator[tuple[str, str]]:
         """What was opened or listed; a folder that the code wrote into counts as it is now."""
-        for path, digest in self.opened.digests.items():
+        for path, digest in self.opened.digests.copy().items():
             if not self._is_made(path) and path not in self._before:
                 yield path, digest
-        for path, was in self._before.items():
+        for path, was in self._before.copy().items():
             if was.reads and was.digest is not None and not self._is_made(path):
                 yield path, was.digest
-        for path, digest in self._listed.items():
+        for path, digest in self._listed.copy().items():
             now = digest_of(path) if path in grown or self.has_children else digest
             if now is not None and not self._is_made(path):
                 yield path, now
 
     def _counting_answers(self, grown: set[str]) -> Iterator[tuple[Input, str]]:
-        for question, told in self._asked.items():
+        for question, told in self._asked.copy().items():
             path = question.subject
             if self._is_made(path) or (question.kind == MODIFIED and path in self._touched):
                 continue
