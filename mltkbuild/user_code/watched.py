@@ -83,6 +83,7 @@ class Watched:
         self._before: dict[str, _Before] = {}
         self._made: set[str] = set()
         self._made_folders: set[str] = set()
+        self._below_made: dict[str, bool] = {}
         self._touched: set[str] = set()
         self._final: Found | None = None
 
@@ -177,20 +178,20 @@ class Watched:
 
     def make_folder(self, path: str) -> None:
         """The code makes a folder, unless there is one."""
-        if not os.path.lexists(path):
-            self._made_folders.add(path)
+        if not self.places.is_nobodys(path) and not os.path.lexists(path):
+            self._add_made_folders(path)
 
     def move(self, source: str, target: str) -> None:
         """The code moves a file or folder."""
         if os.path.isdir(source):
-            self._made_folders |= {source, target}
+            self._add_made_folders(source, target)
         self.make(source)
         self.make(target)
 
     def remove_tree(self, path: str) -> None:
         """The code removes a folder with all that is in it, or a file."""
         self._made.add(path)
-        self._made_folders.add(path)
+        self._add_made_folders(path)
 
     def set_time(self, path: str) -> None:
         """The code sets the time of a file, or it would."""
@@ -303,15 +304,20 @@ class Watched:
         """Whether the code has made a path itself, or a folder above it."""
         if path in self._made:
             return True
-        if self._made_folders:
-            while True:
-                if path in self._made_folders:
-                    return True
-                above = os.path.dirname(path)
-                if above == path:
-                    break
-                path = above
-        return False
+        return bool(self._made_folders) and (path in self._made_folders or self._lies_in_made(os.path.dirname(path)))
+
+    def _lies_in_made(self, folder: str) -> bool:
+        """Whether the code has made a folder, or one above it: looked up once for all files in it."""
+        found = self._below_made.get(folder)
+        if found is None:
+            above = os.path.dirname(folder)
+            found = folder in self._made_folders or (above != folder and self._lies_in_made(above))
+            self._below_made[folder] = found
+        return found
+
+    def _add_made_folders(self, *folders: str) -> None:
+        self._made_folders.update(folders)
+        self._below_made = {}
 
     def _take(self) -> None:
         self.opened.take(self._is_made, anyhow=self.has_children)
