@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mltkbuild.data import user_functions
 from mltkbuild.disk.digests import bytes_digest, source_digest
-from mltkbuild.disk.inputs import Input
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.fingerprint.doors import reads_text
 from mltkbuild.spec.any_model import AnyModel
@@ -35,21 +34,6 @@ class Reading:
 
     properties: Set[str]
     seen: Watched
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """Digests by absolute path."""
-        return self.seen.files
-
-    @property
-    def answers(self) -> Mapping[Input, str]:
-        """What the system has answered, by question."""
-        return self.seen.answers
-
-    @property
-    def own_names(self) -> Mapping[str, Sequence[str]]:
-        """What the code has put into folders that it lists, by folder."""
-        return self.seen.own_names()
 
 
 def told(request: Request, seen: Watched) -> list[str]:

@@ -94,12 +94,13 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         return {name: digests.get(name, "default") or run.code.whole for name in sorted(names)}
 
     def noticed() -> keeper.Noticed:
-        files = {**run.outcome.files, **reading.files}
+        found = reading.seen.found()
+        files = run.outcome.files | dict(found.files)
         named = {path: digest for path, digest in files.items() if listed.get(path) != digest}
         lists = () if len(named) == len(files) else tuple(sorted(set(request.file_lists.values())))
         asked = set(reading.properties)
-        answers = {question.name: told for question, told in (run.outcome.answers | dict(reading.answers)).items()}
-        own = reading.own_names
+        answers = {question.name: told for question, told in (run.outcome.answers | dict(found.answers)).items()}
+        own = reading.seen.own_names(found)
         # A folder that the code fills grows with every epoch.
         named |= {folder: folder_digest(folder, names) for folder, names in own.items()}
         return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists, answers, own)

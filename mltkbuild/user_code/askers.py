@@ -173,21 +173,24 @@ def _is_given(called: FrameType, path: str) -> bool:
 
 def _paths(frame: FrameType) -> Iterator[str]:
     """The arguments of a function that may be paths, also those that its object or a list of them holds."""
-    code = frame.f_code
+    code, local = frame.f_code, frame.f_locals
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    local = frame.f_locals
     values = [local.get(name) for name in (*code.co_varnames[:count], *code.co_freevars)]
-    if values and isinstance(getattr(values[0], "__dict__", None), dict):
-        values += vars(values[0]).values()
+    for holder in (*values[:1], *values[count:]):
+        held = getattr(holder, "__dict__", None)
+        if isinstance(held, dict):
+            values += held.values()
     for value in values:
-        inner: Sequence[object] = (value,)
-        if isinstance(value, list | tuple | set | frozenset):
-            inner = list(value)[:_MOST]
-        elif isinstance(value, dict):
-            inner = list(value.values())[:_MOST]
-        for item in inner:
-            yield from _texts(item)
+        for item in _items(value):
+            for inner in _items(item):
+                yield from _texts(inner)
+
+
+def _items(value: object) -> Sequence[object]:
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)[:_MOST]
+    return list(value.values())[:_MOST] if isinstance(value, dict) else (value,)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -51,10 +51,16 @@ def listed(watched: Watched, args: tuple[object, ...], frame: FrameType | None) 
         watched.list_folder(path, frame)
 
 
-def _made(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
-    """A file is removed or written: its path, and the last one is the folder that it counts from."""
-    path = absolute(args[0], args[-1])
+def _written(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
+    path = absolute(args[0])
     if path is not None:
+        watched.make(path)
+
+
+def _removed(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
+    """A file or folder is removed, if it is there: its path, and the folder that this counts from."""
+    path = absolute(args[0], args[-1])
+    if path is not None and os.path.lexists(path):
         watched.make(path)
 
 
@@ -79,13 +85,13 @@ def _timed(watched: Watched, args: tuple[object, ...], frame: FrameType | None) 
 def _moved(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
     folders = (*args[2:4], None, None)
     source, target = absolute(args[0], folders[0]), absolute(args[1], folders[1])
-    if source is not None and target is not None:
+    if source is not None and target is not None and os.path.lexists(source):
         watched.move(source, target)
 
 
 def _linked(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
     path = absolute(args[1], args[-1])
-    if path is not None:
+    if path is not None and not os.path.lexists(path):
         watched.make(path)
 
 
@@ -134,10 +140,10 @@ HANDLERS: dict[str, Handler] = {
     "open": opened,
     "os.listdir": listed,
     "os.scandir": listed,
-    WRITES: _made,
-    "os.remove": _made,
-    "os.rmdir": _made,
-    "os.truncate": lambda watched, args, frame: _made(watched, args[:1], frame),
+    WRITES: _written,
+    "os.remove": _removed,
+    "os.rmdir": _removed,
+    "os.truncate": _written,
     "os.mkdir": _made_folder,
     "os.rename": _moved,
     "os.link": _linked,

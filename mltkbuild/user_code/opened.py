@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,8 @@ class Opened:
         self.changed: dict[str, None] = {}
         self._waiting: dict[str, Stamp] = {}
         self._bytes = 0
+        # Threads of the code's may read while another one asks what was read.
+        self._lock = threading.RLock()
 
     def __contains__(self, path: object) -> bool:
         return path in self._waiting or path in self.digests
@@ -43,8 +46,9 @@ class Opened:
             # It may change again without a new stamp.
             self.digests[path] = digest_of(path) or CHANGED
             return False
-        self._waiting[path] = stamp
-        self._bytes += stamp[0]
+        with self._lock:
+            self._waiting[path] = stamp
+            self._bytes += stamp[0]
         return self._bytes > _WARM
 
     def take(self, is_made: Callable[[str], bool], *, anyhow: bool) -> None:
@@ -54,7 +58,8 @@ class Opened:
             is_made: Says of a path whether the code has made it itself.
             anyhow: Whether a file that has changed counts as it is now: a process of the code's own may have done it.
         """
-        waiting, self._waiting, self._bytes = self._waiting, {}, 0
+        with self._lock:
+            waiting, self._waiting, self._bytes = self._waiting, {}, 0
         waiting = {path: stamp for path, stamp in waiting.items() if not is_made(path)}
         new = [path for path, stamp in waiting.items() if path not in _known or _known[path][0] != stamp]
         if len(_known) > _MOST_KNOWN:

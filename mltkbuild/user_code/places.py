@@ -18,8 +18,9 @@ def absolute(value: object, folder: object = None) -> str | None:
         value: A path, or a descriptor of an open file; None for the working folder.
         folder: The descriptor of the folder that a relative path counts from; None or -1 for the working folder.
     """
-    if type(value) is str and value[:1] == "/" and "//" not in value and "/." not in value and value[-1] != "/":
-        return value
+    if type(value) is str and value and value[0] not in ".~" and _is_plain(value):
+        # Most are; `os.path.abspath` takes its time.
+        return value if value[0] == "/" else f"{os.getcwd()}/{value}"
     if value is None:
         return os.getcwd()
     if isinstance(value, int):
@@ -31,6 +32,11 @@ def absolute(value: object, folder: object = None) -> str | None:
         base = path_of(folder)
         return None if base is None else os.path.abspath(os.path.join(base, path))
     return os.path.abspath(path)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path has no part that leads elsewhere."""
+    return "//" not in path and "/." not in path and path[-1] != "/" and os.sep == "/"
 
 
 def path_of(descriptor: int) -> str | None:

@@ -91,8 +91,8 @@ def _stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True)
         status = real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     finally:
         frame = sys._getframe(1)
-        if frame.f_code.co_name not in _TESTS or not watched.has_read(path):
-            place = path if dir_fd is None else absolute(path, dir_fd)
+        place = path if isinstance(path, int) else absolute(path, dir_fd)
+        if frame.f_code.co_name not in _TESTS or not watched.has_read(place):
             _asked(watched, frame, place, _there(status, follow_symlinks))
     return status
 

@@ -19,7 +19,7 @@ from mltkbuild.user_code.askers import Askers
 from mltkbuild.user_code.folders import Places
 from mltkbuild.user_code.opened import CHANGED, Opened
 
-MANY = 100
+MANY = 1000
 """So many questions about names in one folder become one about what is in it."""
 # As it is while nothing is watched.
 _stat = os.stat
@@ -83,6 +83,7 @@ class Watched:
         self._before: dict[str, _Before] = {}
         self._made: set[str] = set()
         self._made_folders: set[str] = set()
+        self._below_made: dict[str, bool] = {}
         self._touched: set[str] = set()
         self._final: Found | None = None
 
@@ -159,7 +160,7 @@ class Watched:
             frame: What asks.
             told: The answer; asked now if None.
         """
-        if kind != MODIFIED and self.has_read(path):
+        if kind in (EXISTS, SIZE) and self.has_read(path):
             return
         question = Input(kind, path)
         if question in self._asked or self.places.is_nobodys(path) or not self.askers.asks(frame, path):
@@ -177,20 +178,20 @@ class Watched:
 
     def make_folder(self, path: str) -> None:
         """The code makes a folder, unless there is one."""
-        if not os.path.lexists(path):
-            self._made_folders.add(path)
+        if not self.places.is_nobodys(path) and not os.path.lexists(path):
+            self._add_made_folders(path)
 
     def move(self, source: str, target: str) -> None:
         """The code moves a file or folder."""
         if os.path.isdir(source):
-            self._made_folders |= {source, target}
+            self._add_made_folders(source, target)
         self.make(source)
         self.make(target)
 
     def remove_tree(self, path: str) -> None:
         """The code removes a folder with all that is in it, or a file."""
         self._made.add(path)
-        self._made_folders.add(path)
+        self._add_made_folders(path)
 
     def set_time(self, path: str) -> None:
         """The code sets the time of a file, or it would."""
@@ -201,16 +202,16 @@ class Watched:
     @property
     def files(self) -> Mapping[str, str]:
         """Digest of each file or folder that counts, by absolute path."""
-        return self._found().files
+        return self.found().files
 
     @property
     def answers(self) -> Mapping[Input, str]:
         """What the system has answered, by question."""
-        return self._found().answers
+        return self.found().answers
 
-    def own_names(self) -> dict[str, list[str]]:
+    def own_names(self, found: Found) -> dict[str, list[str]]:
         """What the code itself has put into the folders that count, by folder."""
-        folders = self.files.keys() & self._listed.keys()
+        folders = found.files.keys() & self._listed.keys()
         made = sorted(self._made | self._made_folders)
         return {
             folder: own
@@ -220,15 +221,16 @@ class Watched:
 
     def close(self) -> None:
         """Nothing more happens."""
-        self._final = self._found(at_the_end=True)
+        self._final = self.found(at_the_end=True)
 
-    def _found(self, *, at_the_end: bool = False) -> Found:
+    def found(self, *, at_the_end: bool = False) -> Found:
+        """What counts of what it has done so far."""
         if self._final is not None:
             return self._final
         before, OWN_READING.now = OWN_READING.now, True
         try:
             self._take()
-            changed = {path for path, was in self._before.items() if _is_changed(path, was, at_the_end)}
+            changed = {path for path, was in self._before.copy().items() if _is_changed(path, was, at_the_end)}
             self.both |= dict.fromkeys(path for path in sorted(changed) if self._before[path].told)
             self._made |= changed
             grown = {os.path.dirname(path) for path in (*self._made, *self._made_folders)}
@@ -240,19 +242,19 @@ class Watched:
 
     def _counting_files(self, grown: set[str]) -> Iterator[tuple[str, str]]:
         """What was opened or listed; a folder that the code wrote into counts as it is now."""
-        for path, digest in self.opened.digests.items():
+        for path, digest in self.opened.digests.copy().items():
             if not self._is_made(path) and path not in self._before:
                 yield path, digest
-        for path, was in self._before.items():
+        for path, was in self._before.copy().items():
             if was.reads and was.digest is not None and not self._is_made(path):
                 yield path, was.digest
-        for path, digest in self._listed.items():
+        for path, digest in self._listed.copy().items():
             now = digest_of(path) if path in grown or self.has_children else digest
             if now is not None and not self._is_made(path):
                 yield path, now
 
     def _counting_answers(self, grown: set[str]) -> Iterator[tuple[Input, str]]:
-        for question, told in self._asked.items():
+        for question, told in self._asked.copy().items():
             path = question.subject
             if self._is_made(path) or (question.kind == MODIFIED and path in self._touched):
                 continue
@@ -266,7 +268,9 @@ class Watched:
             if kind in told or (kind == EXISTS and os.path.dirname(path) in found.files):
                 del found.answers[question]
         folders = Counter(os.path.dirname(path) for kind, path in found.answers if kind == EXISTS)
-        for folder in (folder for folder, count in folders.items() if count >= MANY):
+        # What else lies beside the specs, such as the build folder, would run everything again.
+        many = (folder for folder, count in folders.items() if count >= MANY)
+        for folder in (folder for folder in many if not self.places.leads_to_the_workspace(folder)):
             for question in [one for one in found.answers if one.kind == EXISTS]:
                 if os.path.dirname(question.subject) == folder:
                     del found.answers[question]
@@ -300,15 +304,20 @@ class Watched:
         """Whether the code has made a path itself, or a folder above it."""
         if path in self._made:
             return True
-        if self._made_folders:
-            while True:
-                if path in self._made_folders:
-                    return True
-                above = os.path.dirname(path)
-                if above == path:
-                    break
-                path = above
-        return False
+        return bool(self._made_folders) and (path in self._made_folders or self._lies_in_made(os.path.dirname(path)))
+
+    def _lies_in_made(self, folder: str) -> bool:
+        """Whether the code has made a folder, or one above it: looked up once for all files in it."""
+        found = self._below_made.get(folder)
+        if found is None:
+            above = os.path.dirname(folder)
+            found = folder in self._made_folders or (above != folder and self._lies_in_made(above))
+            self._below_made[folder] = found
+        return found
+
+    def _add_made_folders(self, *folders: str) -> None:
+        self._made_folders.update(folders)
+        self._below_made = {}
 
     def _take(self) -> None:
         self.opened.take(self._is_made, anyhow=self.has_children)

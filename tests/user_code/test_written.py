@@ -180,6 +180,19 @@ def test_what_is_only_written_is_nothing_to_tell(way: str, folder: Path) -> None
     assert ({}, {}, {}) == (seen.files, seen.answers, seen.both)
 
 
+def test_what_fails_changes_nothing(folder: Path) -> None:
+    """To move, remove or link what isn't there makes no file that could be one of the code's own."""
+    with watch(()) as seen:
+        for function, names_of in ((os.rename, ("no", "new")), (os.remove, ("gone",)), (os.link, ("no", "a.txt"))):
+            with contextlib.suppress(OSError):
+                function(*(str(folder / name) for name in names_of))
+        assert not os.path.exists(folder / "new")
+        assert not os.path.exists(folder / "gone")
+        (folder / "a.txt").read_text()
+    assert {"a.txt"} == names(seen.files, folder)
+    assert {"new", "gone"} == {os.path.basename(question.subject) for question in seen.answers}
+
+
 def test_database_opened_to_be_read_counts(folder: Path) -> None:
     """By its address, as SQLite takes it, with a journal beside it."""
     (folder / "a.db-wal").write_bytes(b"")
