@@ -20,9 +20,10 @@ def outside(snapshot: Snapshot, *, asked: bool) -> dict[str, object]:
         snapshot: The workspace code.
         asked: Whether the spec has read a file or asked the system while it was imported.
     """
-    done = reach(process_state.outside(snapshot.root, Origins(snapshot).is_ours), snapshot)
+    files = snapshot.all_files
+    done = reach(process_state.outside(snapshot.root, Origins(snapshot).is_ours, files.values()), snapshot)
     named = {label.replace("root outside ", "outside ", 1): row for label, row in done.items()}
-    return {**effect_rows(snapshot.all_files, snapshot, asked=asked), **named}
+    return {**effect_rows(files, snapshot, asked=asked), **named}
 
 
 def without_secrets(rows: Mapping[str, object]) -> dict[str, object]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from mltkbuild.user_code.picture import Change, Picture
 from mltkbuild.user_code.watch import is_library
 
 _PICTURE = Picture()
+_WORD = re.compile(r"\w+")
 
 
 # -- a stage's process -------------------------------------------------------------------------------------------------
@@ -44,8 +46,9 @@ def remember() -> Before:
         # What Python and mltkbuild have done since the picture was taken, in the process that this one comes from.
         _PICTURE.look("")
         _NOW.process = os.getpid()
-    _NOW.settings, _NOW.seen = process_settings.settings(), {}
-    return Before(_NOW.settings)
+    before = Before(process_settings.settings())
+    _NOW.settings, _NOW.seen, _NOW.by_imports = dict(before.settings), {}, []
+    return before
 
 
 def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> str:
@@ -56,7 +59,7 @@ def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> s
         is_ours: Says whether a function, a class or an instance comes from the workspace.
         root: The workspace.
     """
-    left = list(process_settings.restore(before.settings))
+    left = [*process_settings.restore(before.settings), *_NOW.by_imports]
     _note(root, is_ours)
     left += _NOW.seen
     return ", ".join(left[:3])
@@ -70,13 +73,15 @@ class _Now:
     """The stage that runs.
 
     Args:
-        settings: The settings before it.
+        settings: The settings that a spec finds: those before it, but for what libraries set as they are loaded.
         seen: What the spec has changed so far, by place.
+        by_imports: The settings that libraries have changed as they were loaded: they won't do it again.
         process: The process that has looked at itself.
     """
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, Change] = field(default_factory=dict)
+    by_imports: list[str] = field(default_factory=list)
     process: int = 0
 
 
@@ -98,12 +103,16 @@ def importing(root: str, is_ours: Callable[[object], bool]) -> Iterator[None]:
         if level or _is_there(name, fromlist) or not asking.is_workspace(sys._getframe(1), root):
             return plain(name, globals, locals, fromlist, level)
         _note(root, is_ours)
+        before = process_settings.settings()
         try:
             return plain(name, globals, locals, fromlist, level)
         finally:
             # What a module of the workspace changes is the spec's doing, and its imports come by here by themselves.
             if is_library(getattr(sys.modules.get(name), "__file__", None) or sys.prefix, root):
                 _PICTURE.look(root)
+                changed = dict(process_settings.changed(before))
+                _NOW.settings |= {label: process_settings.setting(label) for label in changed}
+                _NOW.by_imports += changed
 
     setattr(builtins, plain.__name__, watched)
     try:
@@ -122,19 +131,23 @@ def _is_there(name: str, wanted: Any) -> bool:
     return module is not None and all(item in vars(module) for item in wanted or ())
 
 
-def outside(root: str, is_ours: Callable[[object], bool]) -> dict[str, object]:
+def outside(root: str, is_ours: Callable[[object], bool], texts: Iterable[str]) -> dict[str, object]:
     """What a spec has set outside of its own modules while it was imported, by place.
 
     Args:
         root: The workspace.
         is_ours: Says whether a function, a class or an instance comes from the workspace.
+        texts: The spec and its modules: what they don't name, a library has set as it worked.
 
     Returns:
         Values to look into; of variables of the environment a digest, for they may be secrets.
     """
     _note(root, is_ours)
+    named = set(_WORD.findall("\n".join(texts)))
     found: dict[str, object] = {
-        f"outside {place}": change.value for place, change in _NOW.seen.items() if change.is_said
+        f"outside {place}": change.value
+        for place, change in _NOW.seen.items()
+        if change.is_said and (place.rpartition(".")[2] in named or is_ours(change.value))
     }
     for label, now in process_settings.changed(_NOW.settings):
         found[f"outside {label}"] = short(bytes_digest(repr(now).encode("utf-8", "surrogateescape")))
