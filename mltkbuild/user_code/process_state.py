@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import builtins
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from mltkbuild.disk.digests import bytes_digest
-from mltkbuild.fingerprint.rows import short
 from mltkbuild.user_code import asking, process_settings, variables
 from mltkbuild.user_code.picture import Change, Picture
 from mltkbuild.user_code.watch import is_library
 
 _PICTURE = Picture()
-_WORD = re.compile(r"\w+")
 
 
 # -- a stage's process -------------------------------------------------------------------------------------------------
@@ -131,25 +128,23 @@ def _is_there(name: str, wanted: Any) -> bool:
     return module is not None and all(item in vars(module) for item in wanted or ())
 
 
-def outside(root: str, is_ours: Callable[[object], bool], texts: Iterable[str]) -> dict[str, object]:
-    """What a spec has set outside of its own modules while it was imported, by place.
+def changes(root: str, is_ours: Callable[[object], bool]) -> list[Change]:
+    """What a spec has been seen to change in libraries so far.
 
     Args:
         root: The workspace.
         is_ours: Says whether a function, a class or an instance comes from the workspace.
-        texts: The spec and its modules: what they don't name, a library has set as it worked.
-
-    Returns:
-        Values to look into; of variables of the environment a digest, for they may be secrets.
     """
     _note(root, is_ours)
-    named = set(_WORD.findall("\n".join(texts)))
-    found: dict[str, object] = {
-        f"outside {place}": change.value
-        for place, change in _NOW.seen.items()
-        if change.is_said and (place.rpartition(".")[2] in named or is_ours(change.value))
-    }
-    for label, now in process_settings.changed(_NOW.settings):
-        found[f"outside {label}"] = short(bytes_digest(repr(now).encode("utf-8", "surrogateescape")))
-    set_here = variables.set_by_spec().items()
-    return found | {f"outside os.environ[{name!r}]": short(digest) for name, digest in set_here}
+    return list(_NOW.seen.values())
+
+
+def settings() -> dict[str, str]:
+    """The variables and other settings of the process that a spec has set so far.
+
+    Returns:
+        Digests, for a variable of the environment may be a secret.
+    """
+    changed = process_settings.changed(_NOW.settings)
+    found = {label: bytes_digest(repr(now).encode("utf-8", "surrogateescape")) for label, now in changed}
+    return found | {f"os.environ[{name!r}]": digest for name, digest in variables.set_by_spec().items()}
