@@ -123,6 +123,11 @@ def settings() -> dict[str, Any]:
     return {label: SETTINGS[label].get(module) for label, module in loaded.items() if module is not None}
 
 
+def setting(label: str) -> Any:
+    """One setting as it is."""
+    return SETTINGS[label].get(sys.modules[SETTINGS[label].module])
+
+
 def restore(before: Mapping[str, Any]) -> Iterator[str]:
     """Give back the settings that have been changed, and name those that can't be given back."""
     for label, old in known(before).items():

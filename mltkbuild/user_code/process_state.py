@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from mltkbuild.disk.digests import bytes_digest
-from mltkbuild.fingerprint.rows import short
 from mltkbuild.user_code import asking, process_settings, variables
 from mltkbuild.user_code.folders import is_library
 from mltkbuild.user_code.picture import Change, Picture
@@ -44,8 +43,9 @@ def remember() -> Before:
     if _NOW.learned_in != os.getpid():
         # It was forked from the one that has learned, and made ready for its own work since.
         learn()
-    _NOW.settings, _NOW.seen = process_settings.settings(), {}
-    return Before(_NOW.settings)
+    before = Before(process_settings.settings())
+    _NOW.settings, _NOW.seen, _NOW.by_imports = dict(before.settings), {}, []
+    return before
 
 
 def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> str:
@@ -56,7 +56,7 @@ def give_back(before: Before, is_ours: Callable[[object], bool], root: str) -> s
         is_ours: Says whether a function, a class or an instance comes from the workspace.
         root: The workspace.
     """
-    left = list(process_settings.restore(before.settings))
+    left = [*process_settings.restore(before.settings), *_NOW.by_imports]
     _note(root, is_ours)
     left += _NOW.seen
     return ", ".join(left[:3])
@@ -70,13 +70,15 @@ class _Now:
     """The stage that runs.
 
     Args:
-        settings: The settings before it.
+        settings: The settings that a spec finds: those before it, but for what libraries set as they are loaded.
         seen: What the spec has changed so far, by place.
+        by_imports: The settings that libraries have changed as they were loaded: they won't do it again.
         learned_in: The process that has learned what libraries hold.
     """
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, Change] = field(default_factory=dict)
+    by_imports: list[str] = field(default_factory=list)
     learned_in: int = 0
 
 
@@ -98,12 +100,16 @@ def importing(root: str, is_ours: Callable[[object], bool]) -> Iterator[None]:
         if level or _is_there(name, fromlist) or not asking.is_workspace(sys._getframe(1), root):
             return plain(name, globals, locals, fromlist, level)
         _note(root, is_ours)
+        before = process_settings.settings()
         try:
             return plain(name, globals, locals, fromlist, level)
         finally:
             # What a module of the workspace changes is the spec's doing, and its imports come by here by themselves.
             if is_library(getattr(sys.modules.get(name), "__file__", None) or sys.prefix, root):
                 _PICTURE.look(root)
+                changed = dict(process_settings.changed(before))
+                _NOW.settings |= {label: process_settings.setting(label) for label in changed}
+                _NOW.by_imports += changed
 
     setattr(builtins, plain.__name__, watched)
     try:
@@ -122,21 +128,23 @@ def _is_there(name: str, wanted: Any) -> bool:
     return module is not None and all(item in vars(module) for item in wanted or ())
 
 
-def outside(root: str, is_ours: Callable[[object], bool]) -> dict[str, object]:
-    """What a spec has set outside of its own modules while it was imported, by place.
+def changes(root: str, is_ours: Callable[[object], bool]) -> list[Change]:
+    """What a spec has been seen to change in libraries so far.
 
     Args:
         root: The workspace.
         is_ours: Says whether a function, a class or an instance comes from the workspace.
-
-    Returns:
-        Values to look into; of variables of the environment a digest, for they may be secrets.
     """
     _note(root, is_ours)
-    found: dict[str, object] = {
-        f"outside {place}": change.value for place, change in _NOW.seen.items() if change.is_said
-    }
-    for label, now in process_settings.changed(_NOW.settings):
-        found[f"outside {label}"] = short(bytes_digest(repr(now).encode("utf-8", "surrogateescape")))
-    set_here = variables.set_by_spec().items()
-    return found | {f"outside os.environ[{name!r}]": short(digest) for name, digest in set_here}
+    return list(_NOW.seen.values())
+
+
+def settings() -> dict[str, str]:
+    """The variables and other settings of the process that a spec has set so far.
+
+    Returns:
+        Digests, for a variable of the environment may be a secret.
+    """
+    changed = process_settings.changed(_NOW.settings)
+    found = {label: bytes_digest(repr(now).encode("utf-8", "surrogateescape")) for label, now in changed}
+    return found | {f"os.environ[{name!r}]": digest for name, digest in variables.set_by_spec().items()}

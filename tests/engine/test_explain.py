@@ -97,6 +97,15 @@ def test_models_differ_by_layers_then_settings(old: Any, new: Any, expected: lis
             {"code": {"code models/a.py:new": "1"}},
             ["code of gone() in models/a.py is gone", "code of new() in models/a.py is new"],
         ),
+        (
+            {"code": {"effect models/a.py:np.seterr": "1", "effect models/a.py:lib.A": "1"}},
+            {"code": {"effect models/a.py:np.seterr": "2", "outside lib.B": 2}},
+            [
+                "what models/a.py does to lib.A is gone",
+                "what models/a.py does to np.seterr changed",
+                "what the spec sets: lib.B: unset -> 2",
+            ],
+        ),
         ({"code": {"library scipy": "1"}}, {"code": {"library scipy": "2"}}, ["library scipy: 1 -> 2"]),
         ({}, {}, []),
     ],

@@ -58,6 +58,8 @@ def test_size(count: int, expected: str) -> None:
         (Reason("input changed", "code models/kws.py", "d", "e"), "code of models/kws.py changed"),
         (Reason("input new", "text models/parts.py", None, "e"), "text of models/parts.py is new"),
         (Reason("input gone", "file samples/1.wav", "d"), "samples/1.wav is gone"),
+        (Reason("input changed", "variable SCALE", "d", "e"), "variable SCALE changed"),
+        (Reason("input changed", "variable *", "d", "e"), "the environment changed"),
         (Reason("input changed", "property epochs", "d", "e"), "epochs changed"),
         (Reason("input changed", "spec/train.yaml", "d", "e"), "spec/train.yaml changed"),
         (Reason("input changed", "tool tensorflow", "2.21", "2.22"), "tensorflow: 2.21 -> 2.22"),

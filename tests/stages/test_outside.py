@@ -168,3 +168,23 @@ def test_variable_that_is_set_is_told_by_digest(workspace: Path) -> None:
     found = rows(workspace, "os.environ['TOKEN_OF_TEST'] = 's3' + 'cret'")
     assert ["outside os.environ['TOKEN_OF_TEST']"] == list(found)
     assert "s3cret" not in str(found)
+
+
+def test_what_a_library_sets_as_it_is_loaded_is_its_own(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no row, for a warm process loads it no more; but the process isn't what it was."""
+    library = workspace / "venv/lib/sets_things.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("import decimal, borrowed\ndecimal.getcontext().prec = 7\nborrowed.SCALE = 8\n")
+    monkeypatch.setattr(sys, "exec_prefix", str(workspace / "venv"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(library.parent)])
+    code = "import decimal\nSCALE = prec = 3\nimport sets_things\n"
+    told: list[str] = []
+    monkeypatch.setattr(process_state, "give_back", lambda *given: told.append(given_back(*given)))
+    assert {} == rows(workspace, code)
+    assert ["the decimal context"] == told
+    del sys.modules["sets_things"]
+    first = rows(workspace, code + "decimal.getcontext().prec = 9\nborrowed.SCALE = 9")
+    assert {"outside borrowed.SCALE": 9}.items() <= first.items()
+
+
+given_back = process_state.give_back
