@@ -10,7 +10,7 @@ from typing import Any
 from mltkbuild import keras_private
 from mltkbuild.fingerprint import kinds, parts
 from mltkbuild.fingerprint.mentions import Mentions, mentions
-from mltkbuild.fingerprint.origins import Origins, library_names
+from mltkbuild.fingerprint.origins import Origins, library_names, written_methods
 from mltkbuild.fingerprint.reach import Sources
 from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain
 
@@ -131,7 +131,12 @@ def is_workspace(value: object, sources: Sources) -> bool:
     # The type of functions has such an attribute too, which is no code.
     if isinstance(code, CodeType):
         return sources.label(code.co_filename) is not None
-    return isinstance(value, type) and Origins(sources).of_class(value) is not None
+    if not isinstance(value, type):
+        return False
+    # Also a library's class into which workspace code has put a function of its own.
+    origins = Origins(sources)
+    methods = (method for base in value.__mro__ for method in written_methods(base))
+    return origins.of_class(value) is not None or any(origins.of_function(method) is not None for method in methods)
 
 
 # -- what no config shows --------------------------------------------------------------------------------------------
