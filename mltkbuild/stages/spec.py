@@ -22,8 +22,8 @@ from mltkbuild.tflite import dictionary
 def make_slices(run: StageRun) -> None:
     """Run the spec, build its Keras model, and write down what each stage reads."""
     model, outcome = run.model, run.outcome
-    beyond = outside(run.code.snapshot, asked=bool(run.imported))
     _refuse_early(run)
+    beyond = outside(run.code.snapshot, asked=bool(run.imported))
     sliced = {stage: slices.slice_of(model, stage, run.code.snapshot, run.code.whole, beyond) for stage in SLICES}
     digests = slices.property_digests(model)
     _take_classes_from_loader(run, sliced)

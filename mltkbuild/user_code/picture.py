@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from mltkbuild.fingerprint import kinds
 from mltkbuild.fingerprint.rows import is_dunder
@@ -33,6 +33,10 @@ _CODE = (type, types.FunctionType, types.BuiltinFunctionType)
 _NUMBERS = (bool, int, float)
 _MADE_BY_PYTHON = 1 << 9
 """The flag of classes that aren't fixed parts of Python or of an extension."""
+
+
+def _no(_: object) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -121,30 +125,32 @@ class Picture:
     seen: dict[str, int] = field(default_factory=dict)
     containers: dict[int, tuple[str, Any, Any]] = field(default_factory=dict)
 
-    def look(self, root: str, is_ours: Callable[[object], bool] = bool) -> list[Change]:
+    def look(self, root: str, is_ours: Callable[[object], bool] = _no) -> list[Change]:
         """Take everything for what it is now, what has been loaded since included, and say what was changed.
 
         Args:
             root: The workspace, whose modules are no libraries.
             is_ours: Says whether a function, a class or an instance comes from the workspace.
         """
-        fresh = [name for name, module in list(sys.modules.items()) if self.seen.get(name) != id(module)]
+        fresh: list[tuple[str, types.ModuleType]] = []
+        for name, module in list(sys.modules.items()):
+            if self.seen.get(name) != id(module):
+                self.seen[name] = id(module)
+                if _is_library(module, name, root):
+                    fresh.append((name, module))
         found = list(self._changes(is_ours, bool(fresh)))
-        for name in fresh:
-            module = sys.modules.get(name)
-            self.seen[name] = id(module)
-            self._add(name, module, root)
+        for name, module in fresh:
+            self._add(name, module)
         if fresh:
             self.classes.update({kind: dict(vars(kind)) for kind in _classes() if kind not in self.classes})
         return found
 
-    def _add(self, name: str, module: object, root: str) -> None:
-        if isinstance(module, types.ModuleType) and _is_library(name, module, root):
-            self.modules[name] = module, vars(module).copy()
-            for key, value in vars(module).items():
-                # A container has one place, however many modules have imported it.
-                if type(value) in _CONTAINERS and not is_dunder(key) and f"{name}.{key}" not in _CACHES:
-                    self.containers.setdefault(id(value), (f"{name}.{key}", value, value.copy()))
+    def _add(self, name: str, module: types.ModuleType) -> None:
+        self.modules[name] = module, vars(module).copy()
+        for key, value in vars(module).items():
+            # A container has one place, however many modules have imported it.
+            if type(value) in _CONTAINERS and not is_dunder(key) and f"{name}.{key}" not in _CACHES:
+                self.containers.setdefault(id(value), (f"{name}.{key}", value, value.copy()))
 
     def _changes(self, is_ours: Callable[[object], bool], is_loading: bool) -> Iterator[Change]:
         """What has been changed in the libraries that it knows, but for what they fill in themselves as they work."""
@@ -171,8 +177,10 @@ class Picture:
                 yield Change(place, container, is_said=True)
 
 
-def _is_library(name: str, module: types.ModuleType, root: str) -> bool:
-    return name not in _NOT_LIBRARIES and is_library(getattr(module, "__file__", None) or sys.prefix, root)
+def _is_library(module: object, name: str, root: str) -> TypeGuard[types.ModuleType]:
+    if name in _NOT_LIBRARIES or not isinstance(module, types.ModuleType):
+        return False
+    return is_library(getattr(module, "__file__", None) or sys.prefix, root)
 
 
 def _classes() -> Iterator[type]:

@@ -19,6 +19,7 @@ from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.process import ENVIRONMENT, life
 from mltkbuild.user_code import asking
 
+# A shorter text hides nothing, and may be anywhere.
 _SECRET = 8
 ALL_TOLD = "looks at all variables of the environment: all count but those of the terminal"
 
