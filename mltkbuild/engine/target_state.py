@@ -274,13 +274,13 @@ class TargetState:
                 found[name] = old
             elif kind == FILE:
                 found[name] = self._memo.digest(self.workspace.path(subject), record.stamps, subject, old)
-            elif kind in ANSWERS:
-                asked = subject if kind == VARIABLE else self.workspace.path(subject)
-                found[name] = answer(Input(kind, asked), os.environ)
             elif kind == PROPERTY:
                 found[name] = self.property_digest(subject)
             elif kind == LIBRARY:
                 found[name] = self._tool(subject)
+            elif kind in ANSWERS:
+                asked = subject if kind == VARIABLE else self.workspace.path(subject)
+                found[name] = answer(Input(kind, asked), os.environ)
 
     def _options(self, stage: Stage, options: Options) -> dict[str, str | None]:
         """Options that differ from what the spec says, a file by its digest; a dry run has its own epochs."""
