@@ -7,7 +7,7 @@ run out of order - a build must stop instead, so each function here says which n
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mltkbuild.errors import StageError
@@ -51,6 +51,52 @@ def wrapped_function(part: object) -> object:
         # The class that wraps a function in a loss has no public name, but this one is of it.
         _of(keras.losses.MeanSquaredError(), "fn")
     return getattr(part, "_fn", getattr(part, "fn", None))
+
+
+def attributes(part: object) -> dict[str, object]:
+    """The attributes of a part of a model, but for those from which a walk would go through the whole of it.
+
+    Where a layer stands in the graph is in the model's config, what the model was compiled with in `compile_settings`,
+    and whether a layer is trained in its own config or its weights.
+    """
+    elsewhere = {"_outbound_nodes", "_parent_path", "_tracker", "_compile_config", "_compile_loss", "_trainable"}
+    return {name: value for name, value in getattr(part, "__dict__", {}).items() if name not in elsewhere}
+
+
+def optimizer_state(optimizer: Any) -> dict[str, Any]:
+    """The variables of an optimizer that were set before it trains; the learning rate is in its config."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    told = [_of(optimizer, "_learning_rate")]
+    # What scales the loss has the variables of the optimizer in it, too.
+    told += [] if inner is None else [_of(inner, "_learning_rate"), *inner.variables]
+    known = {id(variable) for variable in told}
+    found = {variable.path: variable.numpy() for variable in optimizer.variables if id(variable) not in known}
+    return {path: value for path, value in found.items() if value.any()}
+
+
+def not_decayed(optimizer: Any, variables: Sequence[Any]) -> list[str]:
+    """The variables that were excluded from an optimizer's weight decay."""
+    decays = _of(optimizer, "_use_weight_decay")
+    return [variable.path for variable in variables if not decays(variable)]
+
+
+def drawn_seeds(layer: Any) -> list[list[int]]:
+    """The states of a layer's random generators, but for those that are just begun with the seed in its config."""
+    if getattr(layer, "dropout", None) == 0 and getattr(layer, "recurrent_dropout", None) == 0:
+        # A recurrent layer has a generator whether it drops anything or not.
+        return []
+    found = []
+    for generator in _of(layer, "_seed_generators"):
+        state = generator.state.numpy().tolist()
+        if state != [_of(generator, "_initial_seed"), 0]:
+            found.append(state)
+    return found
+
+
+def frozen(layer: Any) -> list[str]:
+    """The weights of a layer that were set to be kept one by one; the config tells those of a whole layer."""
+    variables = _of(layer, "_trainable_variables")
+    return [variable.path for variable in variables if layer.trainable and not variable.trainable]
 
 
 def build_symbolically(keras_model: Any, data_batch: tuple[Any, ...]) -> None:

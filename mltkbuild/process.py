@@ -5,11 +5,23 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
+
+ENVIRONMENT: Mapping[str, str] = {
+    # The order of a set of strings must not differ from run to run.
+    "PYTHONHASHSEED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "KERAS_BACKEND": "tensorflow",
+    "MPLBACKEND": "Agg",
+    # A worker, and whatever multiprocessing starts beside it, finds no module in the working directory.
+    "PYTHONSAFEPATH": "1",
+}
+"""The variables that every worker has; all others are those of the process that builds."""
 
 
 @dataclass
@@ -20,11 +32,13 @@ class Life:
         pipe: Takes progress; None in a process that is no worker.
         stage: The stage that runs; empty between stages.
         stop: Set when the stage is asked to stop.
+        environment: The variables of the process that builds, as this one last heard of them.
     """
 
     pipe: Connection[Any, Any] | None = None
     stage: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 life = Life()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mltkbuild.disk.digests import bytes_digest
+from mltkbuild.disk.digests import RACY_NS, bytes_digest
 from mltkbuild.disk.store import CHANGED_SUFFIX
 
 from .conftest import Files, Front, Result
@@ -368,6 +369,7 @@ def test_build_holds_no_absolute_path_and_no_host(built_front: Front) -> None:
     files = built_front.files
     for path in (files.root / "samples/training").iterdir():
         os.utime(path)
+    time.sleep(2 * RACY_NS / 1e9)
     built_front.doit()
     assert (files.root / "build/.memo.json").exists()
     host = os.uname().nodename.encode()

@@ -82,12 +82,48 @@ def test_seed_generator_is_the_global_one() -> None:
     assert (before != keras_private.seed_generator().state.numpy()).any()
 
 
+def test_attributes_lead_to_no_other_part() -> None:
+    """What a layer keeps for itself is there, the graph that it stands in is not."""
+    found = keras_private.attributes(network().layers[-1])
+    assert "units" in found
+    assert found.keys().isdisjoint({"_outbound_nodes", "_tracker"})
+
+
+def test_a_fresh_model_has_no_state_to_tell() -> None:
+    """Nothing was set, drawn, excluded or frozen."""
+    model = network()
+    assert {} == keras_private.optimizer_state(model.optimizer)
+    assert [] == keras_private.not_decayed(model.optimizer, model.trainable_variables)
+    assert [] == [*keras_private.drawn_seeds(model), *keras_private.frozen(model)]
+
+
+def test_what_was_set_before_the_training_is_told() -> None:
+    """An optimizer's variables, what it doesn't decay, a generator's state, a weight that is kept."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, seed=3), keras.layers.Dense(2, name="last")])
+    model.compile(keras.optimizers.AdamW())
+    model.optimizer.iterations.assign(7)
+    model.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    dropout, dense = model.layers
+    dropout.seed_generator.state.assign([3, 1])
+    dense.bias.trainable = False
+    (iterations,) = keras_private.optimizer_state(model.optimizer).values()
+    assert iterations == 7
+    assert [dense.bias.path] == keras_private.not_decayed(model.optimizer, dense.weights)
+    assert [[3, 1]] == keras_private.drawn_seeds(dropout)
+    assert [dense.bias.path] == keras_private.frozen(dense)
+
+
 # -- a release without a name ----------------------------------------------------------------------------------------
 
 HIDDEN: dict[str, tuple[object, str, Callable[[keras.Model], object]]] = {
     "layers": (Layer, "_flatten_layers", keras_private.layers),
     "symbolic build": (keras.Model, "_symbolic_build", build),
     "second symbolic build": (TensorFlowTrainer, "_maybe_symbolic_build", build),
+    "weight decay": (
+        keras.Optimizer,
+        "_use_weight_decay",
+        lambda model: keras_private.not_decayed(model.optimizer, model.weights),
+    ),
     "seed generator": (seed_generator, "global_seed_generator", lambda _: keras_private.seed_generator()),
 }
 
@@ -125,6 +161,24 @@ def test_hidden_compile_settings_are_told(name: str) -> None:
     delattr(model if name == "_compile_config" else model._compile_config, name)
     with pytest.raises(StageError) as caught:
         keras_private.compile_settings(model)
+    assert_told(caught.value, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("_seed_generators", keras_private.drawn_seeds),
+        ("_trainable_variables", keras_private.frozen),
+        ("_learning_rate", lambda model: keras_private.optimizer_state(model.optimizer)),
+    ],
+)
+def test_hidden_state_is_told(name: str, use: Callable[[keras.Model], object]) -> None:
+    """What a training begins with never vanishes from what it depends on."""
+    model = network()
+    owner = model.optimizer if name == "_learning_rate" else model
+    object.__delattr__(owner, name)
+    with pytest.raises(StageError) as caught:
+        use(model)
     assert_told(caught.value, name)
 
 

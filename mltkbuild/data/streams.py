@@ -84,9 +84,14 @@ def files_of(stream: Any) -> list[str]:
     """
     found: dict[str, None] = {}
     for node in _nodes(stream) if is_dataset(stream) else ():
-        for tensor in getattr(node, "_tensors", None) or ():
-            if tensor.dtype.name == "string" and hasattr(tensor, "numpy"):
+        for tensor in (*(getattr(node, "_tensors", None) or ()), getattr(node, "_filenames", None)):
+            if getattr(getattr(tensor, "dtype", None), "name", "") == "string" and hasattr(tensor, "numpy"):
                 found.update(dict.fromkeys(os.fsdecode(text) for text in np.ravel(tensor.numpy())))
+        kept = getattr(node, "_path", None)
+        if isinstance(kept, str | bytes | os.PathLike):
+            # What `Dataset.save` has made.
+            folders = os.walk(os.fsdecode(kept))
+            found.update(dict.fromkeys(os.path.join(folder, name) for folder, _, names in folders for name in names))
     return [path for path in found if os.path.isfile(path)]
 
 
@@ -98,6 +103,11 @@ def opens_files(stream: Any) -> bool:
         if any(kind.startswith(_READERS) for kind in kinds):
             return True
     return False
+
+
+def has_processes(stream: Any) -> bool:
+    """Whether Keras reads a `keras.utils.PyDataset` in processes of its own."""
+    return is_py_dataset(stream) and bool(getattr(stream, "use_multiprocessing", False)) and stream.workers > 0
 
 
 def _nodes(stream: Any) -> Iterator[Any]:

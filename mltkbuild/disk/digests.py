@@ -9,7 +9,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from mltkbuild.disk.door import Door
@@ -97,7 +97,7 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
     """Digest of a file or folder; None when there is none, it can't be read, or it is a pipe or a device.
 
     Args:
-        path: The file; a folder counts by the names in it.
+        path: The file; a folder counts by the names in it, and by which of them are folders.
         kind: 'bytes', 'code' for Python source without comments, docstrings and layout, or 'history' for that of a
             training without the parts that it ran in.
     """
@@ -105,7 +105,7 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
         status = os.stat(path)
         mode = status.st_mode
         if stat.S_ISDIR(mode):
-            return bytes_digest("\0".join(sorted(os.listdir(path))).encode("utf-8", "surrogateescape"))
+            return folder_digest(path)
         if not stat.S_ISREG(mode):
             # Reading a pipe would wait for its writer, and take what is meant for its reader.
             return None
@@ -117,6 +117,34 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
             return source_digest(file.read())
     except (OSError, ValueError):
         return None
+
+
+def folder_digest(path: str, without: Collection[str] = ()) -> str:
+    """Digest of the names in a folder.
+
+    Args:
+        path: The folder.
+        without: Names that don't count.
+
+    Raises:
+        OSError: It can't be listed.
+    """
+    names = sorted(name for name in _names_in(path) if name.removesuffix("/") not in without)
+    return bytes_digest("\0".join(names).encode("utf-8", "surrogateescape"))
+
+
+def _names_in(folder: str) -> Iterator[str]:
+    """The names in a folder, those of folders with a slash behind: one that becomes a file is another name."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry.name + "/" if _is_folder(entry) else entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _read_digest(path: str, size: int) -> str:

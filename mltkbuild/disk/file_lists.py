@@ -3,6 +3,9 @@
 A record of a stage that reads more than LIMIT files holds one input for all of them, the digest of the list. The list
 lies beside the record as `STAGE.SHA256.files`, named by its own bytes, so that the list of an old record stays whole
 until the new record is written.
+
+A later stage that reads the same files again shares the list: its record names it beside its own. Then all of the list
+counts for it, even where it reads only a part.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from dataclasses import dataclass, replace
 from mltkbuild.disk.digests import DigestMemo, bytes_digest, processors
 from mltkbuild.disk.file_scan import DIGEST, Listing, Row, moved, pack, rows_of, share, unpack
 from mltkbuild.disk.file_scan import __file__ as scan_file
-from mltkbuild.disk.folder import RECORDS, Folder
+from mltkbuild.disk.folder import DONE, PENDING, RECORDS, VALUES, Folder
 from mltkbuild.disk.inputs import FILE, FILES, Input, parse
 from mltkbuild.disk.open_folder import read_file
-from mltkbuild.disk.records import FILE_LIST, Record
+from mltkbuild.disk.records import FILE_LIST, SHARED_LISTS, Record
 from mltkbuild.errors import RecordError
 
 LIMIT = 200
@@ -36,29 +39,58 @@ MOST_PROCESSES = 4
 # -- what a record holds ---------------------------------------------------------------------------------------------
 
 
-def fold(record: Record, limit: int = LIMIT) -> tuple[Record, bytes]:
-    """Take a record's files out into a list, if there are many.
+def fold(record: Record, earlier: Iterable[str] = (), limit: int = LIMIT) -> tuple[Record, bytes]:
+    """Take a record's files out into lists, if there are many.
 
     Args:
         record: A record that names each file.
+        earlier: Paths of the lists of stages before it.
         limit: How many a record names itself.
 
     Returns:
-        The record as it is to be written, and the list's bytes: empty when the record is as it was.
+        The record as it is to be written, and the bytes of its own list: empty when it needs none.
+
+    Raises:
+        RecordError: A list of a stage before it can't be read.
     """
-    rows = {name: row for name, row in _rows(record) if row is not None}
+    rows = {parse(name).subject: row for name, row in _rows(record) if row is not None}
     if len(rows) <= limit:
         return record, b""
-    data = pack(sorted(rows.values()))
-    inputs = {name: digest for name, digest in record.inputs.items() if name not in rows}
-    paths = {parse(name).subject for name in rows}
+    files = {path: record.inputs[Input(FILE, path).name] for path in rows}
+    shared: list[str] = []
+    for list_of_earlier in earlier:
+        theirs = dict(_files(list_of_earlier))
+        common = [path for path in theirs if path in rows]
+        if len(common) > limit and all(files[path] == theirs[path] for path in common):
+            shared.append(os.path.basename(list_of_earlier).removesuffix(SUFFIX))
+            files |= theirs
+            for path in common:
+                del rows[path]
+    data = pack(sorted(rows.values())) if len(rows) > limit else b""
+    if not data:
+        files = {path: digest for path, digest in files.items() if path not in rows}
+    if not files:
+        return record, b""
+    listed = {Input(FILE, path).name for path in files}
     folded = replace(
         record,
-        inputs={**inputs, FILES: list_digest((path, record.inputs[Input(FILE, path).name]) for path in paths)},
-        stamps={name: stamp for name, stamp in record.stamps.items() if name not in paths},
-        facts={**record.facts, FILE_LIST: bytes_digest(data)},
+        inputs={
+            **{name: digest for name, digest in record.inputs.items() if name not in listed},
+            FILES: list_digest(files.items()),
+        },
+        stamps={name: stamp for name, stamp in record.stamps.items() if name not in files},
+        facts={
+            **record.facts,
+            **({FILE_LIST: bytes_digest(data)} if data else {}),
+            **({SHARED_LISTS: sorted(shared)} if shared else {}),
+        },
     )
     return folded, data
+
+
+def _files(path: str) -> Iterator[tuple[str, str]]:
+    """Path and digest of each file of a list."""
+    return ((_decoded(folder + name), digest.hex()) for folder, name, digest, _ in rows_of(read(path)))
 
 
 def _rows(record: Record) -> Iterator[tuple[str, Row | None]]:
@@ -112,27 +144,37 @@ def list_digest(files: Iterable[tuple[str, str]]) -> str:
 # -- on the disk -----------------------------------------------------------------------------------------------------
 
 
-def list_path(folder: Folder, record: Record) -> str | None:
-    """Where the list of a record's files lies; None for a record without one."""
+def list_paths(folder: Folder, record: Record) -> list[str]:
+    """Where the lists of a record's files lie: its own first, then those of earlier stages; nothing for most."""
     if FILES not in record.inputs:
-        return None
-    return folder.record_path(record.stage, f".{record.facts.get(FILE_LIST)}{SUFFIX}")
+        return []
+    own, shared = record.facts.get(FILE_LIST), record.facts.get(SHARED_LISTS)
+    names = [f"{record.stage}.{own}"] if own is not None else []
+    names += shared if isinstance(shared, list) else []
+    return [folder.record_path(name, SUFFIX) for name in names]
 
 
 def keep(folder: Folder, record: Record, data: bytes) -> None:
-    """Write the list of a record that is about to be written; nothing for a record without one."""
-    path = list_path(folder, record)
-    if path is not None:
-        folder.door.write(path, data)
+    """Write the own list of a record that is about to be written; nothing for a record without one."""
+    if data:
+        folder.door.write(list_paths(folder, record)[0], data)
 
 
-def drop_others(folder: Folder, record: Record) -> None:
-    """Delete the lists of a stage's earlier records; call it when the record is written."""
-    path = list_path(folder, record)
-    kept = os.path.basename(path) if path is not None else ""
+def drop_others(folder: Folder) -> None:
+    """Delete the lists that no record names any longer; call it when a record is written."""
     records = os.path.join(folder.path, RECORDS)
-    for name in folder.door.names(records):
-        if name.startswith(record.stage + ".") and name.endswith(SUFFIX) and name != kept:
+    names = folder.door.names(records)
+    lists = [name for name in names if name.endswith(SUFFIX)]
+    if not lists:
+        return
+    texts = []
+    for name in names:
+        if name.endswith((DONE, PENDING)) and not name.endswith(VALUES):
+            with contextlib.suppress(OSError):
+                texts.append(read_file(os.path.join(records, name)))
+    for name in lists:
+        digest = name.removesuffix(SUFFIX).rpartition(".")[2].encode()
+        if not any(digest in text for text in texts):
             with contextlib.suppress(OSError):
                 folder.door.remove(os.path.join(records, name))
 
@@ -157,22 +199,17 @@ def read(path: str) -> Listing:
         raise RecordError("this file is no list of files", where=path, found=str(error), fix=fix) from error
 
 
-def known_files(few: Mapping[str, str], lists: Sequence[str], root: str) -> Mapping[str, str]:
-    """Digests by absolute path of all files that some records have as inputs.
+def listed_files(lists: Iterable[str], root: str) -> Mapping[str, str]:
+    """Digests by absolute path of all files of some lists.
 
     Args:
-        few: Those that the records name themselves.
-        lists: Paths of the lists of the others.
+        lists: Paths of the lists.
         root: Absolute path of the workspace.
 
     Raises:
         RecordError: A list can't be read.
     """
-    found = dict(few)
-    for path in lists:
-        for folder, name, digest, _ in rows_of(read(path)):
-            found[os.path.join(root, _decoded(folder + name))] = digest.hex()
-    return found
+    return {os.path.join(root, name): digest for path in lists for name, digest in _files(path)}
 
 
 # -- what has changed ------------------------------------------------------------------------------------------------
@@ -191,29 +228,42 @@ class Compared:
     more: int = 0
 
 
-def compare(record: Record, folder: Folder, root: str, memo: DigestMemo) -> Compared:
-    """Find the files of a record's list that are no longer what it says; a file that was only touched still is.
+Changes = dict[str, Mapping[str, str]]
+"""What has changed of each list, by its path: the recorded digests by file. Several records share a list."""
+
+
+def compare(record: Record, folder: Folder, root: str, memo: DigestMemo, looked_at: Changes) -> Compared:
+    """Find the files of a record's lists that are no longer what they say; a file that was only touched still is.
 
     Args:
-        record: A record, with a list or without.
+        record: A record, with lists or without.
         folder: The target's folder.
         root: Absolute path of the workspace.
         memo: The digests of touched files.
+        looked_at: What is known of lists already; takes what is found.
 
     Raises:
-        RecordError: The list is missing or damaged.
+        RecordError: A list is missing or damaged.
     """
-    path = list_path(folder, record)
-    if path is None:
+    if FILES not in record.inputs:
         return Compared(record)
+    changed: dict[str, str] = {}
+    for path in list_paths(folder, record):
+        if path not in looked_at:
+            looked_at[path] = _changed(path, root, memo)
+        changed |= looked_at[path]
+    if not changed:
+        return Compared(record)
+    named = {Input(FILE, name).name: changed[name] for name in sorted(changed)[:SHOWN]}
+    return Compared(replace(record, inputs={**record.inputs, **named}), len(changed) - len(named))
+
+
+def _changed(path: str, root: str, memo: DigestMemo) -> Mapping[str, str]:
+    """The files of a list that are no longer what it says, with the digests that it has."""
     listing = read(path)
     old = _old_digests(listing, _moved(path, listing, root))
     now = memo.digests(os.path.join(root, name) for name in old)
-    changed = sorted(name for name, digest in old.items() if now.get(os.path.join(root, name)) != digest)
-    if not changed:
-        return Compared(record)
-    named = {Input(FILE, name).name: old[name] for name in changed[:SHOWN]}
-    return Compared(replace(record, inputs={**record.inputs, **named}), len(changed) - len(named))
+    return {name: digest for name, digest in old.items() if now.get(os.path.join(root, name)) != digest}
 
 
 def _old_digests(listing: Listing, rows: Sequence[int]) -> dict[str, str]:

@@ -15,6 +15,16 @@ TEXT = "text"
 """A file of the spec's code, by its bytes."""
 FILE = "file"
 """A file or folder that user code read."""
+EXISTS = "exists"
+"""What lies at a path that user code asked about without reading it: see `disk/answers`."""
+SIZE = "size"
+"""How many bytes a file has whose size user code asked for."""
+MODIFIED = "modified"
+"""When a file was changed whose time user code asked for."""
+LINK = "link"
+"""Where a link leads that user code asked for."""
+VARIABLE = "variable"
+"""A variable of the environment that user code read."""
 PROPERTY = "property"
 """A property of the spec that user code read beside what its stage reads anyway."""
 TOOL = "tool"
@@ -33,7 +43,9 @@ ARTIFACT = "artifact"
 """An artifact of an earlier stage."""
 
 SINGLE = frozenset({FILES, IMPORTS, REVISION})
-_WITH_SUBJECT = frozenset({CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION})
+ANSWERS = frozenset({EXISTS, SIZE, MODIFIED, LINK, VARIABLE})
+"""What the system answered when user code asked; all but VARIABLE are about a path."""
+_WITH_SUBJECT = frozenset({CODE, TEXT, FILE, PROPERTY, TOOL, LIBRARY, OPTION, *ANSWERS})
 
 
 class Input(NamedTuple):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 FILE_LIST = "file list"
 """The fact that names the list of a record's files by its SHA-256."""
+SHARED_LISTS = "shared file lists"
+"""The fact that names lists of earlier stages that hold files of this record too, each `STAGE.SHA256`."""
 _SEAL = "seal"
 _SEALED = b',"seal":"%08x"}\n'
 _SEAL_BYTES = len(_SEALED % 0)
@@ -34,7 +36,7 @@ _FIELDS = {
 }
 # What JSON gives: as sets of types, which are asked of all values of a record at once.
 _TEXT, _TABLE = frozenset((str,)), frozenset((dict,))
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LIST = re.compile(r"[a-z_]+\.[0-9a-f]{64}")
 
 Stamp = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns and inode: while they stand, a file's digest stands."""
@@ -136,8 +138,8 @@ def decode(data: bytes, path: str) -> Record:
         if not _TEXT.issuperset(map(type, (fields["stage"], fields["target"], fields["finished"]))):
             raise TypeError("not a text")
         _require_own_names(artifacts, fields["target"])
-        if FILES in inputs and not _SHA256.fullmatch(facts[FILE_LIST]):
-            raise ValueError("a list of files without a digest")
+        if FILES in inputs:
+            _require_lists(facts)
         return Record(
             stage=fields["stage"],
             target=fields["target"],
@@ -156,6 +158,14 @@ def decode(data: bytes, path: str) -> Record:
             found=f"{type(error).__name__}: {error}",
             fix=f"delete {path}; its stage runs again",
         ) from error
+
+
+def _require_lists(facts: Mapping[str, object]) -> None:
+    """Raise a ValueError unless a record that has lists of files names at least one, and each by its digest."""
+    own, shared = facts.get(FILE_LIST), facts.get(SHARED_LISTS, [])
+    names = ([f"own.{own}"] if own is not None else []) + (shared if isinstance(shared, list) else [None])
+    if not names or not all(isinstance(name, str) and _LIST.fullmatch(name) for name in names):
+        raise ValueError("a list of files without a digest")
 
 
 def _require_own_names(artifacts: Collection[str], target: str) -> None:

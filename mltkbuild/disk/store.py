@@ -122,7 +122,9 @@ def _drop_scratch(folder: Folder, scratch: str) -> None:
     folder.door.remove_if_empty(os.path.join(folder.path, SCRATCH))
 
 
-def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}") -> tuple[Record, tuple[str, ...]]:
+def publish(
+    folder: Folder, record: Record, scratch: str, values: bytes = b"{}", earlier: Iterable[str] = ()
+) -> tuple[Record, tuple[str, ...]]:
     """Give a stage's files their final names and write its record, as the module's docstring says.
 
     Args:
@@ -130,6 +132,7 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
         record: The record without its artifacts' stamps; a long list of files is taken out of it and kept beside it.
         scratch: The folder that holds the files under their artifact names.
         values: What the stage read in readable form, for `explain`.
+        earlier: Paths of the lists of files that earlier stages have, which it may share.
 
     Returns:
         The record as written, and the names of artifacts that somebody had changed, each kept as `NAME.changed`.
@@ -138,7 +141,7 @@ def publish(folder: Folder, record: Record, scratch: str, values: bytes = b"{}")
         StageError: The disk is full or read-only. Either nothing was published and the old artifacts stand, or
             `recover` will finish what was begun.
     """
-    record, listed = file_lists.fold(record)
+    record, listed = file_lists.fold(record, earlier)
     try:
         file_lists.keep(folder, record, listed)
         for name in sorted(record.artifacts):
@@ -246,7 +249,7 @@ def _finish(folder: Folder, record: Record, scratch: str) -> tuple[Record, tuple
     done = replace(record, stamps={**record.stamps, **_final_stamps(folder, record)})
     folder.door.write(folder.record_path(record.stage), encode(done))
     folder.door.remove(folder.record_path(record.stage, PENDING))
-    file_lists.drop_others(folder, done)
+    file_lists.drop_others(folder)
     folder.door.flush_folder(os.path.join(folder.path, RECORDS))
     _drop_scratch(folder, scratch)
     return done, tuple(changed)

@@ -17,7 +17,7 @@ from mltkbuild.disk import checkpoints, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, artifact_digest, stamp_of
 from mltkbuild.disk.door import Door
 from mltkbuild.disk.durable import disk_error
-from mltkbuild.disk.inputs import CODE, FILE, IMPORTS, LIBRARY, PROPERTY, Input, of_kind
+from mltkbuild.disk.inputs import CODE, FILE, FILES, IMPORTS, LIBRARY, PROPERTY, VARIABLE, Input, of_kind
 from mltkbuild.disk.open_folder import read_file
 from mltkbuild.disk.records import Record, Stamp, facts_of
 from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, list_specs
@@ -243,7 +243,7 @@ class Builder:
             self._check_unchanged(state, stage, inputs)
             record = self._record(state, request, inputs, outcome, started)
             values = json.dumps(self._values(state, stage), sort_keys=True).encode()
-            record, changed = store.publish(state.folder, record, scratch, values)
+            record, changed = store.publish(state.folder, record, scratch, values, request.file_lists)
             if STAGES[stage].resumable:
                 checkpoints.Shelf(state.folder.door, state.folder.checkpoints, request.course).finish()
         except OSError as error:
@@ -306,11 +306,14 @@ class Builder:
             artifacts={name: state.folder.artifact(name) for record in earlier for name in record.artifacts},
             options={name: options[name] for name in STAGES[stage].options if name in options},
             known_files=known,
-            file_lists=tuple(path for record in earlier if (path := file_lists.list_path(state.folder, record))),
+            file_lists={
+                path: record.inputs[FILES] for record in earlier for path in file_lists.list_paths(state.folder, record)
+            },
             provenance=provenance(state, earlier) if STAGES[stage] is ARCHIVE else {},
             checkpoints=state.folder.checkpoints,
             deterministic=spec_record is None or bool(facts_of(spec_record).get("deterministic", True)),
             distribute=str(facts_of(spec_record).get("distribute") or "") if spec_record is not None else "",
+            environment=dict(os.environ),
         )
 
     def _record(
@@ -326,12 +329,14 @@ class Builder:
         stamps: dict[str, Stamp] = {}
         for path, digest in outcome.files.items():
             name = self.workspace.relative(path) or path
-            if Input(CODE, name).name in inputs:
+            if Input(CODE, name).name in inputs and not outcome.by_text:
+                # A library has looked for the source of a function, to compile it or to name a line.
                 continue
             noticed[Input(FILE, name).name] = digest
             stamp = stamp_of(path)
             if stamp is not None and max(stamp[1], stamp[2]) < started - RACY_NS:
                 stamps[name] = stamp
+        noticed |= {self._question(question).name: told for question, told in outcome.answers.items()}
         noticed |= {Input(PROPERTY, name).name: state.property_digest(name) or "" for name in outcome.reads}
         noticed |= {Input(LIBRARY, name).name: found for name, found in outcome.libraries.items()}
         facts: Facts = {**outcome.facts}
@@ -354,6 +359,12 @@ class Builder:
             seconds=round(outcome.seconds, 3),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+    def _question(self, question: Input) -> Input:
+        """A question as a record has it: a path in the workspace is relative."""
+        if question.kind == VARIABLE:
+            return question
+        return Input(question.kind, self.workspace.relative(question.subject) or question.subject)
 
     def _values(self, state: TargetState, stage: str) -> dict[str, object]:
         """The readable content of what a stage read of its spec, for `explain`."""

@@ -16,7 +16,9 @@ from mltkbuild.engine.provenance import course_of, parse
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES, slice_name
 
-_CODE = re.compile(r"(code|value|module|missing) (\S+?):(.+)")
+_CODE = re.compile(r"(code|value|module|missing|effect) (\S+?):(.+)")
+_ORDER = " (order)"
+_ROOT, _OUTSIDE = "root ", "outside "
 _NONE = object()
 VALUE = 100
 """A longer value is cut."""
@@ -103,6 +105,9 @@ def difference(name: str, old: Any, new: Any) -> Iterator[str]:
         return
     stage = name.removeprefix("spec/").removesuffix(".yaml")
     for path, before, after in _walk(old.get("properties"), new.get("properties")):
+        if path and path[0].endswith(_ORDER):
+            yield f"the order in {stage}.{path[0].removesuffix(_ORDER)}"
+            continue
         yield f"{'.'.join((stage, *path))}: {_show(before)} -> {_show(after)}"
     yield from _code_difference(old.get("code") or {}, new.get("code") or {})
 
@@ -112,16 +117,30 @@ def _code_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
         before, after = old.get(label, _NONE), new.get(label, _NONE)
         if before == after:
             continue
+        if label.endswith(_ORDER):
+            yield f"the order in {_where(label.removesuffix(_ORDER))}"
+            continue
         match = _CODE.fullmatch(label)
         if match is None:
-            yield f"{label}: {_show(before)} -> {_show(after)}"
+            told = label.removeprefix(_ROOT)
+            if label.startswith(_OUTSIDE):
+                told = f"what the spec sets: {label.removeprefix(_OUTSIDE)}"
+            yield f"{told}: {_show(before)} -> {_show(after)}"
             continue
         kind, path, name = match.groups()
         verb = " is new" if before is _NONE else " is gone" if after is _NONE else ""
         if kind == "code":
             yield f"code of {name}() in {path}{verb}"
+        elif kind == "effect":
+            yield f"what {path} does to {name}{verb or ' changed'}"
         else:
             yield f"{name} in {path}: {_show(before)} -> {_show(after)}"
+
+
+def _where(label: str) -> str:
+    """A row's place in words."""
+    match = _CODE.fullmatch(label)
+    return f"{match[3]} of {match[2]}" if match else label.removeprefix(_ROOT)
 
 
 def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -141,7 +160,9 @@ def _model_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
                 count += 1
     rest_before, rest_after = _rest(old), _rest(new)
     for path, was, now in _walk(rest_before, rest_after):
-        yield f"{'.'.join(path)}: {_show(was)} -> {_show(now)}"
+        order = path[0].endswith(_ORDER)
+        told = f"the order in the {path[0].removesuffix(_ORDER)}" if order else f"{_show(was)} -> {_show(now)}"
+        yield told if order else f"{'.'.join(path)}: {told}"
         count += 1
     for line in _code_difference(old.get("code") or {}, new.get("code") or {}):
         yield line
@@ -169,7 +190,9 @@ def _rest(model: Mapping[str, Any]) -> dict[str, Any]:
     """What is neither layers nor derived from them."""
     config = model.get("config")
     top = {key: value for key, value in config.items() if key != "layers"} if isinstance(config, dict) else {}
-    return {"model": {"class": model.get("class"), **top}, "compile": model.get("compile")}
+    # These are there only where there is something to tell.
+    more = {key: model[key] for key in ("config (order)", "compile (order)", "states") if key in model}
+    return {"model": {"class": model.get("class"), **top}, "compile": model.get("compile"), **more}
 
 
 def _walk(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:

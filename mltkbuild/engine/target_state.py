@@ -9,9 +9,11 @@ import threading
 from collections.abc import Iterable
 
 from mltkbuild.disk import file_lists, store
+from mltkbuild.disk.answers import answer
 from mltkbuild.disk.digests import DigestMemo, digest_of
 from mltkbuild.disk.folder import PENDING, RECORDS, Folder
 from mltkbuild.disk.inputs import (
+    ANSWERS,
     CODE,
     FILE,
     FILES,
@@ -22,6 +24,7 @@ from mltkbuild.disk.inputs import (
     REVISION,
     TEXT,
     TOOL,
+    VARIABLE,
     Input,
     of_kind,
     parse,
@@ -67,6 +70,7 @@ class TargetState:
         self._records: dict[str, Record | RecordError | None] = {}
         self._sources: Sources | None = None
         self._pending: frozenset[str] | None = None
+        self._lists: file_lists.Changes = {}
         self._import_folders = import_folders(workspace, spec.path)
         self._reading = threading.Lock()
         # A thread that shows a stage holds it around the build of the stage, which holds it again.
@@ -79,7 +83,7 @@ class TargetState:
 
         One that is what it was stays the same object, so that a verdict which goes by it stands.
         """
-        before, self._records, self._pending = self._records, {}, None
+        before, self._records, self._pending, self._lists = self._records, {}, None, {}
         for stage, old in before.items():
             if self.record_or_error(stage) == old:
                 self._records[stage] = old
@@ -164,7 +168,7 @@ class TargetState:
         if found is None:
             return reasons_to_run(None, {}, {})
         try:
-            compared = file_lists.compare(found, self.folder, self.workspace.root, self._memo)
+            compared = file_lists.compare(found, self.folder, self.workspace.root, self._memo, self._lists)
         except RecordError as error:
             return (Reason("bad record", error.where or "", error.found, None),)
         record = compared.record
@@ -274,6 +278,9 @@ class TargetState:
                 found[name] = self.property_digest(subject)
             elif kind == LIBRARY:
                 found[name] = self._tool(subject)
+            elif kind in ANSWERS:
+                asked = subject if kind == VARIABLE else self.workspace.path(subject)
+                found[name] = answer(Input(kind, asked), os.environ)
 
     def _options(self, stage: Stage, options: Options) -> dict[str, str | None]:
         """Options that differ from what the spec says, a file by its digest; a dry run has its own epochs."""
@@ -298,7 +305,8 @@ class TargetState:
         found = digests.get(name, "default") if isinstance(digests, dict) else None
         if found is not None:
             return str(found)
-        return digest_value({Input(CODE, path).name: digest for path, digest in of_kind(record.inputs, CODE)})
+        found = {Input(CODE, path).name: digest for path, digest in of_kind(record.inputs, CODE)}
+        return digest_value(dict(sorted(found.items())))
 
     def shadowed(self, outside: object) -> str:
         """The modules that the spec takes from elsewhere although the workspace now has files of these names."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 
 _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+_ANNOTATIONS = frozenset({"annotation", "returns"})
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -47,12 +48,13 @@ def _names(node: ast.AST) -> tuple[object, ...]:
     return tuple(getattr(node, field, None) for field in ("id", "attr", "value"))
 
 
-def normalised(tree: ast.AST, docstrings: bool | None = None) -> str:
+def normalised(tree: ast.AST, docstrings: bool | None = None, silent: Set[int] = frozenset()) -> str:
     """Write a syntax tree as text that is the same for the same meaning, on every supported Python version.
 
     Args:
         tree: A module, or any node of one.
         docstrings: Whether docstrings count; None asks `reads_docstrings`.
+        silent: The nodes, by their ids, whose annotations don't count.
 
     Returns:
         The nodes in order, with their class names and non-empty fields; constants with their types.
@@ -67,18 +69,25 @@ def normalised(tree: ast.AST, docstrings: bool | None = None) -> str:
         if isinstance(item, str):
             pieces.append(item)
         elif isinstance(item, ast.AST):
-            todo.extend(reversed(_opened(item, docstrings)))
+            todo.extend(reversed(_opened(_assigned(item) if id(item) in silent else item, docstrings, silent)))
     return "".join(pieces)
 
 
-def _opened(node: ast.AST, docstrings: bool) -> list[object]:
+def _assigned(node: ast.AST) -> ast.AST:
+    """Give `x: int = 1` as `x = 1`; without a value it still says that the name is a local one."""
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return ast.Assign([node.target], node.value)
+    return node
+
+
+def _opened(node: ast.AST, docstrings: bool, silent: Set[int]) -> list[object]:
     """Give a node as a list of pieces of text and of nodes still to be opened."""
     if isinstance(node, ast.Constant):
         return [_constant(node.value)]
     pieces: list[object] = [type(node).__name__, "("]
     for field in node._fields:
         value = getattr(node, field, None)
-        if value is None or value == [] or field in _SKIPPED:
+        if value is None or value == [] or field in _SKIPPED or (field in _ANNOTATIONS and id(node) in silent):
             continue
         if isinstance(node, ast.JoinedStr):
             value = _joined(node)

@@ -121,7 +121,9 @@ class Encoder:
         return _pack("ordered", *[self._pair(key, item, path) for key, item in value.items()])
 
     def _dict(self, value: dict[object, object], path: str) -> bytes:
-        return _pack("dict", *sorted(self._pair(key, item, path) for key, item in dict.items(value)))
+        pairs = [self._pair(key, item, path) for key, item in dict.items(value)]
+        # The order that goes without saying has the digest that dicts had before their order counted.
+        return _pack("dict", *sorted(pairs)) if kinds.is_sorted(dict.keys(value)) else _pack("dict in order", *pairs)
 
     def _default(self, value: defaultdict[object, object], path: str) -> bytes:
         factory = self.encode(value.default_factory, f"{path}.default_factory")
@@ -163,7 +165,9 @@ class Encoder:
         """Encode NumPy's and TensorFlow's arrays, scalars and dtypes."""
         kind = type(value)
         if kinds.is_array(kind):
-            return _pack(kinds.class_name(kind), self._array(value, path))
+            digest = _pack(kinds.class_name(kind), self._array(value, path))
+            more = kinds.attributes_of_array(value)
+            return _pack("attributed", digest, self.encode(more, f"{path}.__dict__")) if more else digest
         if kinds.is_numpy_scalar(kind):
             return _pack("scalar", self._array(value.__array__(), path))
         if kinds.is_dtype(kind):
@@ -236,7 +240,7 @@ def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, o
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = value.get_config()
-        weights = value.get_weights() if hasattr(value, "get_weights") else []
+        weights = value.get_weights() if hasattr(value, "get_weights") else _preset(value)
     except Exception as error:
         # Code of Keras or of a user, which may raise anything; the cause stays attached.
         why = f"get_config() raised {type(error).__name__}"
@@ -244,6 +248,12 @@ def keras_state(value: Any, path: str, lambdas: bool = False) -> tuple[object, o
     if not lambdas and kinds.holds_lambda(config):
         raise Unfingerprintable(kinds.type_name(value), path, "its config holds a lambda")
     return kinds.steady(config), weights
+
+
+def _preset(value: Any) -> list[Any]:
+    """Give the variables of an optimizer or a metric, unless they are as Keras makes them: all zero but the rate."""
+    found = [part.numpy() for part in getattr(value, "variables", ()) if part.name != "learning_rate"]
+    return found if any(array.any() for array in found) else []
 
 
 def show(value: object) -> str:

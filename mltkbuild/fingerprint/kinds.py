@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import types
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 _LAMBDA = "__lambda__"
+_NETWORK = frozenset({"Layer", "Variable", "KerasTensor", "Optimizer", "BaseOptimizer"})
 _KERAS = frozenset({"keras", "tf_keras", "tensorflow"})
 
 
@@ -63,6 +65,11 @@ def is_array(kind: type) -> bool:
     return _is_a(kind, "numpy", "ndarray")
 
 
+def attributes_of_array(value: object) -> dict[str, object]:
+    """Give the attributes that an array of a user's class has beside its content; NumPy's own follow from it."""
+    return {} if _top(type(value)) == "numpy" else dict(getattr(value, "__dict__", {}))
+
+
 def is_numpy_scalar(kind: type) -> bool:
     """Tell the class of a NumPy scalar, such as `numpy.float32`."""
     return _is_a(kind, "numpy", "generic")
@@ -94,6 +101,21 @@ def is_keras(value: object) -> bool:
     return callable(getattr(kind, "get_config", None)) and _is_keras_kind(kind)
 
 
+def is_network(value: object) -> bool:
+    """Tell the parts of a Keras model that are found by the model itself: layers, variables, optimizers, tensors."""
+    return any(base.__name__ in _NETWORK and _top(base) == "keras" for base in type(value).__mro__)
+
+
+def is_variable(value: object) -> bool:
+    """Tell a variable of Keras."""
+    return any(base.__name__ == "Variable" and _top(base) == "keras" for base in type(value).__mro__)
+
+
+def is_keras_list(kind: type) -> bool:
+    """Tell the list, dict and set that Keras puts in the place of one that is an attribute of a layer."""
+    return kind.__name__.startswith("Tracked") and _top(kind) == "keras" and issubclass(kind, list | dict | set)
+
+
 def is_data(kind: type) -> bool:
     """Tell the library classes that hold data and no code: scalars, dtypes, tensors."""
     if is_numpy_scalar(kind) or is_dtype(kind) or is_tf_dtype(kind) or is_tf_spec(kind):
@@ -101,15 +123,27 @@ def is_data(kind: type) -> bool:
     return _top(kind) in _KERAS and is_tensor(kind)
 
 
-def steady(config: object) -> object:
-    """Give a Keras config without what differs from run to run: ids of shared objects, the bytecode of lambdas."""
+def steady(config: object, *, named: bool = True) -> object:
+    """Give a Keras config without what differs from run to run: ids of shared objects, the bytecode of lambdas.
+
+    Args:
+        config: The config, or a part of it.
+        named: Whether it holds arguments by their names, which have no order; as the config of each object does.
+    """
     if isinstance(config, dict):
         if config.get("class_name") == _LAMBDA:
             return {"class_name": _LAMBDA}
-        return {key: steady(item) for key, item in config.items() if key != "shared_object_id"}
+        is_object = "class_name" in config and "config" in config
+        found = {
+            key: steady(item, named=is_object and key == "config")
+            for key, item in config.items()
+            if key != "shared_object_id"
+        }
+        by_name = (named or is_object) and all(type(key) is str for key in found)
+        return {key: found[key] for key in sorted(found)} if by_name else found
     if isinstance(config, list):
-        return [steady(item) for item in config]
-    return tuple(steady(item) for item in config) if type(config) is tuple else config
+        return [steady(item, named=False) for item in config]
+    return tuple(steady(item, named=False) for item in config) if type(config) is tuple else config
 
 
 def holds_lambda(config: object) -> bool:
@@ -119,8 +153,25 @@ def holds_lambda(config: object) -> bool:
     return isinstance(config, list | tuple) and any(map(holds_lambda, config))
 
 
+def is_sorted(keys: Iterable[object]) -> bool:
+    """Tell whether keys stand in the one order that goes without saying: texts by the alphabet, numbers by size."""
+    given: list[Any] = list(keys)
+    if len(given) < 2:
+        return True
+    return {type(key) for key in given} in ({str}, {int}) and given == sorted(given)
+
+
+def is_declared(kind: type) -> bool:
+    """Tell mltkbuild's own classes: the order in which a spec sets their settings means nothing."""
+    return _top(kind) == "mltkbuild"
+
+
 def attributes_of(value: object) -> dict[str, object]:
-    """Give an instance's state by attribute: its `__dict__` and slots, without unset slots and cached properties."""
+    """Give an instance's state by attribute: its `__dict__` and slots, without unset slots and cached properties.
+
+    Returns:
+        The attributes in the order in which they were set, which `vars()` shows, then the slots.
+    """
     found = dict(getattr(value, "__dict__", {}))
     for base in type(value).__mro__:
         for name in _slots(base):
@@ -131,7 +182,7 @@ def attributes_of(value: object) -> dict[str, object]:
         for name, item in vars(base).items():
             if isinstance(item, functools.cached_property):
                 found.pop(name, None)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _slots(kind: type) -> Iterator[str]:
@@ -152,3 +203,16 @@ def _is_keras_kind(kind: type) -> bool:
 
 def _is_a(kind: type, module: str, name: str) -> bool:
     return any(base.__name__ == name and _top(base) == module for base in kind.__mro__)
+
+
+_originals: dict[object, object] = {}
+
+
+def stand_in(function: object, original: object) -> None:
+    """Let a function of this package that was put in a library's place count as what it stands for."""
+    _originals[function] = original
+
+
+def original(value: object) -> object:
+    """Give what a function of this package stands for; any other value as it is."""
+    return _originals.get(value, value) if really(value, types.FunctionType) else value

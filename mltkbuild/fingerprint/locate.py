@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 import types
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mltkbuild.fingerprint import code as codes
-from mltkbuild.fingerprint.origins import Sources
+from mltkbuild.fingerprint.annotations import are_read, silent
+from mltkbuild.fingerprint.origins import Sources, texts_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -20,6 +22,7 @@ class _File:
 
     tree: ast.Module
     docstrings: bool
+    silent: frozenset[int]
     functions: dict[tuple[int, str], list[Function]] = field(default_factory=lambda: defaultdict(list))
     statements: dict[ast.AST, ast.AST] = field(default_factory=dict)
     classes: dict[str, list[ast.ClassDef]] = field(default_factory=lambda: defaultdict(list))
@@ -75,10 +78,16 @@ class Locator:
         return narrowed or found
 
     def digest(self, filename: str, *nodes: ast.AST) -> str:
-        """Digest nodes of a file by their meaning; docstrings count if the file reads any."""
+        """Digest nodes of a file by their meaning; docstrings count if the file reads any, annotations if any does."""
         file = self._file(filename)
         docstrings = file is not None and file.docstrings
-        return codes.text_digest("".join(codes.normalised(node, docstrings) for node in nodes))
+        silent = frozenset() if file is None or self._annotations else file.silent
+        return codes.text_digest("".join(codes.normalised(node, docstrings, silent) for node in nodes))
+
+    @functools.cached_property
+    def _annotations(self) -> bool:
+        """Whether any workspace module may look at annotations."""
+        return any(map(are_read, texts_of(self._sources)))
 
     def _file(self, filename: str) -> _File | None:
         if filename not in self._files:
@@ -94,6 +103,16 @@ class Locator:
             return None
 
 
+def written_in(nodes: Iterable[ast.ClassDef]) -> set[str]:
+    """List the names that the bodies of classes mention; what a class has beside them was put in from outside."""
+    return {
+        name
+        for part in (part for node in nodes for part in ast.walk(node))
+        for name in (getattr(part, "id", None), getattr(part, "name", None))
+        if isinstance(name, str)
+    }
+
+
 def holds_line(node: ast.AST, line: int) -> bool:
     """Tell whether a line lies within a node."""
     return _first_line(node) <= line <= int(getattr(node, "end_lineno", 0))
@@ -105,7 +124,7 @@ def _first_line(node: ast.AST) -> int:
 
 
 def _indexed(tree: ast.Module) -> _File:
-    file = _File(tree, codes.reads_docstrings(tree))
+    file = _File(tree, codes.reads_docstrings(tree), silent(tree))
     todo: list[tuple[ast.AST, str, ast.AST]] = [(tree, "", tree)]
     while todo:
         node, prefix, statement = todo.pop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import importlib
 import sys
 import types
 from abc import ABC, abstractmethod
@@ -11,23 +10,9 @@ from typing import Any
 
 from mltkbuild.fingerprint import code as codes
 from mltkbuild.fingerprint import kinds, names
+from mltkbuild.fingerprint.doors import doors, is_door, is_dynamic
 from mltkbuild.fingerprint.modules import find_file, is_namespace
 from mltkbuild.fingerprint.rows import MISSING, Rows, is_dunder, short
-
-# What runs code, or reads names, that no source shows.
-_DYNAMIC: tuple[object, ...] = (
-    builtins.eval,
-    builtins.exec,
-    builtins.globals,
-    builtins.__import__,
-    importlib.import_module,
-    sys.modules,
-)
-
-
-def is_dynamic(value: object) -> bool:
-    """Tell what runs code, or gives access to names, that no source shows: `eval`, `import_module`, `sys.modules`."""
-    return any(value is known for known in _DYNAMIC)
 
 
 class Lookups(Rows, ABC):
@@ -47,6 +32,8 @@ class Lookups(Rows, ABC):
             self.global_(name, found.chains_of(name), namespace, label)
         for local in found.imports:
             self.local_import(local, found, label)
+        for name in sorted(found.doors):
+            self.inexact(label, name)
         for name, chain in sorted(found.loose):
             owner = namespace.get(name)
             for attribute in chain:
@@ -106,11 +93,13 @@ class Lookups(Rows, ABC):
         else:
             self.chains(module, frozenset({(attribute,)}), label)
 
-    def module(self, module: types.ModuleType, whole: bool) -> str:
+    def module(self, module: types.ModuleType, whole: bool, label: str = "everything") -> str:
         """Name a module; count a library by its version, and a workspace module wholly if asked to."""
         file = self.origins.of_module(module)
         if file is None and not is_namespace(module):
             self.library(module.__name__)
+            if whole and is_door(module):
+                self.inexact(label, f"the module {module.__name__} itself")
             return f"<module {kinds.recorded_module(module.__name__)}>"
         if whole and self.first("module", id(module)):
             self.later(self.whole, module)
@@ -166,7 +155,7 @@ class Lookups(Rows, ABC):
         if is_dynamic(value):
             self.inexact(label, at)
         elif kinds.really(value, types.ModuleType):
-            self.module(value, whole=False)
+            self.module(value, whole=True, label=label)
         elif kinds.really(value, type):
             self.class_(value)
         elif self.origins.is_ours(value) and self.first("library value", at):
@@ -195,5 +184,7 @@ class Lookups(Rows, ABC):
             self.rows[f"module {label}"] = "<syntax error>"
             return
         self.rows[f"module {label}"] = short(self.locator.digest(filename, tree))
+        for door in sorted(doors(tree)):
+            self.inexact(label, door)
         for other in sorted(set(codes.imported(tree, package))):
             self.later(self.unloaded, other, "." in other)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mltkbuild.fingerprint import code as codes
+from mltkbuild.fingerprint.doors import doors, doors_of
 
 _GLOBAL_READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
@@ -43,12 +44,14 @@ class Reads:
             use of the name itself is `()`. A name without an entry is used in a way that the source doesn't show.
         imports: The imports inside it.
         loose: The names and chains whose attributes it reads by a computed name.
+        doors: The names in it that lead to code, or to its text, by other ways than names.
     """
 
     globals: frozenset[str]
     chains: dict[str, set[Chain]] = field(default_factory=dict)
     imports: list[LocalImport] = field(default_factory=list)
     loose: set[tuple[str, Chain]] = field(default_factory=set)
+    doors: frozenset[str] = frozenset()
 
     def chains_of(self, name: str) -> frozenset[Chain]:
         """Give the chains read from a name; all of it when the source doesn't show how it's used."""
@@ -63,7 +66,7 @@ def reads(code: types.CodeType, node: ast.AST | None, package: str) -> Reads:
         node: The function's source, which tells how they're used; None when there is none.
         package: The package that relative imports start from.
     """
-    found = Reads(frozenset(_loaded(code)))
+    found = Reads(frozenset(_loaded(code)), doors=doors_of(code) if node is None else doors(node))
     body = getattr(node, "body", [])
     _Uses(found, package).look([*body] if isinstance(body, list) else [body])
     return found

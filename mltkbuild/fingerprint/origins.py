@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from mltkbuild.fingerprint import kinds
+from mltkbuild.fingerprint import kinds, names
 
 
 class Sources(Protocol):
@@ -21,6 +23,20 @@ class Sources(Protocol):
 
     def skip(self, obj: object) -> bool:
         """Tell an object to leave out, such as the model, whose reads are tracked elsewhere."""
+
+
+def texts_of(sources: Sources) -> list[str]:
+    """List the texts of the workspace modules: those that a snapshot took, or else those that are loaded.
+
+    A snapshot has also what a function may still import, and the same in each stage, whatever was loaded before.
+    """
+    files: Mapping[str, str] | None = getattr(sources, "files", None)
+    if files is not None:
+        return sorted(files.values())
+    # Not getattr: a lazy module would load what it stands for.
+    modules = [module for module in list(sys.modules.values()) if kinds.really(module, types.ModuleType)]
+    names = {object.__getattribute__(module, "__dict__").get("__file__") for module in modules}
+    return [sources.source(name) for name in names if isinstance(name, str) and sources.label(name) is not None]
 
 
 class Origins:
@@ -46,10 +62,10 @@ class Origins:
     def of_class(self, kind: type) -> str | None:
         """Give the label of the file that defines a class."""
         module = sys.modules.get(str(kind.__module__))
-        if module is not None:
+        if module is not None and (self.of_module(module) is not None or not is_disguised(kind)):
             return self.of_module(module)
-        # The module was run without being registered: its methods know their file.
-        labels = (self._label(method.__code__.co_filename) for method in own_methods(kind))
+        # The module was run without being registered, or another's name was given to it: its methods know their file.
+        labels = (self._label(method.__code__.co_filename) for method in written_methods(kind))
         return next((label for label in labels if label is not None), None)
 
     def is_ours(self, value: object) -> bool:
@@ -102,7 +118,46 @@ def functions_of(item: object) -> list[types.FunctionType]:
     return [part for part in behind if kinds.really(part, types.FunctionType)]
 
 
+def is_disguised(kind: type) -> bool:
+    """Tell a class whose module has nothing by its name: that of the module may have been set by hand."""
+    if "<locals>" in kind.__qualname__ or not kinds.really(kind, type):
+        return False
+    return lookup(kind.__module__, kind.__qualname__) is None
+
+
+def registered_with(kind: type) -> list[type]:
+    """List the classes that were registered with an abstract one, whose instances pass for its own."""
+    if "_abc_impl" not in vars(kind):
+        return []
+    registry = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # typeshed leaves it out
+    return [found for reference in registry if (found := reference()) is not None]
+
+
+def library_names(kind: type, origins: Origins) -> frozenset[str]:
+    """List the names that the code of a class's bases from libraries mentions: attributes beside them are a user's."""
+    bases = [base for base in kind.__mro__ if origins.of_class(base) is None]
+    return frozenset().union(*map(_mentioned, bases))
+
+
+@functools.lru_cache(maxsize=4096)
+def _mentioned(base: type) -> frozenset[str]:
+    codes = [method.__code__ for item in vars(base).values() for method in functions_of(item)]
+    # A decorator of a library's own, such as Keras' for what isn't tracked, keeps the function that it wraps.
+    codes += [
+        wrapped.__code__
+        for item in vars(base).values()
+        if isinstance(wrapped := getattr(item, "__wrapped__", None), types.FunctionType)
+    ]
+    return frozenset(name for code in codes for part in names.nested(code) for name in part.co_names)
+
+
+def written_methods(kind: type) -> list[types.FunctionType]:
+    """List the functions of a class."""
+    return [method for item in vars(kind).values() for method in functions_of(item)]
+
+
 def own_methods(kind: type) -> list[types.FunctionType]:
     """List the functions that were written inside a class, by their names; not those put in from elsewhere."""
-    methods = [method for item in vars(kind).values() for method in functions_of(item)]
-    return [method for method in methods if method.__code__.co_qualname.startswith(f"{kind.__qualname__}.")]
+    return [
+        method for method in written_methods(kind) if method.__code__.co_qualname.startswith(f"{kind.__qualname__}.")
+    ]

@@ -9,7 +9,7 @@ import functools
 import operator
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mltkbuild.fingerprint import kinds
@@ -36,6 +36,7 @@ _WRAPPERS: dict[type, tuple[str, ...]] = {
     functools.cached_property: ("func",),
     property: ("fget", "fset", "fdel"),
 }
+_ORDER = " (order)"
 # A tf.function holds locks and caches of what it traced; these are what a user sets.
 _TF_FUNCTION = ("python_function", "input_signature", "_autograph", "_jit_compile", "_reduce_retracing")
 
@@ -48,7 +49,7 @@ def contained(value: object) -> Parts | None:
     """List the parts of an exactly built-in container, or None for anything else.
 
     Raises:
-        Inexact: The members of a set, or the keys of a dict, have no order of their own.
+        Inexact: The members of a set, or the keys of a dict, have no names.
     """
     return content(value) if type(value) in _EXACT else None
 
@@ -64,11 +65,12 @@ def content(value: Any) -> Parts:
         return [(f"[{at}]", item) for at, item in enumerate(kind.__iter__(value))]
     if issubclass(kind, dict | types.MappingProxyType):
         pairs = list(value.items())
-        ordered = pairs if issubclass(kind, OrderedDict) else _sorted(pairs, operator.itemgetter(0))
+        ordered = _sorted(pairs, operator.itemgetter(0))
         parts: Parts = [(f"[{_label(key)}]", item) for key, item in ordered]
         parts += [(f"[{_label(key)}] (key)", key) for key, _ in ordered if type(key) not in LEAVES]
-        if issubclass(kind, OrderedDict):
-            parts.append((" (order)", [_label(key) for key, _ in ordered]))
+        keys = [key for key, _ in pairs]
+        if issubclass(kind, OrderedDict) or not kinds.is_sorted(keys):
+            parts.append((_ORDER, [_label(key) for key in keys]))
         if issubclass(kind, defaultdict):
             parts.append((".default_factory", value.default_factory))
         return parts
@@ -104,7 +106,7 @@ def wrapped(value: Any) -> Parts | None:
     """List the parts of the wrappers that Python's own tools put around functions, or None for anything else."""
     for kind, names in _WRAPPERS.items():
         if kinds.really(value, kind):
-            more = _prefixed(vars(value)) if kind is functools.partial else []
+            more = prefixed(vars(value)) if kind is functools.partial else []
             return [(f".{name}", getattr(value, name)) for name in names] + more
     if kinds.really(value, functools._lru_cache_wrapper):
         return [(".__wrapped__", value.__wrapped__), (".cache_parameters", value.cache_parameters())]
@@ -113,9 +115,12 @@ def wrapped(value: Any) -> Parts | None:
     return None
 
 
-def _prefixed(attributes: dict[str, object]) -> Parts:
+def prefixed(attributes: Mapping[str, object]) -> Parts:
+    """List attributes as parts, and their order where it doesn't go without saying."""
     # Docstrings don't count, as in code; functools.wraps puts them here.
-    return [(f".{name}", item) for name, item in sorted(attributes.items()) if name != "__doc__"]
+    names = [name for name in attributes if name != "__doc__"]
+    parts: Parts = [(f".{name}", attributes[name]) for name in sorted(names)]
+    return parts if kinds.is_sorted(names) else [*parts, (_ORDER, names)]
 
 
 def descriptor_owner(value: object) -> type | None:
@@ -134,9 +139,10 @@ def instance(value: object, *, ours: bool) -> Parts:
     Raises:
         Inexact: The state can't be read.
     """
-    if not ours:
-        return _reduced(value, state=True)
     kind = type(value)
+    if not ours:
+        parts = _reduced(value, state=True)
+        return [part for part in parts if part[0] != _ORDER] if kinds.is_declared(kind) else parts
     own_way = kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
     inner = wrapped(value)
     return attributes(value) + (_reduced(value, state=own_way) if inner is None else inner)
@@ -144,7 +150,7 @@ def instance(value: object, *, ours: bool) -> Parts:
 
 def attributes(value: object) -> Parts:
     """List the attributes of an instance, and what it holds when it's a container."""
-    return content(value) + _prefixed(kinds.attributes_of(value))
+    return content(value) + prefixed(kinds.attributes_of(value))
 
 
 def _reduced(value: object, *, state: bool) -> Parts:
@@ -152,7 +158,7 @@ def _reduced(value: object, *, state: bool) -> Parts:
     try:
         taken = value.__reduce_ex__(4)
         if isinstance(taken, str):
-            return [(" (name)", taken)]
+            return [(" (name)", taken), *attributes(value)]
         build, args, kept, items, pairs = (*taken, None, None, None)[:5]
         usual = build in _REBUILDERS and args[0] is type(value)
         parts: Parts = [] if usual else [(" (made by)", build)]
@@ -167,13 +173,29 @@ def _reduced(value: object, *, state: bool) -> Parts:
 
 def _state(kept: object) -> Iterator[tuple[str, object]]:
     if isinstance(kept, dict) and all(type(name) is str for name in kept):
-        yield from _prefixed(kept)
+        yield from prefixed(kept)
     elif kept is not None:
         yield " (state)", kept
 
 
-def inside(value: object, is_ours: Callable[[object], bool], limit: int = 20000) -> Iterator[tuple[str, object]]:
+def nowhere(_: object) -> bool:
+    """Stop at no object."""
+    return False
+
+
+def inside(
+    value: object,
+    is_ours: Callable[[object], bool],
+    limit: int = 20000,
+    stop: Callable[[object], bool] = nowhere,
+) -> Iterator[tuple[str, object]]:
     """Find the workspace objects that an object of a library holds, however deep, with their places.
+
+    Args:
+        value: The object.
+        is_ours: Tells workspace objects.
+        limit: How many objects to look through.
+        stop: Tells objects that are looked into elsewhere.
 
     Raises:
         Inexact: There's more to look through than `limit` objects.
@@ -185,6 +207,8 @@ def inside(value: object, is_ours: Callable[[object], bool], limit: int = 20000)
         if id(item) in seen or type(item) in LEAVES or kinds.really(item, types.ModuleType):
             continue
         seen[id(item)] = item
+        if item is not value and stop(item):
+            continue
         if len(seen) > limit:
             raise Inexact
         if item is not value and is_ours(item):
@@ -205,7 +229,7 @@ def _held(item: Any) -> Iterable[tuple[str, object]]:
         return [(f"[{key!r}]" if type(key) in LEAVES else "[]", part) for key, part in item.items()]
     if type(item) in _EXACT:
         return [(f"[{at}]", part) for at, part in enumerate(item)]
-    return _prefixed({str(name): part for name, part in getattr(item, "__dict__", {}).items()})
+    return prefixed({str(name): part for name, part in getattr(item, "__dict__", {}).items()})
 
 
 def is_empty(cell: types.CellType) -> bool:

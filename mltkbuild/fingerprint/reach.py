@@ -14,24 +14,19 @@ modules. A row's label says where something was found, its value what was found 
 
 from __future__ import annotations
 
-import ast
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mltkbuild.fingerprint import kinds, names, parts
+from mltkbuild.fingerprint.classes import Classes
+from mltkbuild.fingerprint.doors import is_dynamic
 from mltkbuild.fingerprint.encoder import keras_state
-from mltkbuild.fingerprint.locate import holds_line
-from mltkbuild.fingerprint.lookups import Lookups, is_dynamic
-from mltkbuild.fingerprint.origins import Sources, functions_of, lookup, own_methods, same_method
-from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, is_dunder, short
-from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable, summary
+from mltkbuild.fingerprint.origins import Sources, functions_of, library_names, lookup, same_method
+from mltkbuild.fingerprint.rows import MISSING, WORKSPACE, short
+from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, order, readable, summary
 
-__all__ = ["Sources", "reach"]
-
-# Classes whose methods were generated from what their source, bases and values say.
-_GENERATED = ("__dataclass_fields__", "__attrs_attrs__", "_fields")
+__all__ = ["Sources", "reach", "reach_reads"]
 
 
 def reach(roots: Mapping[str, object], sources: Sources) -> dict[str, object]:
@@ -52,8 +47,25 @@ def reach(roots: Mapping[str, object], sources: Sources) -> dict[str, object]:
     return dict(sorted(walk.rows.items()))
 
 
-class _Walk(Lookups):
-    """The part of a walk that looks into values, functions and classes."""
+def reach_reads(pieces: Iterable[tuple[str, names.Reads, dict[str, Any]]], sources: Sources) -> dict[str, object]:
+    """Describe what pieces of workspace code read by name.
+
+    Args:
+        pieces: For each its file, what it reads, and the globals in which it runs.
+        sources: The workspace's code.
+
+    Returns:
+        Rows as `reach` gives them.
+    """
+    walk = _Walk(sources)
+    for file, found, namespace in pieces:
+        walk.look_up(found, namespace, file)
+        walk.run()
+    return dict(sorted(walk.rows.items()))
+
+
+class _Walk(Classes):
+    """The part of a walk that looks into values and functions."""
 
     # --- values ----------------------------------------------------------------------------------------------------
 
@@ -65,6 +77,7 @@ class _Walk(Lookups):
 
     def tag(self, value: Any, place: str) -> object:
         """Name a value: as itself when it's plain, else by its label."""
+        value = kinds.original(value)
         if is_dynamic(value):
             self.inexact(place, str(getattr(value, "__name__", "sys.modules")))
             return f"<{kinds.type_name(value)}>"
@@ -76,26 +89,33 @@ class _Walk(Lookups):
             if kinds.really(value, kind):
                 return name(value, place)
         try:
-            return self.plain(value) if is_plain(value) else self.composite(value, place)
+            return self.plain(value, place) if is_plain(value) else self.composite(value, place)
         except (parts.Inexact, Unfingerprintable, RecursionError):
             self.inexact(place, kinds.type_name(value))
             return f"<{kinds.type_name(value)}>"
 
     def _namers(self) -> tuple[tuple[type, Callable[[Any, str], str]], ...]:
         return (
-            (types.ModuleType, lambda value, _: self.module(value, whole=True)),
+            (types.ModuleType, lambda value, place: self.module(value, whole=True, label=place)),
             (types.FunctionType, self.function),
             (type, lambda value, _: self.class_(value)),
             (types.BuiltinFunctionType, self.builtin),
             (types.MethodWrapperType, self.builtin),
         )
 
-    def plain(self, value: object) -> object:
+    def plain(self, value: object, place: str) -> object:
         """Give a value without code as it is, or in short."""
         # A string that looks like the label of something else must not be taken for it.
         if isinstance(value, str) and (value.startswith("<") or ".py:" in value or WORKSPACE in value):
             return summary(value)
-        return readable(self.moved(value))
+        return self.shown(self.moved(value), place)
+
+    def shown(self, value: object, place: str) -> object:
+        """Give the readable form of a value, and write the order of what is in it where that says something."""
+        form = readable(value)
+        if told := order(form):
+            self.rows[f"{place} (order)"] = told
+        return form
 
     def composite(self, value: Any, place: str) -> object:
         """Name an object that has parts, each described at its own place."""
@@ -139,14 +159,17 @@ class _Walk(Lookups):
         """Describe a Keras object by its config, what its workspace methods use, and the workspace code it holds."""
         try:
             config, weights = keras_state(value, place, lambdas=True)
-            self.rows[f"{place} (config)"] = readable(config)
+            self.rows[f"{place} (config)"] = self.shown(config, f"{place} (config)")
             if weights:
                 self.rows[f"{place} (weights)"] = summary(weights)
         except Unfingerprintable:
             self.parts(place, parts.attributes(value))
             return
-        used = self.used_attributes(type(value)) if ours else set()
         state = kinds.attributes_of(value)
+        # Also what no method of its own uses: a function may that gets the object.
+        used: set[str] = set()
+        if ours:
+            used |= self.used_attributes(type(value)) | (state.keys() - library_names(type(value), self.origins))
         self.parts(place, [(f".{name}", item) for name, item in state.items() if name in used])
         held = {name: item for name, item in state.items() if name not in used}
         for name, item in parts.inside(held, self.origins.is_ours):
@@ -180,9 +203,22 @@ class _Walk(Lookups):
         elif not in_class:
             self.rows[f"code {label}"] = short(self.locator.digest(function.__code__.co_filename, node))
         self.surroundings(function, label)
+        self.given_names(function, label)
         package = function.__globals__.get("__package__")
         found = names.reads(function.__code__, node, package if isinstance(package, str) else "")
         self.look_up(found, function.__globals__, label)
+
+    def given_names(self, function: types.FunctionType, label: str) -> None:
+        """Describe the names that a function was given by hand; `functools.wraps` gives those of what is wrapped."""
+        wrapped = vars(function).get("__wrapped__")
+        usual = {
+            "__name__": {function.__code__.co_name, getattr(wrapped, "__name__", None)},
+            "__qualname__": {function.__code__.co_qualname, getattr(wrapped, "__qualname__", None)},
+            "__module__": {function.__globals__.get("__name__"), getattr(wrapped, "__module__", None)},
+        }
+        for name, known in usual.items():
+            if (given := getattr(function, name, None)) not in known:
+                self.rows[f"attribute {label}.{name}"] = str(given)
 
     def surroundings(self, function: types.FunctionType, label: str) -> None:
         """Describe what a function carries with it: defaults, closure and attributes."""
@@ -199,8 +235,8 @@ class _Walk(Lookups):
                 self.class_(cell.cell_contents)
             else:
                 self.later(self.describe, cell.cell_contents, f"closure {label}.{name}")
-        for name, value in sorted(vars(function).items()):
-            self.later(self.describe, value, f"attribute {label}.{name}")
+        for name, value in parts.prefixed(vars(function)):
+            self.later(self.describe, value, f"attribute {label}{name}")
 
     def library_function(self, function: types.FunctionType, place: str) -> str:
         """Name a library's function; one that was made at run time is looked into for what it closes over."""
@@ -233,84 +269,6 @@ class _Walk(Lookups):
             return f"<function {module}.{value.__name__}>"
         self.later(self.describe, owner, f"{place}.__self__")
         return f"<method {kinds.type_name(owner)}.{value.__name__}>"
-
-    # --- classes ---------------------------------------------------------------------------------------------------
-
-    def class_(self, kind: type) -> str:
-        file = self.origins.of_class(kind)
-        if file is None:
-            self.library(kind.__module__)
-            if self.first("class", id(kind)):
-                self.later(self.patched, kind)
-            return f"<class {kinds.class_name(kind)}>"
-        label, fresh = self.name(f"{file}:{kind.__qualname__}", kind)
-        if fresh:
-            self.later(self.look_into_class, kind, label)
-        return label
-
-    def patched(self, kind: type) -> None:
-        """Describe the workspace functions that were put into a library's class, or what one made at run time holds."""
-        made = "<locals>" in kind.__qualname__ or kind.__module__ == "types"
-        everything = made and lookup(kind.__module__, kind.__qualname__) is not kind
-        for base in kind.__mro__:
-            for name, item in sorted(vars(base).items()):
-                put_in = any(self.origins.of_function(method) is not None for method in functions_of(item))
-                held = everything and base is kind and not is_dunder(name) and not functions_of(item)
-                if (put_in or held) and self.first("patched", id(base), name):
-                    self.describe(item, f"value {kinds.class_name(base)}.{name}")
-
-    def look_into_class(self, kind: type, label: str) -> None:
-        """Describe a workspace class: its source, its bases, its members."""
-        codes = [method.__code__ for method in own_methods(kind)]
-        named = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        filename = named or next((code.co_filename for code in codes if self.sources.label(code.co_filename)), "")
-        lines = [code.co_firstlineno for code in codes if code.co_filename == filename]
-        nodes = self.locator.classes(filename, kind.__qualname__, lines) if filename else []
-        if nodes:
-            self.rows[f"code {label}"] = short(self.locator.digest(filename, *nodes))
-        bases = [base for base in kind.__bases__ if base is not object and not self.sources.skip(base)]
-        if bases:
-            self.rows[f"bases {label}"] = [self.class_(base) for base in bases]
-        if type(kind) is not type:
-            self.rows[f"metaclass {label}"] = self.class_(type(kind))
-        for name, item in sorted(vars(kind).items()):
-            methods = functions_of(item)
-            of_ours = not kinds.really(item, types.FunctionType) and self.origins.is_ours(item)
-            if methods and not of_ours and all(_is_inside(method.__code__, filename, nodes) for method in methods):
-                self.methods(methods, label)
-            elif not self.says_nothing(name, item, kind):
-                self.later(self.describe, item, f"value {label}.{name}")
-        self.declared(kind, label)
-
-    def methods(self, methods: list[types.FunctionType], label: str) -> None:
-        """Look into the methods whose source the class's has."""
-        for method in methods:
-            name, fresh = self.name(f"{label.partition(':')[0]}:{method.__code__.co_qualname}", method)
-            if fresh:
-                self.later(self.look_into, method, name, True)
-
-    def says_nothing(self, name: str, item: object, kind: type) -> bool:
-        """Tell an entry of a class that follows from the rest of it."""
-        methods = functions_of(item)
-        if methods and any(mark in vars(kind) for mark in _GENERATED):
-            return all(method.__code__.co_filename.startswith("<") for method in methods)
-        members = getattr(kind, "__members__", None)
-        if members is not None and (name.startswith("_") or name in members):
-            return True
-        return (
-            parts.descriptor_owner(item) is not None or (is_dunder(name) and not callable(item)) or name == "_abc_impl"
-        )
-
-    def declared(self, kind: type, label: str) -> None:
-        """Describe the members of an enum and the factories of a dataclass."""
-        for name, value in sorted(getattr(kind, "__members__", {}).items()):
-            self.later(self.describe, value._value_, f"value {label}.{name}")
-        for name, field in sorted(vars(kind).get("__dataclass_fields__", {}).items()):
-            self.later(self.describe, field.default_factory, f"value {label}.{name} (factory)")
-
-
-def _is_inside(code: types.CodeType, filename: str, nodes: list[ast.ClassDef]) -> bool:
-    return code.co_filename == filename and any(holds_line(node, code.co_firstlineno) for node in nodes)
 
 
 def _bytecode(code: types.CodeType) -> list[object]:

@@ -1,4 +1,4 @@
-"""Digests of values by what they mean, not by how or in which order they were made, and their form for people.
+"""Digests of values by what they mean, not by how they were made, and their form for people.
 
 Two values that Python calls equal but whose types differ (`1`, `1.0`, `True`) have different digests; so have `0.0`
 and `-0.0`. A container that holds itself is told by its shape.
@@ -15,7 +15,7 @@ import pathlib
 import re
 import uuid
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mltkbuild.fingerprint import kinds
@@ -26,6 +26,7 @@ __all__ = [
     "digest_file",
     "digest_value",
     "is_plain",
+    "order",
     "readable",
     "summary",
 ]
@@ -47,7 +48,7 @@ def digest_value(value: object, opaque: Callable[[object], object] | None = None
         opaque: Maps a value of any other type to a supported one that stands for it, or returns it unchanged.
 
     Returns:
-        64 hexadecimal digits. Order counts where equality says so (`list`, `OrderedDict`), not in a `dict` or `set`.
+        64 hexadecimal digits. Order counts wherever code can see it, so in each container but a `set`.
 
     Raises:
         Unfingerprintable: A part of the value has no exact digest; it names the part.
@@ -75,7 +76,7 @@ def readable(value: object) -> object:
     they are. Everything else becomes one line that ends in the value's short digest, such as
     `ndarray float32 (1797, 8, 8) sha256:0123456789ab` or `tuple (3, 3) sha256:0123456789ab`. A string that ends like
     such a line is itself shown as one, hence different values have different forms. Compare forms by their text or
-    by `digest_value`: in Python `1 == True`.
+    by `digest_value`: in Python `1 == True`. What sorts a form or compares it as a dict needs its `order`, too.
 
     Raises:
         Unfingerprintable: As `digest_value`.
@@ -84,6 +85,28 @@ def readable(value: object) -> object:
         return _Shown(MAX_ITEMS).show(value)
     except _TooMany:
         return summary(value)
+
+
+def order(form: object) -> list[str]:
+    """Tell the order of the dicts in a readable form, which is lost where it is sorted or compared as a dict.
+
+    Returns:
+        The places of the keys, such as `['b']['x']`, one after the other, of each dict that isn't in the order that
+        goes without saying.
+    """
+    return list(_listed(form, ""))
+
+
+def _listed(form: object, place: str) -> Iterator[str]:
+    if isinstance(form, dict):
+        told = not kinds.is_sorted(form)
+        for key, item in form.items():
+            if told:
+                yield f"{place}[{key!r}]"
+            yield from _listed(item, f"{place}[{key!r}]")
+    elif isinstance(form, list):
+        for at, item in enumerate(form):
+            yield from _listed(item, f"{place}[{at}]")
 
 
 def summary(value: object) -> str:
@@ -119,7 +142,7 @@ def _parts(value: Any) -> Iterable[object] | None:
     elif kind in (dict, OrderedDict, Counter):
         parts = [part for pair in value.items() for part in pair]
     elif _is_leaf(value, kind):
-        parts = ()
+        parts = kinds.attributes_of_array(value).values() if kinds.is_array(kind) else ()
     else:
         return None
     return parts
@@ -148,7 +171,7 @@ class _Shown:
             return [self.show(item) for item in value]
         if kind is dict and _has_short_keys(value):
             self._spend(len(value))
-            return {key: self.show(value[key]) for key in sorted(value)}
+            return {key: self.show(item) for key, item in value.items()}
         return value if _is_short(value) else summary(value)
 
     def _spend(self, count: int) -> None:

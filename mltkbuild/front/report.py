@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mltkbuild.disk import inputs
+from mltkbuild.disk.answers import EVERY
 from mltkbuild.engine.freshness import Reason
 from mltkbuild.shown import shown
 from mltkbuild.stages.table import Figure, Stage
@@ -14,6 +15,14 @@ WORD = 12
 """A longer word is cut within, so that no line loses much more than it must."""
 
 _PLAIN = frozenset({inputs.TOOL, inputs.LIBRARY, inputs.OPTION})
+_OF = {
+    inputs.CODE: "code",
+    inputs.TEXT: "text",
+    inputs.SIZE: "the size",
+    inputs.MODIFIED: "the time",
+    inputs.LINK: "the target",
+}
+_THERE = {"absent": "is gone", "link": "is gone", "file": "is a file now", "folder": "is a folder now"}
 
 
 def reason_text(reason: Reason) -> str:
@@ -45,8 +54,13 @@ def _input_text(reason: Reason) -> str:
     if kind in _PLAIN:
         return _plain_text(reason, subject, option=kind == inputs.OPTION)
     verb = {"input new": "is new", "input gone": "is gone"}.get(reason.kind, "changed")
-    if kind in {inputs.CODE, inputs.TEXT}:
-        return f"{kind} of {subject} {verb}"
+    if kind in _OF:
+        return f"{_OF[kind]} of {subject} {verb}"
+    if kind == inputs.VARIABLE:
+        # Never its value, which may be a secret.
+        return f"{'the environment' if subject == EVERY else reason.subject} {verb}"
+    if kind == inputs.EXISTS:
+        verb = "is there now" if reason.old == "absent" else _THERE.get(str(reason.new), verb)
     return f"{reason.subject if kind == inputs.FILES else subject} {verb}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mltkbuild.errors import SpecError
+from mltkbuild.spec.meanings import by_name, fit_arguments, weights
 from mltkbuild.spec.model import Mixin, MltkModel
 from mltkbuild.spec.properties import (
     ANY,
@@ -113,12 +114,17 @@ class TrainMixin(Mixin):
         Rule("a dict or a function", lambda value: isinstance(value, dict) or callable(value)).or_none(),
         "The learning rate as a function of the epoch",
         reads=("train",),
+        meaning=by_name,
     )
     reduce_lr_on_plateau = Property[Any](
-        None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",)
+        None, DICT.or_none(), "The arguments of Keras' ReduceLROnPlateau", reads=("train",), meaning=by_name
     )
-    early_stopping = Property[Any](None, DICT.or_none(), "The arguments of Keras' EarlyStopping", reads=("train",))
-    tensorboard = Property[Any](None, DICT.or_none(), "The arguments of Keras' TensorBoard callback", reads=("train",))
+    early_stopping = Property[Any](
+        None, DICT.or_none(), "The arguments of Keras' EarlyStopping", reads=("train",), meaning=by_name
+    )
+    tensorboard = Property[Any](
+        None, DICT.or_none(), "The arguments of Keras' TensorBoard callback", reads=("train",), meaning=by_name
+    )
     checkpoints_enabled = Property[bool](
         True, BOOL, "Whether each epoch leaves a checkpoint, from which a stopped training goes on", reads=("train",)
     )
@@ -170,9 +176,10 @@ class TrainMixin(Mixin):
         "Which epoch counts as the best: `monitor` and `mode`; the other settings are MLTK's and change nothing",
         reads=("train",),
         settings=CHECKPOINT,
+        meaning=by_name,
     )
     train_kwargs = Property[dict[str, Any]](
-        {}, DICT, "Further arguments of Keras' fit, over those made here", reads=("train",)
+        {}, DICT, "Further arguments of Keras' fit, over those made here", reads=("train",), meaning=fit_arguments
     )
     on_training_complete = Property[Any](
         None, CALLABLE.or_none(), "A function that is called with the results after training", reads=("train",)
@@ -203,6 +210,7 @@ class TrainMixin(Mixin):
         "How the model becomes a `.tflite`",
         reads=("quantize",),
         settings=TFLITE_CONVERTER,
+        meaning=by_name,
     )
     tflm = Property[str](
         "error",
@@ -284,7 +292,7 @@ class DatasetMixin(Mixin):
     )
     shuffle = Property[bool](True, BOOL, "Whether each epoch sees the samples in an order of its own", reads=("train",))
     class_weights = Property[Any](
-        None, CLASS_WEIGHTS.or_none(), "How much each class weighs in the loss", reads=("train",)
+        None, CLASS_WEIGHTS.or_none(), "How much each class weighs in the loss", reads=("train",), meaning=weights
     )
     class_counts = Property[Mapping[str, Mapping[str, int]]](
         {"training": {}, "validation": {}, "evaluation": {}},

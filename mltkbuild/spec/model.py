@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import SpecError, did_you_mean, short
+from mltkbuild.spec.meanings import by_name
 from mltkbuild.spec.properties import (
     BOOL,
     DICT,
@@ -31,6 +32,8 @@ from mltkbuild.spec.properties import (
 VERSION = Rule("an integer from 0 to 2147483647", lambda value: is_int(value) and 0 <= value < 2**31, operator.index)
 
 # What MLTK's model has and this one has not, with the way to go.
+PARAMETERS, ARCHIVE_FILES = "model_parameters", "archive_files"
+"""What a spec fills, and user code may read as it reads a property."""
 _CHECKPOINTS = "the build keeps its own checkpoints; a stage's files are in my_model.log_dir"
 NOT_HERE = {
     "checkpoints_dir": _CHECKPOINTS,
@@ -119,6 +122,7 @@ class MltkModel:
         DICT,
         "Names of custom layers, losses and metrics, for loading the saved model",
         reads=("train", "quantize", "evaluate"),
+        meaning=by_name,
     )
     default = Property[bool](
         True,
@@ -200,6 +204,7 @@ class MltkModel:
     @property
     def model_parameters(self) -> dict[str, object]:
         """The parameters that are embedded in the `.tflite` for the firmware; a dict to fill."""
+        self._note(PARAMETERS)
         return self._parameters
 
     @model_parameters.setter
@@ -211,6 +216,7 @@ class MltkModel:
     @property
     def embedded_parameters(self) -> dict[str, object]:
         """All of them: those that a mixin knows the firmware needs, and over them those that the spec sets."""
+        self._note(PARAMETERS)
         of_mixin = getattr(self, "firmware_parameters", None)
         return {**(of_mixin() if of_mixin is not None else {}), **self._parameters}
 
@@ -246,6 +252,7 @@ class MltkModel:
 
     def summary(self) -> str:
         """The properties that the spec set, one a line."""
+        self._note(*properties_of(type(self)))
         lines = [f"{name}: {short(value)}" for name, value in sorted(self._values.items())]
         return "\n".join([f"name: {self.name}", *lines])
 
@@ -286,6 +293,7 @@ class MltkModel:
     @property
     def archive_files(self) -> Sequence[str]:
         """The files that `add_archive_file` named."""
+        self._note(ARCHIVE_FILES)
         return tuple(self._archive_files)
 
     def is_set(self, name: str) -> bool:
@@ -299,8 +307,7 @@ class MltkModel:
 
     def read_property(self, item: Property[Any]) -> Any:
         """A property's value; an unset required one asks the data loader before it is an error."""
-        if self._reads is not None:
-            self._reads.add(item.name)
+        self._note(item.name)
         derive = getattr(type(self), f"default_{item.name}", None)
         if derive is not None and item.name not in self._values:
             return derive(self)
@@ -337,6 +344,11 @@ class MltkModel:
             del self._values[name]
         self._values.update(values)
 
+    def _note(self, *names: str) -> None:
+        """Let what is read count for the stage whose code reads it."""
+        if self._reads is not None:
+            self._reads.update(names)
+
     @contextmanager
     def watch_reads(self) -> Iterator[set[str]]:
         """Collect the names of the properties that user code reads inside the block."""
@@ -350,9 +362,10 @@ class MltkModel:
                 outer |= names
 
     def beyond_slice(self, stage: str, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the properties read that are not in a stage's slice anyway."""
+        """Those of the properties read that are not in a stage's slice anyway, just as they were set."""
         items = properties_of(type(self))
-        return tuple(sorted(name for name in names if stage not in items[name].reads))
+        covered = {name for name, item in items.items() if stage in item.reads and item.is_exact}
+        return tuple(sorted(set(names) - covered))
 
     def peek(self, name: str) -> Any:
         """A property's value or default, read without being noticed; None when a required one is unset."""

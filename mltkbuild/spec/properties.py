@@ -105,6 +105,7 @@ class Property(Generic[T]):
         settings: For a dict with fixed keys: the rule of each key.
         required: Reading it unset is an error.
         loaded: The data loader sets it.
+        meaning: Gives what of a value the stages go by, for one that can be said in several ways.
     """
 
     def __init__(  # noqa: PLR0913  # each is one part of the declaration
@@ -117,6 +118,7 @@ class Property(Generic[T]):
         settings: Mapping[str, Rule] | None = None,
         required: bool = False,
         loaded: bool = False,
+        meaning: Callable[[Any], Any] = _same,
     ) -> None:
         self.default = default
         self.rule = rule
@@ -125,6 +127,7 @@ class Property(Generic[T]):
         self.settings = settings
         self.required = required
         self.loaded = loaded
+        self.meaning = meaning
         self.name = ""
         self.owner = ""
 
@@ -163,6 +166,11 @@ class Property(Generic[T]):
         if self.settings is not None and isinstance(value, Mapping):
             for key, item in value.items():
                 check_setting(self.name, self.settings, key, item, place)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the stages go by a value just as it was set."""
+        return self.meaning is _same
 
     def wrap(self, value: object) -> object:
         """Give a dict with fixed keys its guard, and any other value its plain form."""

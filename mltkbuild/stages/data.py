@@ -25,7 +25,8 @@ def load_data(run: StageRun) -> None:
     else:
         slice_digest = bytes_digest(run.files.artifact("spec/data.yaml").read_bytes())
         parts = _loaded(run)
-        stream = bytes_digest(json.dumps([slice_digest, sorted(run.outcome.files.items())]).encode())
+        read = [sorted(run.outcome.files.items()), *([asked] if (asked := sorted(run.outcome.answers.items())) else [])]
+        stream = bytes_digest(json.dumps([slice_digest, *read]).encode())
     parts["calibration"] = parts["training"] if parts["validation"] is None else parts["validation"]
     classes = run.data.classes
     manifest: dict[str, Any] = {"classes": list(classes or ())}

@@ -61,7 +61,7 @@ def evaluate_model(run: StageRun) -> None:
         with run.code.at("dataset", "x"):
             chosen = evaluate.select_balanced(evaluate.labels_of(part.y, len(classes)), limit)
         part = data.Samples(part.x[chosen], part.y[chosen])
-    with run.code.running("evaluating", count=False):
+    with run.code.running("evaluating", count=False, count_variables=True):
         exact = predict.predict_keras(keras_model, part.x, run.peek.batch_size)
         _write_evaluation(run, "keras", keras_model, exact, part)
         found = _predict_tflite(run, part.x)

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mltkbuild.disk.door import Door
-from mltkbuild.disk.file_lists import known_files
+from mltkbuild.disk.file_lists import listed_files
+from mltkbuild.disk.inputs import Input
 from mltkbuild.disk.workspace import TEST
 from mltkbuild.errors import MltkError
 from mltkbuild.stages.table import STAGES
@@ -63,13 +64,14 @@ class Request:
         artifacts: Absolute path of every artifact made so far, by name.
         options: Options of the command line that change the result.
         known_files: Digests of files that earlier stages of this model have as inputs.
-        file_lists: Absolute paths of lists of more such files.
+        file_lists: Lists of more such files, by absolute path, each with the digest that stands for its content.
         provenance: For the archive: inputs, artifacts and tools of every stage.
         deterministic: Whether TensorFlow may only use deterministic operations.
         distribute: How the training is distributed; empty for not.
         checkpoints: Absolute path of the folder of the target's checkpoints.
         course: What the course of a training depends on, as JSON values.
         start: From where a training begins.
+        environment: The variables of the process that builds, which are those of user code.
     """
 
     target: str
@@ -86,13 +88,14 @@ class Request:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     options: Options = field(default_factory=dict)
     known_files: Mapping[str, str] = field(default_factory=dict)
-    file_lists: tuple[str, ...] = ()
+    file_lists: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
     deterministic: bool = True
     distribute: str = ""
     checkpoints: str = ""
     course: Mapping[str, object] = field(default_factory=dict)
     start: Start = RESUME
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -110,13 +113,21 @@ class Request:
         return self.door if self.log.startswith(self.folder + os.sep) else Door(os.path.dirname(self.log))
 
     @cached_property
-    def known_digests(self) -> Mapping[str, str]:
-        """Digests by absolute path of all files that earlier stages have as inputs; a worker reads the lists once.
+    def listed_digests(self) -> Mapping[str, str]:
+        """Digests by absolute path of the files in the lists; a worker reads them once.
 
         Raises:
             RecordError: A list can't be read.
         """
-        return known_files(self.known_files, self.file_lists, self.root)
+        return listed_files(self.file_lists, self.root)
+
+    def is_known(self, path: str, digest: str) -> bool:
+        """Whether an earlier stage has a file as an input, with this digest.
+
+        Raises:
+            RecordError: A list can't be read.
+        """
+        return digest in (self.known_files.get(path), self.listed_digests.get(path))
 
     @property
     def alone(self) -> bool:
@@ -155,21 +166,27 @@ class Outcome:
     Args:
         artifacts: Names of the files in the scratch folder that are to be published.
         files: Digests of files that user code read, by absolute path, taken as they were opened.
+        answers: What the system answered when user code asked, by question: `disk/answers` asks it again.
         reads: Names of properties that user code read.
         libraries: Versions of the packages that the spec's code reaches.
         facts: Figures for the record.
         tools: Versions of what ran.
         notes: Lines for people.
+        by_text: Whether code may look at the text of code, so that the workspace's modules are files like any other.
         error: Why there is no result.
+        spent: What has changed in the process that ran it, in which nothing else may run; empty for nothing.
         seconds: How long the stage ran.
     """
 
     artifacts: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    answers: dict[Input, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=_no_facts)
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_text: bool = False
     error: MltkError | None = None
+    spent: str = ""
     seconds: float = 0.0

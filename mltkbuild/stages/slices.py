@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import yaml
 
-from mltkbuild import keras_private
-from mltkbuild.fingerprint.kinds import full_name, recorded_module
+from mltkbuild.fingerprint.kinds import recorded_module, steady
+from mltkbuild.fingerprint.parts import Inexact
 from mltkbuild.fingerprint.reach import Sources, reach
-from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, readable
+from mltkbuild.fingerprint.values import Unfingerprintable, digest_value, is_plain, order, readable
 from mltkbuild.shown import shown_lines
 from mltkbuild.spec.generators import Generator
-from mltkbuild.spec.model import MltkModel
+from mltkbuild.spec.meanings import by_name
+from mltkbuild.spec.model import ARCHIVE_FILES, PARAMETERS, MltkModel
 from mltkbuild.spec.properties import Settings, name_of_constant, properties_of
+from mltkbuild.stages.model_parts import code_of, states_of
 from mltkbuild.stages.table import DATA, PARAMS, SLICES, STAGES
 
 INEXACT = "inexact "
 WHOLE = "whole spec and its modules"
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict[str, Any]:
+def slice_of(
+    model: MltkModel, stage: str, sources: Sources, whole: str, outside: Mapping[str, object] = NOTHING
+) -> dict[str, Any]:
     """What one stage reads of a spec.
 
     Args:
@@ -34,6 +40,7 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
         stage: The stage's name.
         sources: The workspace code.
         whole: Digest of the spec's whole code, which counts where something can't be fingerprinted exactly.
+        outside: Rows of what the spec does outside of its own modules, for the stages that run its code.
 
     Returns:
         `{"properties": {name: value}, "code": {label: value}}`, readable and canonical.
@@ -42,12 +49,14 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
     code: dict[str, object] = {}
     for name, item in sorted(properties_of(type(model)).items()):
         if stage in item.reads:
-            value = plain(model.peek(name))
+            value = item.meaning(plain(model.peek(name)))
             if isinstance(value, Generator):
-                value = value.read_by(stage)
+                value = by_name(value.read_by(stage))
             # Only what can't hide code is told by its value: a schedule inside an optimizer counts by its source.
             if is_plain(value):
                 values[name] = readable(value)
+                if told := order(values[name]):
+                    values[f"{name} (order)"] = told
             else:
                 code[name] = value
     code.update(_methods(model, stage, sources))
@@ -55,7 +64,10 @@ def slice_of(model: MltkModel, stage: str, sources: Sources, whole: str) -> dict
         code.update({f"attribute {name}": value for name, value in _attributes(model, sources)})
     if stage == PARAMS.slice:
         values["model_parameters"] = {key: readable(value) for key, value in sorted(model.embedded_parameters.items())}
-    return {"properties": values, "code": exactly(reach(code, sources), whole)}
+    reached = reach(code, sources)
+    if STAGES[stage].user_code:
+        reached.update(outside)
+    return {"properties": values, "code": exactly(reached, whole)}
 
 
 def exactly(reached: Mapping[str, object], whole: str) -> dict[str, object]:
@@ -118,13 +130,18 @@ def property_digests(model: MltkModel) -> dict[str, str | None]:
     for name, item in sorted(properties_of(type(model)).items()):
         if not model.is_set(name) and name not in optional:
             continue
-        try:
-            digest = digest_value(plain(model.peek(name)))
-            if name in optional or digest != digest_value(plain(item.default)):
-                digests[name] = digest
-        except Unfingerprintable:
-            digests[name] = None
-    return digests
+        digest = _digest(plain(model.peek(name)))
+        if digest is None or name in optional or digest != _digest(plain(item.default)):
+            digests[name] = digest
+    filled = ((PARAMETERS, model.model_parameters), (ARCHIVE_FILES, model.archive_files))
+    return digests | {name: _digest(value) for name, value in filled if value}
+
+
+def _digest(value: object) -> str | None:
+    try:
+        return digest_value(value)
+    except Unfingerprintable:
+        return None
 
 
 def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict[str, Any]:
@@ -143,18 +160,31 @@ def describe_keras_model(keras_model: Any, sources: Sources, whole: str) -> dict
         "weights": weights_digest(keras_model),
         "parameters": int(keras_model.count_params()),
     }
-    code = exactly(reach(dict(_workspace_parts(keras_model, sources)), sources), whole)
+    code = _code_of(keras_model, sources)
     try:
-        description["config"] = _normal(keras_model.get_config())
-        description["compile"] = _normal(keras_model.get_compile_config())
-    except (NotImplementedError, TypeError, ValueError) as error:
+        for part, config in (("config", keras_model.get_config()), ("compile", keras_model.get_compile_config())):
+            description[part] = _normal(steady(config))
+            if told := order(description[part]):
+                description[f"{part} (order)"] = told
+    except (NotImplementedError, TypeError, ValueError, Unfingerprintable) as error:
         # Keras' get_config raises the first for a subclassed model whose arguments it can't tell, the second for an
         # argument that has no config, and a user's own refuses by any of the three. A model need not have a config:
         # then everything that could make it counts.
-        code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = str(error).partition("\n")[0]
-        code[WHOLE] = whole
-    description["code"] = code
+        reason = str(error).partition("\n")[0]
+        # Where an object lies in memory is another place each time.
+        code[f"{INEXACT}{type(keras_model).__name__}.get_config"] = re.sub(r" at 0x[0-9a-f]+", "", reason)
+    description["code"] = exactly(code, whole)
+    if states := states_of(keras_model):
+        description["states"] = {name: readable(value) for name, value in states.items()}
     return description
+
+
+def _code_of(keras_model: Any, sources: Sources) -> dict[str, object]:
+    """The workspace code inside a Keras model, and what its config doesn't show, as rows."""
+    try:
+        return reach(code_of(keras_model, sources), sources)
+    except Inexact:
+        return {f"{INEXACT}{type(keras_model).__name__}": "it is too large to look through"}
 
 
 def weights_digest(keras_model: Any) -> str:
@@ -168,11 +198,9 @@ def weights_digest(keras_model: Any) -> str:
 
 
 def _normal(config: Any) -> Any:
-    """A config without what differs from run to run: shared object ids, and the bytecode of lambdas."""
+    """A config as JSON has it, and classes of mltkbuild's by the names that records know them by."""
     if isinstance(config, Mapping):
-        if config.get("class_name") == "__lambda__":
-            return {"class_name": "__lambda__"}
-        normal = {str(key): _normal(value) for key, value in config.items() if key != "shared_object_id"}
+        normal = {str(key): _normal(value) for key, value in config.items()}
         if isinstance(module := normal.get("module"), str):
             normal["module"] = recorded_module(module)
         return normal
@@ -180,59 +208,7 @@ def _normal(config: Any) -> Any:
         return [_normal(item) for item in config]
     if config is None or isinstance(config, str | bool | int | float):
         return config
-    try:
-        return readable(config)
-    except Unfingerprintable:
-        return full_name(type(config))
-
-
-def _workspace_parts(keras_model: Any, sources: Sources) -> Iterator[tuple[str, object]]:
-    """The workspace code inside a Keras model: its own class, custom layers, losses, metrics, optimizer, lambdas."""
-    parts = {"model": keras_model, "optimizer": keras_model.optimizer}
-    parts |= {f"layer {layer.name}": layer for layer in keras_private.layers(keras_model)}
-    for name, part in parts.items():
-        if _is_workspace(type(part), sources):
-            yield f"{name} class", type(part)
-        for attribute, value in sorted(getattr(part, "__dict__", {}).items()):
-            if _is_workspace(value, sources):
-                yield f"{name} {attribute}", value
-    for name, value in _compiled_parts(keras_model):
-        if _is_workspace(value, sources):
-            yield name, value
-        elif _is_workspace(type(value), sources):
-            yield f"{name} class", type(value)
-
-
-def _compiled_parts(keras_model: Any) -> Iterator[tuple[str, object]]:
-    """What was given to `compile` as losses and metrics, one by one."""
-    settings = keras_private.compile_settings(keras_model)
-    for name in ("loss", "metrics", "weighted_metrics"):
-        for number, value in enumerate(_leaves(settings.get(name))):
-            yield f"{name} {number}", value
-            yield f"{name} {number} function", keras_private.wrapped_function(value)
-
-
-def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif value is not None:
-        yield value
-
-
-def _is_workspace(value: object, sources: Sources) -> bool:
-    """Say whether a function or class comes from workspace code."""
-    function = getattr(value, "__func__", value)
-    code = getattr(function, "__code__", None)
-    # The type of functions has such an attribute too, which is no code.
-    if isinstance(code, CodeType):
-        return sources.label(code.co_filename) is not None
-    if isinstance(value, type):
-        methods = (getattr(item, "__code__", None) for item in vars(value).values())
-        return any(item is not None and sources.label(item.co_filename) is not None for item in methods)
-    return False
+    return readable(config)
 
 
 def write(scratch: Path, slices: Mapping[str, object], description: Mapping[str, object], summary: str) -> None:

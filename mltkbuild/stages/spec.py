@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import keras
 from mltkbuild.errors import SpecError
 from mltkbuild.spec.any_model import is_classifier
 from mltkbuild.stages import slices, train
+from mltkbuild.stages.outside import outside, without_secrets
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SLICES
 from mltkbuild.tflite import dictionary
@@ -22,23 +23,36 @@ def make_slices(run: StageRun) -> None:
     """Run the spec, build its Keras model, and write down what each stage reads."""
     model, outcome = run.model, run.outcome
     _refuse_early(run)
-    sliced = {stage: slices.slice_of(model, stage, run.code.snapshot, run.code.whole) for stage in SLICES}
+    beyond = outside(run.code.snapshot, asked=bool(run.imported))
+    sliced = {stage: slices.slice_of(model, stage, run.code.snapshot, run.code.whole, beyond) for stage in SLICES}
     digests = slices.property_digests(model)
     _take_classes_from_loader(run, sliced)
     keras_model = _build_first(run)
     description = slices.describe_keras_model(keras_model, run.code.snapshot, run.code.whole)
     _check_loadable(run, keras_model)
-    for reached in (*(item["code"] for item in sliced.values()), description["code"]):
-        train.take_libraries(run, reached)
+    reached = [*(item["code"] for item in sliced.values()), description["code"]]
+    for code in reached:
+        train.take_libraries(run, code)
+    for described in (*sliced.values(), description):
+        described["code"] = without_secrets(described["code"])
     slices.write(run.files.scratch, sliced, description, slices.summarize(keras_model))
     outcome.facts |= {
         "properties": digests,
         "deterministic": run.peek.deterministic,
         "distribute": run.peek.distribute,
     }
-    labels = {label for item in sliced.values() for label in item["code"] if label.startswith(slices.INEXACT)}
-    outcome.notes = tuple(f"{label.removeprefix(slices.INEXACT)} counts by the whole spec" for label in sorted(labels))
+    if run.code.by_text:
+        run.code.take_texts()
+    outcome.notes = (*outcome.notes, *_inexact(reached))
     outcome.reads = ()
+
+
+def _inexact(reached: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    """A line for each thing that can't be followed exactly, and what of it can't."""
+    found = {label: what for code in reached for label, what in code.items() if label.startswith(slices.INEXACT)}
+    return tuple(
+        f"{label.removeprefix(slices.INEXACT)} counts by the whole spec ({found[label]})" for label in sorted(found)
+    )
 
 
 def _refuse_early(run: StageRun) -> None:

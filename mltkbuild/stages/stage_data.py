@@ -22,7 +22,8 @@ from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.running_code import RunningCode
 from mltkbuild.stages.stage_files import StageFiles
 from mltkbuild.stages.table import DATA, SPEC
-from mltkbuild.user_code.watch import notice
+from mltkbuild.user_code.tensorflow_doors import STREAM
+from mltkbuild.user_code.watch import notice, unseen
 
 # The loader of a data set draws from random generators seeded with this, so that a random split is the same one
 # whenever and for whichever stage it is drawn; the spec's own `seed` does not move samples from test to training.
@@ -136,10 +137,11 @@ class StageData:
                     fix="add DatasetMixin to the base classes of your model",
                 )
         model.restore_loaded(self._given)
-        # Later stages read the same files again: only one that has changed meanwhile is an input of theirs. What the
-        # loader makes of the properties that it reads shows in the samples.
+        # Later stages call it again, and it gives the samples that the data stage saw, or the stage fails. So what it
+        # makes of properties and of the names in a folder shows in the samples. The files count: it may have kept
+        # something of their content for what runs after it.
         loads_first = self._request.stage in (SPEC.name, DATA.name)
-        with self._code.running("the data loader", DataError, count_properties=loads_first):
+        with self._code.running("the data loader", DataError, count_properties=loads_first, count_folders=loads_first):
             keras.utils.set_random_seed(DATA_SEED)
             if isinstance(model.dataset, str | os.PathLike):
                 self._load_folder(subset)
@@ -168,9 +170,12 @@ class StageData:
         for stream in (self._model.x, given[0] if isinstance(given, tuple | list) and given else given):
             paths = streams.files_of(stream)
             notice(paths)
-            if not paths and self._request.stage == DATA.name and streams.opens_files(stream):
-                told = "TensorFlow opens files in this stream that can't be watched: after a change, doit forget data:"
-                self._outcome.notes = tuple(dict.fromkeys((*self._outcome.notes, told + self._request.target)))
+            if self._request.stage != DATA.name:
+                continue
+            if not paths and streams.opens_files(stream):
+                unseen(STREAM)
+            if streams.has_processes(stream):
+                unseen("what the processes of a PyDataset read")
 
     def _load_folder(self, subset: str) -> None:
         """Load a data set that is just a folder of arrays or images by class."""

@@ -86,7 +86,7 @@ class StageModels:
     def load(self, *, compiled: bool = False) -> Any:
         """The trained model, with the spec's own classes and functions known by name."""
         clear_names()
-        with self._code.running("loading the saved model", count=False):
+        with self._code.running("loading the saved model", count=False, count_variables=True):
             return keras_file.load(
                 self._files.artifact("{name}.keras"),
                 self._code.custom_objects(),

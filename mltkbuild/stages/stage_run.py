@@ -25,7 +25,7 @@ class StageRun:
         model: The spec's model; where user code runs, what is read of it is noticed.
         snapshot: The workspace code.
         progress: Takes events.
-        imported: Digests of the files that the spec read while it was imported.
+        imported: Digests of the files that the spec read while it was imported, and of the answers that it was given.
         stopping: Says whether the stage is asked to stop.
         outcome: Takes what the stage gives.
         peek: The model's properties, read without being noticed.

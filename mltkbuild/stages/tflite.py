@@ -38,7 +38,7 @@ def quantize(run: StageRun) -> None:
     libraries.notice(run.outcome, run.request.toolchain, *found.libraries)
     run.files.write_json("tflm.json", found.tflm)
     run.outcome.facts |= found.sizes
-    run.outcome.notes = found.notes
+    run.outcome.notes = (*run.outcome.notes, *found.notes)
 
 
 def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
@@ -121,7 +121,7 @@ def profile(run: StageRun) -> None:
     if found.arena is not None:
         run.outcome.facts["arena"] = found.arena.total
     elif not micro.is_here():
-        run.outcome.notes = (f"the arena is unknown: {found.problem}",)
+        run.outcome.notes = (*run.outcome.notes, f"the arena is unknown: {found.problem}")
 
 
 def export(run: StageRun) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mltkbuild.data import samples as data
+from mltkbuild.disk.answers import answer
 from mltkbuild.disk.checkpoints import Shelf
-from mltkbuild.disk.digests import digest_of
+from mltkbuild.disk.digests import digest_of, folder_digest
 from mltkbuild.disk.facts import Facts
+from mltkbuild.disk.inputs import parse
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.shown import shown
+from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
@@ -84,21 +88,45 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
     """Where the checkpoints of this training go."""
     model, request = run.model, run.request
     digests = slices.property_digests(model)
+    listed = request.listed_digests
 
     def properties(names: Iterable[str]) -> dict[str, str]:
         return {name: digests.get(name, "default") or run.code.whole for name in sorted(names)}
 
     def noticed() -> keeper.Noticed:
-        known = request.known_digests
-        files = {path: digest for path, digest in reading.files.items() if known.get(path) != digest}
+        found = reading.seen.found()
+        files = run.outcome.files | dict(found.files)
+        named = {path: digest for path, digest in files.items() if listed.get(path) != digest}
+        lists = () if len(named) == len(files) else tuple(sorted(set(request.file_lists.values())))
         asked = set(reading.properties)
-        return keeper.Noticed(files, properties(asked - {"epochs"}), "epochs" in asked)
+        answers = {question.name: told for question, told in (run.outcome.answers | dict(found.answers)).items()}
+        own = reading.seen.own_names(found)
+        # A folder that the code fills grows with every epoch.
+        named |= {folder: folder_digest(folder, names) for folder, names in own.items()}
+        return keeper.Noticed(named, properties(asked - {"epochs"}), "epochs" in asked, lists, answers, own)
 
     def holds(earlier: keeper.Noticed) -> str | None:
-        changed = [path for path, digest in earlier.files.items() if digest_of(path) != digest]
+        changed = [path for path, digest in earlier.files.items() if present(path, earlier.own.get(path)) != digest]
+        if not set(earlier.lists) <= set(request.file_lists.values()):
+            changed.append("a file of the data set")
         now = properties(earlier.properties)
         changed += [name for name, digest in earlier.properties.items() if now[name] != digest]
-        return changed[0] if changed else None
+        asked = {parse(name): told for name, told in earlier.answers.items()}
+        changed += [
+            question.subject for question, told in asked.items() if answer(question, request.environment) != told
+        ]
+        if changed:
+            return changed[0]
+        # What only the epochs before the checkpoint have read is what the trained model depends on, too.
+        full = {path: digest for path in earlier.own if (digest := digest_of(path)) is not None}
+        run.outcome.files.update({**earlier.files, **full})
+        run.outcome.answers.update(asked)
+        read = properties_of(type(model)).keys() & earlier.properties.keys()
+        run.outcome.reads = tuple(sorted({*run.outcome.reads, *model.beyond_slice(request.stage, read)}))
+        return None
+
+    def present(path: str, own: Sequence[str] | None) -> str | None:
+        return folder_digest(path, own) if own and os.path.isdir(path) else digest_of(path)
 
     def progress(event: Event) -> None:
         if isinstance(event, Note):

@@ -280,8 +280,11 @@ class Course(keras.callbacks.CallbackList):
             "seconds": self.seconds,
             "noticed": {
                 "files": dict(noticed.files),
+                "lists": list(noticed.lists),
                 "properties": dict(noticed.properties),
                 "reads_epochs": noticed.reads_epochs or self._params.asked,
+                "answers": dict(noticed.answers),
+                "own": {folder: list(names) for folder, names in noticed.own.items()},
             },
         }
 

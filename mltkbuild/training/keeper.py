@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,11 +51,17 @@ class Noticed:
         files: Digests by absolute path.
         properties: Digests of the spec's properties that were read, by name.
         reads_epochs: Whether something asked for the total number of epochs.
+        lists: Digests of the lists of earlier stages that hold further files.
+        answers: What the system answered, by the name of the question.
+        own: Names in folders among the files that don't count: the code itself has put them there.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     reads_epochs: bool = False
+    lists: Sequence[str] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass

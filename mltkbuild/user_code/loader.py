@@ -22,10 +22,14 @@ from typing import Any
 
 from mltkbuild.disk.workspace import NOT_ITS_OWN
 from mltkbuild.errors import MltkError, SpecError
+from mltkbuild.fingerprint.origins import Origins
 from mltkbuild.from_mltk import aliases
 from mltkbuild.search_path import search_path
 from mltkbuild.spec.model import Home, MltkModel
-from mltkbuild.user_code.watch import is_library
+from mltkbuild.user_code import process_state
+from mltkbuild.user_code.folders import is_library
+from mltkbuild.user_code.module_loaders import ModuleLoader, namespace, run_source
+from mltkbuild.user_code.system_errors import system_error
 
 # What a process has loaded before any spec runs: as everywhere in Python, a library that is loaded hides a file. A
 # script or a notebook may have loaded modules of its own too; those hide none, and stay.
@@ -58,6 +62,11 @@ class Snapshot:
     files: Mapping[str, str]
     late: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def all_files(self) -> Mapping[str, str]:
+        """The text of every file that was imported or may be."""
+        return {**self.late, **self.files}
+
     def label(self, filename: str) -> str | None:
         """The workspace-relative path of a source file; None when it isn't workspace code."""
         if not filename.startswith(self.root + os.sep):
@@ -67,16 +76,20 @@ class Snapshot:
 
     def source(self, filename: str) -> str:
         """The text of a workspace file, as it was when the snapshot was taken."""
+        return self.source_if_known(filename) or ""
+
+    def source_if_known(self, filename: str) -> str | None:
+        """The text of a workspace file; None for a file that isn't workspace code."""
         label = self.label(filename)
-        return "" if label is None else self.files.get(label) or self.late.get(label, "")
+        return None if label is None else self.files.get(label) or self.late.get(label, "")
 
     def skip(self, obj: object) -> bool:
-        """Say whether a value is left out of fingerprints: the reads of a model's properties are tracked instead."""
-        return isinstance(obj, MltkModel)
+        """Say whether a value is left out of fingerprints: what is read of a model, and of variables, is noticed."""
+        return isinstance(obj, MltkModel) or obj is os.environ
 
 
-class SnapshotImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Imports workspace modules from a snapshot."""
+class SnapshotImporter(importlib.abc.MetaPathFinder):
+    """Finds workspace modules in a snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -96,9 +109,7 @@ class SnapshotImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader
         found = [base for base in self._bases(fullname) if base in self.packages]
         if not found or (path is None and importlib.machinery.PathFinder.find_spec(fullname) is not None):
             return None
-        namespace = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
-        namespace.submodule_search_locations = [os.path.join(self.snapshot.root, base) for base in found]
-        return namespace
+        return namespace(fullname, [os.path.join(self.snapshot.root, base) for base in found])
 
     def find(self, fullname: str) -> str | None:
         """The file of a module, relative to the root; one that the snapshot lacks is read from the disk."""
@@ -128,35 +139,18 @@ class SnapshotImporter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader
     def _spec(self, fullname: str, relative: str) -> importlib.machinery.ModuleSpec:
         filename = os.path.join(self.snapshot.root, relative)
         is_package = relative.endswith("/__init__.py")
-        spec = importlib.machinery.ModuleSpec(fullname, self, origin=filename, is_package=is_package)
+        loader = ModuleLoader(fullname, filename, is_package, self.snapshot.source_if_known)
+        spec = importlib.machinery.ModuleSpec(fullname, loader, origin=filename, is_package=is_package)
         spec.has_location = True
         if is_package:
             spec.submodule_search_locations = [os.path.dirname(filename)]
         return spec
-
-    def get_source(self, fullname: str) -> str | None:
-        """The text of a module that this importer found."""
-        module_spec = self.find_spec(fullname, None)
-        return None if module_spec is None or module_spec.origin is None else self.snapshot.source(module_spec.origin)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run a module's code from the snapshot."""
-        origin = module.__spec__.origin if module.__spec__ else None
-        assert origin is not None
-        run_source(module, origin, self.snapshot.source(origin))
 
 
 def _parents(path: str) -> Iterator[str]:
     """The folders above a file, without the root."""
     while path := os.path.dirname(path):
         yield path
-
-
-def run_source(module: ModuleType, filename: str, text: str) -> None:
-    """Execute source in a module, known to tracebacks and `inspect` under its real file name."""
-    text = text.removeprefix("\ufeff")
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    exec(compile(text, filename, "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # running specs is the job
 
 
 @contextmanager
@@ -171,7 +165,9 @@ def loaded_spec(snapshot: Snapshot, name: str, log_dir: str, test: bool) -> Iter
     with _as_before(snapshot), _own_modules(importer):
         sys.meta_path[:0] = [importer, aliases.MltkAliases()]
         with MltkModel.at_home(home):
-            model = _the_model(snapshot, _run_spec(snapshot, importer, name))
+            with process_state.importing(snapshot.root, Origins(snapshot).is_ours):
+                module = _run_spec(snapshot, name)
+            model = _the_model(snapshot, module)
         with user_code(snapshot, "the spec", SpecError):
             model.validate()
         yield model
@@ -231,12 +227,14 @@ def _is_ours(importer: SnapshotImporter, name: str, module: ModuleType | None) -
     return isinstance(filename, str) and not is_library(filename, importer.snapshot.root)
 
 
-def _run_spec(snapshot: Snapshot, importer: SnapshotImporter, name: str) -> ModuleType:
+def _run_spec(snapshot: Snapshot, name: str) -> ModuleType:
     filename = os.path.join(snapshot.root, snapshot.spec_path)
     # A model may be called `signal` or `profile`; Python's own modules keep these names.
     module = ModuleType(f"{name}_spec" if name in _KEPT else name)
     module.__file__ = filename
-    module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, importer, origin=filename)
+    module.__loader__ = ModuleLoader(module.__name__, filename, False, snapshot.source_if_known)
+    module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, module.__loader__, origin=filename)
+    module.__spec__.has_location = True
     sys.modules[module.__name__] = module
     with user_code(snapshot, "the spec", SpecError):
         run_source(module, filename, snapshot.files[snapshot.spec_path])
@@ -298,20 +296,18 @@ def _user_error(snapshot: Snapshot, what: str, kind: type[MltkError], error: Bas
         found = (error.text or "").strip() or None
         return kind(f"syntax error: {error.msg}", where=where, found=found, fix="mend this line")
     message = _message(error)
-    return kind(
+    where, trace = _user_place(snapshot, error) or snapshot.spec_path, _user_trace(snapshot, error, message)
+    return system_error(error, what, where, trace) or kind(
         f"{what} raised {type(error).__name__}",
-        where=_user_place(snapshot, error) or snapshot.spec_path,
+        where=where,
         found=message.splitlines()[0] if message else None,
         fix=_advice(snapshot, error),
-        trace=_user_trace(snapshot, error, message),
+        trace=trace,
     )
 
 
 def _advice(snapshot: Snapshot, error: BaseException) -> str:
     """What to do about an exception of user code."""
-    # TensorFlow's own error is known by its name, for the deciding process runs this without TensorFlow.
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return "the machine ran out of memory: free some, or make the model or batch_size smaller"
     missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
     hidden = f"{missing}.py"
     if missing in _KEPT and any(os.path.isfile(os.path.join(snapshot.root, at, hidden)) for at in snapshot.folders):

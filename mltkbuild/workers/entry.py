@@ -44,6 +44,7 @@ def start(pipe: Connection[Any, Any], is_safe: bool) -> None:
     if not is_safe:
         # Python has obeyed, and tells those that multiprocessing starts. A script that a spec starts imports as ever.
         del os.environ["PYTHONSAFEPATH"]
+    life.environment = dict(os.environ)
     # The deciding process ends the workers; a Ctrl+C that the terminal sends to all of them must not tear a stage.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _asked_to_stop)
@@ -63,9 +64,10 @@ def run(request: Request) -> Outcome:
     life.stage = request.stage
     try:
         with _logging_to(request.log_door, request.log):
+            # Before the worker learns what its libraries hold.
+            logging.captureWarnings(True)
             # The one place where a worker loads TensorFlow; inside the block, so that its greeting is logged too.
             worker = importlib.import_module("mltkbuild.workers.run_stage")
-            logging.captureWarnings(True)
             outcome: Outcome = worker.run_stage(request, _throttled(request), life.stop.is_set)
             return outcome
     finally:

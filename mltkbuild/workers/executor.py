@@ -20,23 +20,16 @@ from typing import Any, Protocol
 from mltkbuild.disk.open_folder import read_file
 from mltkbuild.errors import MltkError, StageError, Stopped, WorkerDied
 from mltkbuild.events import Listener
-from mltkbuild.process import out_of_memory
+from mltkbuild.process import ENVIRONMENT, out_of_memory
 from mltkbuild.search_path import search_path
 from mltkbuild.stages.protocol import Job, Outcome, Request
 from mltkbuild.stages.table import STAGES
 from mltkbuild.workers import entry
 
-ENVIRONMENT: Mapping[str, str] = {
-    # The order of a set of strings must not differ from run to run.
-    "PYTHONHASHSEED": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "KERAS_BACKEND": "tensorflow",
-    "MPLBACKEND": "Agg",
-    # A worker, and whatever multiprocessing starts beside it, finds no module in the working directory.
-    "PYTHONSAFEPATH": "1",
-}
 GRACE_SECONDS = 20.0
 """So long an interrupted training may take for its step and its checkpoint."""
+
+_OF_LIBRARIES = ("CUDA_", "KERAS_", "KMP_", "LD_", "MKL_", "NVIDIA_", "OMP_", "OPENBLAS_", "PYTHON", "TF_", "XLA_")
 
 _spawning = threading.Lock()
 
@@ -64,6 +57,7 @@ class Worker:
 
     def __init__(self, deterministic: bool) -> None:
         self.deterministic = deterministic
+        self._loaded_with = _of_libraries(os.environ)
         self._ending = threading.RLock()
         context = get_context("spawn")
         self._events, sending = context.Pipe(duplex=False)
@@ -77,6 +71,11 @@ class Worker:
         self._pid: int | None = None
         self._request: Request | None = None
         self._future: Future[Any] | None = None
+
+    def fits(self, request: Request) -> bool:
+        """Whether a stage may run here: libraries read some variables once, when they are loaded."""
+        asked = not request.environment or _of_libraries(request.environment) == self._loaded_with
+        return asked and self.deterministic == request.deterministic
 
     def run(self, request: Request, listener: Listener) -> Outcome:
         """Run a stage and hand its events on; blocks until it is done.
@@ -267,7 +266,8 @@ class Processes:
         except MltkError:
             self._give_up(worker)
             raise
-        if request.alone:
+        if request.alone or outcome.spent:
+            # What a spec has changed in its process must not change the next one.
             self._give_up(worker)
             return outcome
         with self._lock:
@@ -279,12 +279,11 @@ class Processes:
         with self._lock:
             if self._stopped:
                 raise StageError("the build was stopped")
-            deterministic = request.deterministic
-            found = next((worker for worker in self._idle if worker.deterministic == deterministic), None)
+            found = next((worker for worker in self._idle if worker.fits(request)), None)
             if found is not None and not request.alone:
                 self._idle.remove(found)
             else:
-                found = Worker(deterministic)
+                found = Worker(request.deterministic)
             self._busy.add(found)
             return found
 
@@ -349,6 +348,12 @@ class Lent:
 
     def stop(self) -> None:
         """Nothing: the build is over, and the executor isn't."""
+
+
+def _of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that TensorFlow and what it runs on read once in a process."""
+    names = (name for name in environment if name not in ENVIRONMENT and name.startswith(_OF_LIBRARIES))
+    return {name: environment[name] for name in names}
 
 
 @contextlib.contextmanager

@@ -16,20 +16,25 @@ import tensorflow as tf
 
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.events import Listener
+from mltkbuild.fingerprint.effect_rows import lasting
+from mltkbuild.fingerprint.origins import Origins
 from mltkbuild.fingerprint.toolchain import version
-from mltkbuild.process import MEMORY, out_of_memory
 from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
 from mltkbuild.stages.protocol import Outcome, Request
+from mltkbuild.stages.running_code import told
 from mltkbuild.stages.stage_data import DATA_SEED
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SPEC, STAGES
 from mltkbuild.training import devices
+from mltkbuild.user_code import process_state, variables
 from mltkbuild.user_code.loader import Snapshot, loaded_spec, relative
+from mltkbuild.user_code.system_errors import system_error
 from mltkbuild.user_code.watch import watch
 
 # Keras has the garbage collector look through everything whenever a stage begins. What TensorFlow and Keras are made of
-# lives as long as the process, and is most of it.
+# lives as long as the process, and is most of it; so does the picture of it that shows what a spec has changed.
+process_state.learn()
 gc.freeze()
 
 
@@ -45,6 +50,7 @@ def run_stage(request: Request, progress: Listener, stopping: Callable[[], bool]
         The outcome; a failure is its `error`, never an exception of the stage's.
     """
     started = time.perf_counter()
+    variables.adopt(request.environment)
     devices.configure()
     if request.alone:
         # A strategy across processes must be there before anything else of TensorFlow's.
@@ -54,27 +60,45 @@ def run_stage(request: Request, progress: Listener, stopping: Callable[[], bool]
         tf.config.experimental.enable_op_determinism()
     snapshot = Snapshot(request.root, request.spec_path, request.import_folders, request.sources)
     outcome = Outcome()
+    before = process_state.remember()
     try:
         with _keras_as_before():
             outcome = _run(request, snapshot, progress, stopping)
     except Exception as error:  # noqa: BLE001  # whatever a stage's libraries raise is that stage's failure
         outcome.error = _answer(request, snapshot, error)
+    outcome.spent = _spent(snapshot, before)
     outcome.tools = {name: version(name) for name in ("python", "tensorflow", "keras", "numpy", "mltkbuild")}
     outcome.seconds += time.perf_counter() - started
     return outcome
 
 
+def _spent(snapshot: Snapshot, before: process_state.Before) -> str:
+    """What the spec has changed in this process, or may have; what can be undone is undone."""
+    seen = process_state.give_back(before, Origins(snapshot).is_ours, snapshot.root)
+    spent = seen or lasting(snapshot.all_files)
+    if spent:
+        sys.stdout.write(f"nothing else runs in this process: the spec has changed it ({spent})\n")
+    return spent
+
+
 def _run(request: Request, snapshot: Snapshot, progress: Listener, stopping: Callable[[], bool]) -> Outcome:
-    with watch(request.ignored, request.root) as seen:
+    with watch(request.ignored, request.root) as seen, variables.watch(request.root) as asked:
         # A spec may draw random numbers while it is imported, too.
         keras.utils.set_random_seed(DATA_SEED)
         with loaded_spec(snapshot, request.name, request.folder, request.test) as model:
-            imported = dict(seen.files)
-            run = StageRun(request, any_model(model), snapshot, progress, tuple(imported.values()), stopping)
+            imported, notes = dict(seen.files), told(request, seen)
+            questions, named = dict(seen.answers), asked.answers(request.environment)
+            given = (*imported.values(), *questions.values(), *named.values())
+            run = StageRun(request, any_model(model), snapshot, progress, given, stopping)
             RUNS[request.stage](run)
             run.outcome.artifacts = _files_below(request.scratch)
     if STAGES[request.stage] is SPEC:
         run.outcome.files |= {path: digest for path, digest in seen.files.items() if path in imported}
+        run.outcome.answers |= {question: told for question, told in seen.answers.items() if question in questions}
+        run.outcome.answers |= named
+        if asked.everything:
+            notes = [*notes, f"the spec {variables.ALL_TOLD}"]
+        run.outcome.notes = tuple(dict.fromkeys((*notes, *run.outcome.notes)))
     return run.outcome
 
 
@@ -84,13 +108,14 @@ def _keras_as_before() -> Iterator[None]:
     keras.backend.clear_session()
     config, objects = keras.config, keras.saving.get_custom_objects()
     floatx, epsilon, layout = config.floatx(), config.epsilon(), config.image_data_format()
-    eagerly, known = tf.config.functions_run_eagerly(), dict(objects)
+    eagerly, policy, known = tf.config.functions_run_eagerly(), config.dtype_policy(), dict(objects)
     try:
         yield
     finally:
         config.set_floatx(floatx)
         config.set_epsilon(epsilon)
         config.set_image_data_format(layout)
+        config.set_dtype_policy(policy)
         tf.config.run_functions_eagerly(eagerly)
         # What a library registered when it was first imported it won't register again: its module stays loaded.
         lasting = {name: item for name, item in objects.items() if getattr(item, "__module__", None) in sys.modules}
@@ -103,6 +128,8 @@ def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError
     stage = f"{request.stage}:{request.target}"
     if isinstance(error, MltkError):
         answer = error
+    elif (refused := system_error(error, "the stage", stage)) is not None:
+        answer = refused
     elif isinstance(error, OSError):
         answer = StageError(
             "the stage can't read or write a file",
@@ -110,9 +137,6 @@ def _answer(request: Request, snapshot: Snapshot, error: Exception) -> MltkError
             found=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "),
             fix="check the disk and run the same command again; the old artifacts are untouched",
         )
-    elif isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        fix = f"use a smaller model or batch_size; {MEMORY} sets another limit in GiB"
-        answer = StageError("the stage ran out of memory", where=stage, found=out_of_memory(), fix=fix)
     else:
         traceback.print_exception(error)
         answer = StageError(

@@ -121,3 +121,19 @@ def build("""
 
     bring(files, run)
     assert any("can't be watched" in note and "doit forget data:kws" in note for note in notes)
+
+
+def test_processes_of_a_sequence_are_known() -> None:
+    """Keras reads some in processes of its own, where nobody sees what they open."""
+
+    class Sequence(keras.utils.PyDataset):  # type: ignore[misc]  # Keras tells no types
+        """One batch."""
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> Any:
+            return index
+
+    found = [streams.has_processes(Sequence(workers=2, use_multiprocessing=many)) for many in (True, False)]
+    assert ([True, False], False) == (found, streams.has_processes(tf.data.Dataset.range(1)))

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from mltkbuild.disk import file_lists, file_scan
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, bytes_digest, digest_of, stamp_of
-from mltkbuild.disk.file_lists import compare, drop_others, fold, keep, known_files, list_digest, list_path
-from mltkbuild.disk.folder import Folder
+from mltkbuild.disk.file_lists import compare, drop_others, fold, keep, list_digest, list_paths
+from mltkbuild.disk.folder import PENDING, Folder
 from mltkbuild.disk.inputs import FILE, FILES, Input, parse
-from mltkbuild.disk.records import Record, Stamp
+from mltkbuild.disk.records import SHARED_LISTS, Record, Stamp, decode, encode
 from mltkbuild.errors import RecordError
 from mltkbuild.stages.protocol import Request
 
@@ -47,7 +47,7 @@ def record_of(files: Mapping[str, str], stamps: Mapping[str, Stamp] | None = Non
 
 def kept(root: Path, record: Record) -> Record:
     """The record as it is written, its list on the disk."""
-    folded, data = fold(record, 0)
+    folded, data = fold(record, limit=0)
     keep(folder_of(root), folded, data)
     return folded
 
@@ -62,7 +62,8 @@ def listed(root: Path) -> Record:
 
 def changed(root: Path, record: Record) -> dict[str, str]:
     """The files that a comparison names, with their old digests."""
-    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "build/.memo.json"), str(root))).record
+    memo = DigestMemo(str(root / "build/.memo.json"), str(root))
+    found = compare(record, folder_of(root), str(root), memo, {}).record
     return {parse(name).subject: digest for name, digest in found.inputs.items() if parse(name).kind == FILE}
 
 
@@ -102,8 +103,7 @@ def test_folding_loses_nothing(files: dict[str, tuple[str, Stamp | None]], tmp_p
     record = record_of({path: digest for path, (digest, _) in files.items()}, stamps)
     folded = kept(tmp_path, record)
     assert {"property classes", FILES} == set(folded.inputs)
-    path = list_path(folder_of(tmp_path), folded)
-    assert path is not None
+    (path,) = list_paths(folder_of(tmp_path), folded)
     assert record == unfold(folded, file_lists.read(path))
 
 
@@ -132,21 +132,21 @@ def test_few_files_stay_in_the_record() -> None:
 @pytest.mark.parametrize("path", ["\ud800.wav", "a\0b", "\udcc3\udca9"])
 def test_name_that_a_list_can_not_hold_stays_in_the_record(path: str) -> None:
     """Text that doesn't come back from bytes as it was is no name for a list."""
-    folded, _ = fold(record_of({path: "0" * 64, "a.wav": "0" * 64}), 0)
+    folded, _ = fold(record_of({path: "0" * 64, "a.wav": "0" * 64}), limit=0)
     assert {"property classes", FILES, Input(FILE, path).name} == set(folded.inputs)
 
 
 @pytest.mark.parametrize("digest", ["", "text:" + "0" * 64, "A" * 64, "0" * 62, "0 " * 32, "missing"])
 def test_digest_that_is_no_sha_256_stays_in_the_record(digest: str) -> None:
     """A list holds the bytes of digests, so any other text stays where it is."""
-    folded, _ = fold(record_of({"odd.wav": digest, "a.wav": "0" * 64}), 0)
+    folded, _ = fold(record_of({"odd.wav": digest, "a.wav": "0" * 64}), limit=0)
     assert digest == folded.inputs[Input(FILE, "odd.wav").name]
 
 
 def test_time_beyond_the_format_is_no_stamp(tmp_path: Path) -> None:
     """A file of the year 2300 is in the list without a stamp, so that it is read each time."""
     stamp = (1, 2**63, 0, 1)
-    folded, data = fold(record_of({"a.wav": "0" * 64}, {"a.wav": stamp}), 0)
+    folded, data = fold(record_of({"a.wav": "0" * 64}, {"a.wav": stamp}), limit=0)
     keep(folder_of(tmp_path), folded, data)
     assert [(b"", b"a.wav", bytes(32), None)] == list(file_scan.rows_of(file_scan.unpack(data)))
 
@@ -193,14 +193,13 @@ def test_bytes_that_are_no_list_are_refused(data: bytes) -> None:
 def test_list_that_is_not_the_record_s_is_an_error(harm: str, root: Path) -> None:
     """A missing, cut or exchanged list is an error with its path, and says what to delete."""
     record = listed(root)
-    path = list_path(folder_of(root), record)
-    assert path is not None
+    (path,) = list_paths(folder_of(root), record)
     data = Path(path).read_bytes()
     if harm == "missing":
         os.unlink(path)
     elif harm == "foreign":
         record = replace(record, facts={"file list": bytes_digest(b"foreign")})
-        path = list_path(folder_of(root), record) or ""
+        path = list_paths(folder_of(root), record)[0]
         Path(path).write_bytes(b"foreign")
     else:
         Path(path).write_bytes(data[:-1] if harm == "cut" else data.replace(b"0.wav", b"x.wav"))
@@ -209,32 +208,128 @@ def test_list_that_is_not_the_record_s_is_an_error(harm: str, root: Path) -> Non
     assert (path, f"delete {path}, if it is there; its stage runs again") == (caught.value.where, caught.value.fix)
 
 
-def test_only_the_list_of_the_newest_record_is_kept(root: Path) -> None:
-    """The lists of earlier records of the stage go; those of other stages stay."""
+def write(root: Path, record: Record) -> None:
+    """Write a record as publishing does, the lists aside."""
+    Path(folder_of(root).record_path(record.stage)).write_bytes(encode(record))
+    drop_others(folder_of(root))
+
+
+def lists_of(root: Path, *records: Record) -> set[str]:
+    """The names of the lists of some records."""
+    return {os.path.basename(path) for record in records for path in list_paths(folder_of(root), record)}
+
+
+def test_only_the_lists_that_a_record_names_are_kept(root: Path) -> None:
+    """The lists of earlier records of a stage go; those of other stages stay, also while one is being published."""
     first = listed(root)
-    other, data = fold(replace(first, stage="data2", inputs={Input(FILE, "a").name: "0" * 64}), 0)
+    write(root, first)
+    other, data = fold(replace(first, stage="data_too", inputs={Input(FILE, "a").name: "0" * 64}), limit=0)
     keep(folder_of(root), other, data)
+    Path(folder_of(root).record_path("data_too", PENDING)).write_bytes(encode(other))
     second = kept(root, record_of({"a.wav": "0" * 64}))
-    drop_others(folder_of(root), second)
-    expected = {os.path.basename(list_path(folder_of(root), record) or "") for record in (second, other)}
-    assert expected == set(os.listdir(root / "build/kws/.records"))
-    drop_others(folder_of(root), replace(second, inputs={}))
-    assert 1 == len(os.listdir(root / "build/kws/.records"))
+    write(root, second)
+    records = root / "build/kws/.records"
+    assert lists_of(root, second, other) == {name for name in os.listdir(records) if name.endswith(file_lists.SUFFIX)}
+    write(root, replace(second, inputs={}, facts={}))
+    assert lists_of(root, other) == {name for name in os.listdir(records) if name.endswith(file_lists.SUFFIX)}
+
+
+# -- shared lists ----------------------------------------------------------------------------------------------------
+
+
+def shared(root: Path, files: Mapping[str, str], limit: int = 3) -> tuple[Record, bytes, Record]:
+    """The folded record of a later stage, its own list, and the record of the data stage, which has 25 files."""
+    record = listed(root)
+    later = replace(record_of(dict(files)), stage="train")
+    folded, data = fold(later, list_paths(folder_of(root), record), limit)
+    keep(folder_of(root), folded, data)
+    return folded, data, record
+
+
+def files_of(root: Path) -> dict[str, str]:
+    """The files that the data stage has read, with their digests."""
+    return {
+        str(path.relative_to(root)): str(digest_of(str(path)))
+        for path in sorted((root / "data").rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_same_files_share_one_list(root: Path) -> None:
+    """A later stage with the same files and a few more names those alone; all of them count."""
+    files = files_of(root)
+    folded, data, record = shared(root, {**files, "config.json": "1" * 64})
+    assert (b"", {"property classes", FILES, "file config.json"}) == (data, set(folded.inputs))
+    assert lists_of(root, folded) == lists_of(root, record)
+    assert {"config.json"} == set(changed(root, folded))
+    (root / "data/yes/3.wav").write_text("changed")
+    assert {"config.json", "data/yes/3.wav"} == set(changed(root, folded))
+
+
+def test_part_of_a_list_shares_the_whole(root: Path) -> None:
+    """A stage that read a part of a list runs again, too, when another file of it changes: no file is missed."""
+    files = dict(list(files_of(root).items())[:6])
+    folded, data, _ = shared(root, files)
+    assert (b"", {"property classes", FILES}) == (data, set(folded.inputs))
+    Path(root, list(files_of(root))[-1]).write_text("changed")
+    assert 1 == len(changed(root, folded))
+
+
+def test_further_files_have_a_list_of_their_own(root: Path) -> None:
+    """Many files beside a shared list make a second one, and both count."""
+    more = {f"more/{number}.wav": f"{number:064}" for number in range(5)}
+    folded, data, record = shared(root, {**files_of(root), **more})
+    assert data
+    assert 2 == len(lists_of(root, folded) | lists_of(root, record))
+    assert set(more) == set(changed(root, folded))
+
+
+def test_list_with_an_older_file_is_not_shared(root: Path) -> None:
+    """A file that changed between two stages counts for each as that one read it."""
+    files = {**files_of(root), "data/yes/3.wav": "2" * 64}
+    folded, data, record = shared(root, files)
+    assert data
+    assert lists_of(root, folded).isdisjoint(lists_of(root, record))
+    assert {"data/yes/3.wav"} == set(changed(root, folded))
+
+
+def test_shared_list_is_looked_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several stages with one list ask the system for its files once."""
+    folded, _, record = shared(root, files_of(root))
+    looked: list[str] = []
+
+    def look(path: str, root: str, memo: DigestMemo) -> Mapping[str, str]:
+        looked.append(path)
+        return {}
+
+    monkeypatch.setattr(file_lists, "_changed", look)
+    known: file_lists.Changes = {}
+    memo = DigestMemo(str(root / "memo"), str(root))
+    for item in (record, folded):
+        compare(item, folder_of(root), str(root), memo, known)
+    assert list_paths(folder_of(root), record) == looked
+
+
+@pytest.mark.parametrize("names", [["../x"], ["data." + "0" * 63], [7], "data." + "0" * 64, ["a/b." + "0" * 64], []])
+def test_record_with_another_name_of_a_list_is_damaged(names: object) -> None:
+    """What a record names as a list is a list beside it."""
+    record = replace(record_of({}), inputs={FILES: "0"}, facts={SHARED_LISTS: names})
+    with pytest.raises(RecordError, match="no record"):
+        decode(encode(record), "x")
 
 
 def test_later_stages_know_the_files_of_a_list(root: Path) -> None:
     """A request names a list; a worker finds the digests in it by absolute path, beside the few that it is told."""
-    record = listed(root)
-    path = list_path(folder_of(root), record) or ""
+    (path,) = list_paths(folder_of(root), listed(root))
+    wav = str(root / "data/yes/1.wav")
     few = {"/elsewhere/a.wav": "1"}
     request = Request(
-        "kws", "train", str(root), "models/kws.py", (), {}, "", "", "", known_files=few, file_lists=(path,)
+        "kws", "train", str(root), "models/kws.py", (), {}, "", "", "", known_files=few, file_lists={path: "x"}
     )
-    known = request.known_digests
-    assert digest_of(str(root / "data/yes/1.wav")) == known[str(root / "data/yes/1.wav")]
-    assert (25, "1") == (len(known), known["/elsewhere/a.wav"])
-    assert known is request.known_digests
-    assert few == known_files(few, (), str(root))
+    assert request.is_known(wav, str(digest_of(wav)))
+    assert request.is_known("/elsewhere/a.wav", "1")
+    assert not request.is_known(wav, "1")
+    assert request.listed_digests is request.listed_digests
 
 
 # -- what has changed ------------------------------------------------------------------------------------------------
@@ -336,7 +431,7 @@ def test_without_a_helper_one_process_does_it_all(python: str, root: Path, monke
 
 def test_helper_needs_the_standard_library_alone(root: Path) -> None:
     """The process that looks at a part of a list finds no package, and tells the rows by their numbers."""
-    path = list_path(folder_of(root), listed(root)) or ""
+    (path,) = list_paths(folder_of(root), listed(root))
     command = [sys.executable, "-I", "-S", file_scan.__file__, path, str(root)]
     (root / "data/yes/0.wav").unlink()
     told = [subprocess.run([*command, part, "2"], capture_output=True, check=True).stdout for part in "01"]
@@ -349,7 +444,7 @@ def test_first_changed_files_are_named_and_the_others_counted(root: Path, monkey
     record = listed(root)
     for number in range(10):
         (root / f"data/yes/{number}.wav").unlink()
-    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "memo"), str(root)))
+    found = compare(record, folder_of(root), str(root), DigestMemo(str(root / "memo"), str(root)), {})
     named = {name for name in found.record.inputs if parse(name).kind == FILE}
     assert ({Input(FILE, "data/yes/0.wav").name, Input(FILE, "data/yes/1.wav").name}, 8) == (named, found.more)
 
@@ -360,7 +455,7 @@ def test_touched_files_are_read_once(root: Path) -> None:
     touch_all(root)
     time.sleep(LATER)
     memo = DigestMemo(str(root / "build/.memo.json"), str(root))
-    assert record == compare(record, folder_of(root), str(root), memo).record
+    assert record == compare(record, folder_of(root), str(root), memo, {}).record
     memo.save()
     text = (root / "build/.memo.json").read_text(encoding="utf-8")
     digest = digest_of(str(root / "data/yes/1.wav")) or ""

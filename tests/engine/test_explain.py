@@ -97,6 +97,15 @@ def test_models_differ_by_layers_then_settings(old: Any, new: Any, expected: lis
             {"code": {"code models/a.py:new": "1"}},
             ["code of gone() in models/a.py is gone", "code of new() in models/a.py is new"],
         ),
+        (
+            {"code": {"effect models/a.py:np.seterr": "1", "effect models/a.py:lib.A": "1"}},
+            {"code": {"effect models/a.py:np.seterr": "2", "outside lib.B": 2}},
+            [
+                "what models/a.py does to lib.A is gone",
+                "what models/a.py does to np.seterr changed",
+                "what the spec sets: lib.B: unset -> 2",
+            ],
+        ),
         ({"code": {"library scipy": "1"}}, {"code": {"library scipy": "2"}}, ["library scipy: 1 -> 2"]),
         ({}, {}, []),
     ],
@@ -192,3 +201,21 @@ def test_checkpoints_of_another_training_are_told(workspace: Files, fakes: Fakes
     Shelf(state.folder.door, state.folder.checkpoints, other).put(Position(7), b"not mine")
     expected = ["checkpoints up to epoch 7 are not used: data/training.json differs"]
     assert expected == unused_checkpoints(builder, "kws", "train")
+
+
+def test_another_order_and_what_no_config_shows_are_named() -> None:
+    """An order has a line of its own, a place of its own, and no list of keys."""
+    code = {"value models/a.py:D (order)": ["['b']", "['a']"], "root layer dense .gain": 1}
+    assert ["the order in D of models/a.py"] == list(
+        difference("spec/data.yaml", {"code": code}, {"code": {"root layer dense .gain": 1}})
+    )
+    one = {"config": {}, "code": code, "states": {"optimizer iteration": 1}}
+    other = {"config": {}, "config (order)": ["['b']"], "code": {**code, "root layer dense .gain": 2}}
+    assert [
+        "the order in the config",
+        'states: {"optimizer iteration": 1} -> unset',
+        "layer dense .gain: 1 -> 2",
+    ] == list(difference("spec/model.json", one, other))
+    assert ["the order in train.x"] == list(
+        difference("spec/train.yaml", {"properties": {"x (order)": ["a"]}}, {"properties": {}})
+    )

@@ -19,7 +19,7 @@ from mltkbuild.stages.table import BUILT
 from ..conftest import Fakes, Files, Running, bring
 
 EARLIER = Path(__file__).with_name("build_9f7cfca.zip")
-EXPECTED = ["quantize", "evaluate", "profile"]
+EXPECTED = ["spec", "quantize", "evaluate", "profile"]
 """The stages that run again, which the changelog names."""
 
 

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mltkbuild.fingerprint import libraries
 from mltkbuild.fingerprint.reach import reach
-from mltkbuild.fingerprint.values import digest_value
+from mltkbuild.user_code.watch import watch
 
 
 class FolderSources:
@@ -79,7 +82,8 @@ def reached(tmp_path: Path) -> Iterator[Reach]:
 
 
 def differ(one: Rows, other: Rows) -> bool:
-    return digest_value(one) != digest_value(other)
+    """Tell rows apart as the files do that hold them, which are sorted."""
+    return yaml.safe_dump(one, sort_keys=True) != yaml.safe_dump(other, sort_keys=True)
 
 
 def inexact(rows: Rows) -> list[str]:
@@ -271,7 +275,17 @@ CHANGES = {
     ),
     "self-reference": "L = [$]\nL.append(L)\ndef f():\n    return 0\nL.append(f)\ndef root():\n    return L\n",
     "global of a private name": "__K = $\n_C__K = $\nclass C:\n    def f(self):\n        return __K\nroot = C().f\n",
-    "type annotation read at run time": "def root(x: 'int$'):\n    return x\n",
+    "annotation of a module's variable": "x: 'int$' = 1\ndef root():\n    import spec\n    return vars(spec)\n",
+    "annotation of a dataclass": "import dataclasses\n@dataclasses.dataclass\nclass root:\n    x: 'int$' = 0\n",
+    "annotation of a named tuple": "import typing\nclass root(typing.NamedTuple):\n    x: 'int$' = 0\n",
+    "annotation of a class in a function": "def root():\n    class C:\n        x: 'int$' = 0\n    return C\n",
+    "annotation of a decorated function": "def use(f):\n    return f\n@use\ndef root(x: 'int$'):\n    return x\n",
+    "annotation that is called": "def say(x):\n    return x\ndef root(x: say($)):\n    return x\n",
+    "annotation of a function for a package that reads it": (
+        "try:\n    import beartype\nexcept ImportError:\n    pass\ndef root(x: 'int$'):\n    return x\n"
+    ),
+    "annotation that makes a name local": "x = 1\ndef root():\n    if $ == 3:\n        x: int\n    return x\n",
+    "value beside an annotation": "def root():\n    x: int = $\n    return x\n",
     "star arguments' default": "def root(*a, k={'x': $}, **kw):\n    return k\n",
     "class that wraps a function": (
         "class Twice:\n    def __init__(self, f):\n        self.f = f\n"
@@ -325,6 +339,117 @@ CHANGES = {
         "import collections\ndef f():\n    return 0\nD = collections.OrderedDict([('a', f), ('b', 1)][:: 3 - 2 * $])\n"
         "def root():\n    return D\n"
     ),
+    **{
+        f"order of {name}": f"{head}P = [('b', {item}), ('a', 1)][:: 3 - 2 * $]\n{text}"
+        for item in ("2", "len")
+        for name, head, text in (
+            (f"a global dict of {item}", "", "D = dict(P)\ndef root():\n    return D\n"),
+            (f"a dict in a list of {item}", "", "D = [1, dict(P)]\ndef root():\n    return D\n"),
+            (f"a default dict of {item}", "", "def root(d=dict(P)):\n    return d\n"),
+            (f"a keyword default of {item}", "", "def root(*, d=dict(P)):\n    return d\n"),
+            (f"a closure's dict of {item}", "", "def make(d):\n    return lambda: d\nroot = make(dict(P))\n"),
+            (f"a class attribute of {item}", "", "class root:\n    d = dict(P)\n"),
+            (f"attributes put into a class of {item}", "", "class root: pass\nfor k, v in P: setattr(root, k, v)\n"),
+            (f"a function's attributes of {item}", "", "def root(): pass\nfor k, v in P: setattr(root, k, v)\n"),
+            (f"an instance's attributes of {item}", "", "class C: pass\nroot = C()\nroot.__dict__.update(P)\n"),
+            (f"an instance's dict of {item}", "", "class C: pass\nroot = C()\nroot.d = dict(P)\n"),
+            (
+                f"a dataclass's dict of {item}",
+                "import dataclasses\n@dataclasses.dataclass\nclass C:\n    d: dict\n",
+                "root = C(dict(P))\n",
+            ),
+            (f"a namespace of {item}", "import types\n", "root = types.SimpleNamespace(**dict(P))\n"),
+            (f"parsed arguments of {item}", "import argparse\n", "root = argparse.Namespace(**dict(P))\n"),
+            (f"a partial's keywords of {item}", "import functools\n", "root = functools.partial(print, **dict(P))\n"),
+            (
+                f"a bound method's object of {item}",
+                "",
+                "class C:\n    def f(self): pass\nc = C()\nc.d = dict(P)\nroot = c.f\n",
+            ),
+            (f"a defaultdict of {item}", "import collections\n", "root = collections.defaultdict(int, P)\n"),
+            (f"a counter of {item}", "import collections\n", "root = collections.Counter(dict(P))\n"),
+            (f"a proxy of {item}", "import types\n", "root = types.MappingProxyType(dict(P))\n"),
+            (f"a dict's subclass of {item}", "class C(dict): pass\n", "root = C(P)\n"),
+            (f"a chain map of {item}", "import collections\n", "root = collections.ChainMap(dict(P))\n"),
+            (f"a user's dict of {item}", "import collections\n", "root = collections.UserDict(P)\n"),
+            (f"a dict of dicts of {item}", "", "root = {'x': {'y': dict(P)}}\n"),
+            (f"a dict with other keys of {item}", "", "root = {(k, 1): v for k, v in P}\n"),
+            (f"a dict with numbers as keys of {item}", "", "root = {ord(k): v for k, v in P}\n"),
+        )
+    },
+    "order of an enum's members": ("import enum\nroot = enum.Enum('root', dict([('b', 2), ('a', 1)][:: 3 - 2 * $]))\n"),
+    "order of a made dataclass's fields": (
+        "import dataclasses\nroot = dataclasses.make_dataclass('root', [('b', int), ('a', int)][:: 3 - 2 * $])\n"
+    ),
+    "order of a made tuple's fields": (
+        "import collections\nroot = collections.namedtuple('root', ['b', 'a'][:: 3 - 2 * $])\n"
+    ),
+    "an optimizer's state": ("import keras\nroot = keras.optimizers.SGD(0.1, name='sgd')\nroot.iterations.assign($)\n"),
+    **{
+        f"field's {name} by a global": (
+            f"import dataclasses\nK = {values}[$ - 1]\n@dataclasses.dataclass{how}\nclass root:\n    x: {field}\n"
+        )
+        for name, values, how, field in (
+            ("default, with slots", "[3, 4]", "(slots=True)", "int = K"),
+            ("type", "[int, float]", "", "K = 0"),
+            ("metadata", "[3, 4]", "", "int = dataclasses.field(default=0, metadata={'k': K})"),
+            ("place in what is shown", "[True, False]", "", "int = dataclasses.field(default=0, repr=K)"),
+            ("class's order", "[True, False]", "(order=K)", "int = 0"),
+        )
+    },
+    "attrs' default by a global": "import attrs\nK = $\n@attrs.define\nclass root:\n    x: int = K\n",
+    "attrs' factory": (
+        "import attrs\ndef f():\n    return $\n@attrs.define\nclass root:\n    x: int = attrs.field(factory=f)\n"
+    ),
+    "class attribute with a name like Python's": "K = $\nclass root:\n    __scale__ = K\n",
+    "slots by a global": "K = ['a$']\nclass root:\n    __slots__ = tuple(K)\n",
+    "new type": "import typing\nroot = typing.NewType('T', [int, float][$ - 1])\n",
+    "attribute of an array": (
+        "import numpy as np\nclass N(np.ndarray):\n    pass\nroot = np.array([1, 2]).view(N)\nroot.k = $\n"
+    ),
+    "function that an array holds": (
+        "import numpy as np\nclass N(np.ndarray):\n    pass\ndef f():\n    return $\nroot = np.array([1]).view(N)\n"
+        "root.f = f\n"
+    ),
+    "function's name set by hand": "def root():\n    return root.__name__\nroot.__name__ = 'name$'\n",
+    "function's qualified name set by hand": "def root():\n    pass\nroot.__qualname__ = 'name$'\n",
+    "function's module set by hand": "def root():\n    pass\nroot.__module__ = 'name$'\n",
+    "lambda's name set by hand": "root = lambda: 0\nroot.__name__ = 'name$'\n",
+    "class's name set by hand": "class root:\n    pass\nroot.__name__ = 'name$'\n",
+    "code of a class with another's module": (
+        "class root:\n    def f(self):\n        return $\nroot.__module__ = 'keras.layers'\n"
+    ),
+    "code of a class with the module of a library": (
+        "class root:\n    __module__ = 'numpy'\n    def f(self):\n        return $\n"
+    ),
+    "code of an instance's class with another's module": (
+        "class C:\n    def __call__(self):\n        return $\nC.__module__ = 'numpy'\nroot = C()\n"
+    ),
+    "code of a class with another qualified name": (
+        "class root:\n    def f(self):\n        return $\nroot.__qualname__ = 'Other'\n"
+    ),
+    "code of a class with the name of another": (
+        "class Other:\n    pass\nclass root:\n    def f(self):\n        return $\nroot.__qualname__ = 'Other'\n"
+    ),
+    "attribute of a class with another's module": (
+        "class root:\n    def f(self):\n        return 0\nroot.__module__ = 'numpy'\nroot.k = $\n"
+    ),
+    "what is registered with an abstract class": (
+        "import abc\nclass Base(abc.ABC):\n    pass\nclass A1:\n    pass\nclass A2:\n    pass\nBase.register(A$)\n"
+        "def root(x):\n    return isinstance(x, Base)\n"
+    ),
+    "method for a type": (
+        "import functools\nclass root:\n    @functools.singledispatchmethod\n    def f(self, x):\n        return 0\n"
+        "    @f.register\n    def _(self, x: int):\n        return $\n"
+    ),
+    "getter of a module's function": (
+        "import operator, types\ndef f():\n    return $\nimport spec\ndef root():\n"
+        "    return operator.attrgetter('f')(spec)()\n"
+    ),
+    "function of a module by a text": (
+        "def f():\n    return $\nimport spec\ndef root():\n    return vars(spec)['f']()\n"
+    ),
+    "listing of a module": "import spec\nf$ = 0\ndef root():\n    return dir(spec)\n",
     "array of objects": "import numpy as np\ndef f():\n    return $\nA = np.array([f, f])\ndef root():\n    return A\n",
     "generator expression's closure": "K = $\ndef root(xs):\n    k = K\n    return sum(x * k for x in xs)\n",
     "keyword of a class": (
@@ -474,6 +599,41 @@ def test_modules_that_call_each_other_come_to_an_end(reached: Reach) -> None:
         "from importlib import import_module\ndef root(n):\n    return import_module(n)\n",
         "def root(n):\n    return __import__(n)\n",
         "import parts\ndef root(n):\n    return getattr(parts, n)\n",
+        "class Base: pass\ndef root():\n    return [c() for c in Base.__subclasses__()]\n",
+        "class Base: pass\ndef root():\n    return getattr(Base, '__subclasses__')()\n",
+        "class Base: pass\nimport operator\ndef root():\n    return operator.methodcaller('__subclasses__')(Base)\n",
+        "class Base: pass\ndef root(x):\n    return [c.f for c in type(x).__mro__]\n",
+        "class Base: pass\ndef root(x):\n    return type(x).mro()\n",
+        "def root(x):\n    return x.__bases__\n",
+        "import inspect\ndef root(x):\n    return inspect.getmro(type(x))\n",
+        "import inspect\nimport parts\ndef root():\n    return inspect.getsource(parts.f)\n",
+        "from inspect import getsource as text\nimport parts\ndef root():\n    return text(parts.f)\n",
+        "import parts\ndef root():\n    from inspect import getsourcelines as text\n    return text(parts.f)\n",
+        "import parts\ndef root():\n    import inspect as i\n    return i.getdoc(parts.f)\n",
+        "import inspect\ndef look(m):\n    return m.getsource(m)\nTOOL = inspect\ndef root():\n    return look(TOOL)\n",
+        "K = 1\ndef root(table):\n    return table.query('x > @K')\n",
+        "exec('def root(c):\\n    return c.__subclasses__()')\n",
+        "import linecache\ndef root():\n    return linecache.getline('models/parts.py', 3)\n",
+        "def root():\n    return __loader__.get_source('parts')\n",
+        "import inspect\ndef root(x):\n    return inspect.signature(x).parameters\n",
+        "import inspect\ndef root():\n    return inspect.stack()[0].lineno\n",
+        "from inspect import stack\ndef root():\n    return stack()\n",
+        "import parts\ndef root():\n    return parts.f.__doc__\n",
+        "import parts\ndef root():\n    return parts.f.__code__.co_firstlineno\n",
+        "import parts\ndef root():\n    return parts.f.__annotations__\n",
+        "import typing, parts\ndef root():\n    return typing.get_type_hints(parts.f)\n",
+        "import sys\ndef root():\n    return sys._getframe(1).f_lineno\n",
+        "import gc\ndef root():\n    return [o for o in gc.get_objects() if callable(o)]\n",
+        "import traceback\ndef root():\n    return traceback.extract_stack()[0].lineno\n",
+        "import parts\ndef root():\n    return parts.f.__globals__['x']\n",
+        "import runpy\ndef root():\n    return runpy.run_path('models/other.py')\n",
+        "import pkgutil\ndef root():\n    return list(pkgutil.iter_modules(['models']))\n",
+        "import importlib.util\ndef root():\n    return importlib.util.spec_from_file_location('x', 'x.py')\n",
+        "import sys\ndef look(m):\n    return m.modules\ndef root():\n    return look(sys)\n",
+        "import keras\ndef root():\n    return keras.models.load_model('x.keras')\n",
+        "def late():\n    import parts2\ndef root():\n    return late()\n",
+        "def root():\n    return compile('1', 'x', 'eval')\n",
+        "class C:\n    def f(self):\n        return type(self).__subclasses__()\nroot = C()\n",
         "import threading\nLOCK = threading.Lock()\ndef root():\n    return LOCK\n",
         "GEN = (x for x in 'abc')\ndef root():\n    return GEN\n",
         "class C:\n    pass\nroot = {C(), C()}\n",
@@ -482,7 +642,66 @@ def test_modules_that_call_each_other_come_to_an_end(reached: Reach) -> None:
 )
 def test_what_can_not_be_told_exactly_says_so(reached: Reach, spec: str) -> None:
     """Code that names what it runs at run time, and state that can't be read, are marked inexact."""
-    assert [] != inexact(reached(spec, parts="def f():\n    return 1\n"))
+    files = {"parts": "def f():\n    return 1\n", "parts2": "class A: pass\nALL = A.__subclasses__()\n"}
+    assert [] != inexact(reached(spec, **files))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("def root(x: int):\n    return x\n", "def root(x: float):\n    return x\n"),
+        (
+            "def root(x, /, y, *a, k=1, **kw):\n    return x\n",
+            "def root(x: int, /, y: str, *a: int, k: int = 1, **kw: int) -> str:\n    return x\n",
+        ),
+        ("async def root(x):\n    return x\n", "async def root(x) -> 'dict[str, int]':\n    return x\n"),
+        ("def root():\n    x = 1\n    return x\n", "def root():\n    x: int = 1\n    return x\n"),
+        ("def root(o):\n    o.x = 1\n", "def root(o):\n    o.x: 'int | None' = 1\n"),
+        ("def root():\n    x: int\n    x = 1\n", "def root():\n    x: str\n    x = 1\n"),
+        (
+            "class root:\n    def f(self, x):\n        y = x\n",
+            "class root:\n    def f(self: 'root', x: int) -> None:\n        y: int = x\n",
+        ),
+        (
+            "class root:\n    @property\n    def f(self):\n        return 1\n",
+            "class root:\n    @property\n    def f(self) -> int:\n        return 1\n",
+        ),
+        (
+            "import functools\n@functools.lru_cache(None)\ndef root(x):\n    return 1\n",
+            "import functools\n@functools.lru_cache(None)\ndef root(x: int):\n    return 1\n",
+        ),
+        (
+            "def root():\n    def f(x):\n        return x\n    return f\n",
+            "def root():\n    def f(x: 'int') -> 'int':\n        return x\n    return f\n",
+        ),
+    ],
+)
+def test_annotations_of_functions_say_nothing(one: str, other: str, reached: Reach) -> None:
+    """Of arguments, results and local variables, as long as no code looks at them."""
+    before, after = reached(one), reached(other)
+    assert before == after
+    look = "import typing\nHINTS = typing.get_type_hints\n"
+    assert differ(reached(look + one), reached(look + other))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "import inspect\ndef root(x):\n    return inspect.isfunction(x) or inspect.isclass(x)\n",
+        "import gc\ndef root():\n    gc.collect()\n",
+        "import sys\ndef root():\n    return sys.argv, sys.version_info, sys.path\n",
+        "import traceback\ndef root():\n    traceback.print_exc()\n",
+        "import numpy as np\ndef root(x):\n    return np.stack(x), np.trace(x)\n",
+        "def root(model):\n    return model.signature\n",
+        "def root(table):\n    return table.query('x > 3')\n",
+        "def root(x):\n    return type(x).__name__, x.__class__, x.__dict__\n",
+        "import operator, parts\ndef root():\n    return operator.attrgetter('f')(parts)()\n",
+        "import typing\ndef root(x: typing.Any) -> typing.Any:\n    return typing.cast(int, x)\n",
+    ],
+)
+def test_what_only_looks_alike_is_exact(reached: Reach, spec: str) -> None:
+    """Common names of other things, and functions of the same modules that show no code, cost no exactness."""
+    assert [] == inexact(reached(spec, parts="def f():\n    return 1\n"))
 
 
 def test_a_module_that_makes_its_attributes_counts_whole(reached: Reach) -> None:
@@ -694,3 +913,35 @@ def test_a_tf_function_counts_by_the_function_in_it(reached: Reach) -> None:
     assert differ(before, reached(spec.format(jit=False, k=2)))
     assert differ(before, reached(spec.format(jit=True, k=1)))
     assert [] == inexact(before)
+
+
+def test_function_that_is_watched_counts_as_itself(reached: Reach) -> None:
+    """What stands before a function of Python's while code is watched is no other function."""
+    spec = """
+    import os, functools
+    from os import stat, scandir
+    ASK = [os.lstat, functools.partial(os.access, mode=0)]
+
+    def root(path, open=os.open):
+        return stat(path), scandir(path), ASK, open, os.fstat
+    """
+    expected = reached(spec)
+    with watch(()):
+        assert expected == reached(spec)
+
+
+keys = st.integers() | st.text(max_size=3) | st.tuples(st.booleans(), st.text(max_size=2))
+held = st.integers() | st.text(max_size=3) | st.sampled_from([len, min, [1, 2]])
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.dictionaries(keys, held, max_size=5), st.data())
+def test_the_order_of_a_dict_shows_in_the_rows(filled: dict[object, object], data: st.DataObject) -> None:
+    """Law: the same items in the same order have the same rows, in another order others, plain or with code inside."""
+    items = list(filled.items())
+    other = data.draw(st.permutations(items))
+    sources = FolderSources(Path("/nowhere"))
+    one, same, moved = (reach({"it": {"in": dict(part)}}, sources) for part in (items, items, other))
+
+    assert one == same
+    assert (items != other) == differ(one, moved)

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mltkbuild.fingerprint.values import Unfingerprintable, digest_file, digest_value, is_plain, readable
+from mltkbuild.fingerprint.values import Unfingerprintable, digest_file, digest_value, is_plain, order, readable
 
 
 class Color(enum.Enum):
@@ -177,23 +177,23 @@ def nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 values = st.recursive(scalars, nest, max_leaves=12)
 
 
-def remade(value: Any, order: Callable[[list[Any]], list[Any]]) -> Any:
-    """Make an equal value anew, dicts and sets in another order."""
+def remade(value: Any, moved: Callable[[list[Any]], list[Any]]) -> Any:
+    """Make an equal value anew, sets in another order."""
     if isinstance(value, dict):
-        return {key: remade(value[key], order) for key in order(list(value))}
+        return {key: remade(item, moved) for key, item in value.items()}
     if isinstance(value, set | frozenset):
-        return type(value)(order(list(value)))
+        return type(value)(moved(list(value)))
     if isinstance(value, list | tuple):
-        return type(value)(remade(item, order) for item in value)
+        return type(value)(remade(item, moved) for item in value)
     if isinstance(value, Box):
-        return Box(remade(value.x, order))
+        return Box(remade(value.x, moved))
     return value
 
 
 def spelled(value: Any) -> str:
     """Write a value so that two are alike only if their types are, all the way down."""
     if isinstance(value, dict):
-        return "{" + ",".join(sorted(f"{spelled(key)}:{spelled(item)}" for key, item in value.items())) + "}"
+        return "{" + ",".join(f"{spelled(key)}:{spelled(item)}" for key, item in value.items()) + "}"
     if isinstance(value, frozenset):
         return "frozenset{" + ",".join(sorted(map(spelled, value))) + "}"
     if isinstance(value, list | tuple):
@@ -203,11 +203,69 @@ def spelled(value: Any) -> str:
 
 @given(values)
 def test_the_order_of_making_does_not_count(value: object) -> None:
-    """Law: equal values of equal types have equal digests and forms, whatever order dicts and sets were filled in."""
+    """Law: equal values of equal types have equal digests and forms, whatever order sets were filled in."""
     other = remade(value, lambda items: items[::-1])
 
     assert digest_value(value) == digest_value(other)
     assert readable(value) == readable(other)
+
+
+def made(kind: str, items: list[tuple[Any, Any]]) -> Any:
+    """Make a mapping of a kind, or an object with these attributes, filled in this order."""
+    if kind in ("SimpleNamespace", "Bag"):
+        bag = types.SimpleNamespace() if kind == "SimpleNamespace" else Words()
+        for key, item in items:
+            setattr(bag, f"a{key}", item)
+        return vars(bag) if kind == "SimpleNamespace" else bag
+    filled = dict(items)
+    if kind == "proxy":
+        return types.MappingProxyType(filled)
+    makers: dict[str, Callable[[Any], Any]] = {
+        "dict": dict,
+        "Counter": lambda pairs: collections.Counter(dict(pairs)),
+        "defaultdict": lambda pairs: collections.defaultdict(list, pairs),
+        "OrderedDict": collections.OrderedDict,
+    }
+    return makers[kind](filled.items())
+
+
+@pytest.mark.parametrize("kind", ["dict", "Counter", "defaultdict", "OrderedDict", "proxy", "SimpleNamespace", "Bag"])
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.dictionaries(keys, scalars, max_size=5), st.data())
+def test_the_order_of_a_mapping_counts_and_nothing_else_of_its_making(
+    kind: str, filled: dict[Any, Any], data: st.DataObject
+) -> None:
+    """Law: the same items in another order are another value, wherever they lie; in the same order they are not."""
+    items = list(filled.items())
+    other = data.draw(st.permutations(items))
+    one, same, moved = made(kind, items), made(kind, list(items)), made(kind, other)
+
+    assert digest_value(one) == digest_value(same)
+    assert (items == other) == (digest_value(one) == digest_value(moved))
+    assert (items == other) == (digest_value([{"a": one}]) == digest_value([{"a": moved}]))
+    assert (items == other) == (repr(readable(one)) == repr(readable(moved)))
+
+
+@pytest.mark.parametrize(
+    "value", [{"b": 1, "a": 2}, {"b": {"z": 1, "y": 2}, "a": 3}, [{2: "a", 1: "b"}], {"a": [{"c": 1, "b": 2}]}]
+)
+def test_the_order_of_a_form_is_told_where_it_is_sorted(value: Any) -> None:
+    """YAML and JSON sort by key, and dicts compare without order: another order is told in words."""
+
+    def backwards(part: Any) -> Any:
+        if isinstance(part, list):
+            return [backwards(item) for item in part]
+        return {key: backwards(part[key]) for key in reversed(part)} if isinstance(part, dict) else part
+
+    assert readable(value) == readable(backwards(value))
+    assert order(readable(value))
+    assert [] == order(readable(backwards(value)))
+
+
+def test_the_order_of_a_form_names_each_key() -> None:
+    """An alphabetical order goes without saying, at every depth."""
+    assert [] == order(readable({"a": 1, "b": {"c": 2, "d": 3}}))
+    assert ["['b']", "['a']"] == order(readable({"b": {"c": 2, "d": 3}, "a": 1}))
 
 
 @given(values, values)

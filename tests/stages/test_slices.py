@@ -112,6 +112,78 @@ def test_reading_a_default_changes_nothing(tmp_path: Path) -> None:
     assert set() == changed(tmp_path, "my_model.epochs = 100\nmy_model.tflite_converter = {}")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tflite_converter",
+        "checkpoint",
+        "early_stopping",
+        "reduce_lr_on_plateau",
+        "train_kwargs",
+        "keras_custom_objects",
+    ],
+)
+def test_settings_have_no_order(name: str, tmp_path: Path) -> None:
+    """Arguments go by their names, in whatever order a spec sets them."""
+    pairs = (
+        "'allow_custom_ops': True, 'backend': 'tensorflow'"
+        if name == "tflite_converter"
+        else "'monitor': 'b', 'mode': 'min'"
+    )
+    one = f"my_model.{name} = {{{pairs}}}\n"
+    other = f"my_model.{name} = dict(reversed({{{pairs}}}.items()))\n"
+    assert slices(tmp_path, HEAD + one) == slices(tmp_path, HEAD + other)
+
+
+def test_order_inside_a_setting_counts(tmp_path: Path) -> None:
+    """What is no name of a setting may be looked at in its order."""
+    one = "my_model.train_kwargs = {'callbacks_by': {'b': 1, 'a': 2}}\n"
+    other = "my_model.train_kwargs = {'callbacks_by': {'a': 2, 'b': 1}}\n"
+    before, after = slices(tmp_path, HEAD + one), slices(tmp_path, HEAD + other)
+    assert {"train"} == {stage for stage in SLICES if before[stage] != after[stage]}
+
+
+def test_order_of_what_a_loader_reads_counts(tmp_path: Path) -> None:
+    """The groups that a loader counts through are others in another order."""
+    text = HEAD.replace("SCALE = 3", "SCALE = {'low': (0, 1), 'high': (2, 3)}") + "my_model.dataset = load\n"
+    other = text.replace("'low': (0, 1), 'high': (2, 3)", "'high': (2, 3), 'low': (0, 1)")
+    before, after = slices(tmp_path, text), slices(tmp_path, other)
+    assert {"data"} == {stage for stage in SLICES if before[stage] != after[stage]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("class_weights = {'a': 1.0, 'b': 2}", "class_weights = {'b': 2.0, 'a': 1}"),
+        ("class_weights = [1.0, 2]", "class_weights = [1, 2.0]"),
+        ("train_kwargs = {}", "train_kwargs = {'verbose': 0}"),
+        ("train_kwargs = {'verbose': 2}", "train_kwargs = {'verbose': 1}"),
+        ("train_kwargs = {'class_weight': {0: 1}}", "train_kwargs = {'class_weight': {0: 1.0}, 'verbose': 1}"),
+    ],
+)
+def test_two_ways_to_say_the_same_are_one(one: str, other: str, tmp_path: Path) -> None:
+    """A weight of 1 is one of 1.0, and what fit is to print is decided elsewhere."""
+    assert slices(tmp_path, f"{HEAD}my_model.{one}\n") == slices(tmp_path, f"{HEAD}my_model.{other}\n")
+
+
+def test_another_weight_or_argument_still_counts(tmp_path: Path) -> None:
+    """Only what means the same is one."""
+    assert {"train"} == changed(
+        tmp_path, "my_model.class_weights = {'a': 2}", HEAD + "my_model.class_weights = {'a': 1}\n"
+    )
+    assert {"train"} == changed(tmp_path, "my_model.train_kwargs = {'verbose': 0, 'validation_freq': 2}")
+
+
+def test_annotations_of_a_loader_reach_no_stage(tmp_path: Path) -> None:
+    """What a checker of types reads is no reason to load or to train again."""
+    text = HEAD + "my_model.dataset = load\n"
+    annotated = text.replace("def load(subset):", "def load(subset: str) -> int:").replace(
+        "helper():", "helper() -> int:"
+    )
+    assert annotated != text
+    assert slices(tmp_path, text) == slices(tmp_path, annotated)
+
+
 def test_constant_of_tensorflow_is_its_name(tmp_path: Path) -> None:
     """`tf.int8` and 'int8', `tf.lite.Optimize.DEFAULT` and 'DEFAULT' are the same setting."""
     fake = (

@@ -10,15 +10,47 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mltkbuild.disk.digests import digest_of
-from mltkbuild.user_code.watch import is_library, watch
+from mltkbuild.disk.answers import ABSENT
+from mltkbuild.disk.digests import digest_of, settled, stamp_of
+from mltkbuild.disk.inputs import EXISTS, Input
+from mltkbuild.disk.open_folder import OWN_READING
+from mltkbuild.user_code.folders import is_library, never_inputs
+from mltkbuild.user_code.opened import CHANGED
+from mltkbuild.user_code.watch import watch
+
+
+def somebody(does: Callable[[], object]) -> None:
+    """Let somebody else do something with files."""
+
+    def unseen() -> None:
+        OWN_READING.now = True
+        does()
+
+    other = threading.Thread(target=unseen)
+    other.start()
+    other.join()
+
+
+def settle(folder: Path) -> None:
+    """Wait until a file that is changed again has another stamp."""
+    stamps = [stamp_of(str(path)) for path in folder.rglob("*")]
+    while not all(stamp is None or settled(stamp) for stamp in stamps):
+        time.sleep(0.005)
+
+
+def as_library(text: str, **names: object) -> None:
+    """Run code that is a library's."""
+    filename = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "library_of_tests.py")
+    exec(compile(text, filename, "exec"), {"os": os, "Path": Path, **names})
 
 
 @pytest.fixture
@@ -33,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(files: dict[str, str], folder: Path) -> set[str]:
+def names(files: Mapping[str, str], folder: Path) -> set[str]:
     """What was noticed below a folder, relative to it."""
     return {os.path.relpath(path, folder) for path in files if path.startswith(str(folder))}
 
@@ -75,11 +107,19 @@ def test_digest_is_that_of_the_moment_of_opening(folder: Path) -> None:
     before = digest_of(str(folder / "text.txt"))
     with watch(()) as seen:
         with open(folder / "text.txt") as file:
-            other = threading.Thread(target=lambda: os.system(f"echo other > {folder}/text.txt"))
-            other.start()
-            other.join()
+            somebody(lambda: (folder / "text.txt").write_text("other"))
             file.read()
         assert before == seen.files[str(folder / "text.txt")]
+
+
+def test_file_that_somebody_changes_before_its_digest_is_taken_counts_as_changed(folder: Path) -> None:
+    """Digests of files that have lain there are taken later: what isn't as it was by then has the digest of no file."""
+    settle(folder)
+    with watch(()) as seen:
+        (folder / "text.txt").read_text()
+        somebody(lambda: (folder / "text.txt").write_text("other"))
+    assert {str(folder / "text.txt"): CHANGED} == seen.files
+    assert [str(folder / "text.txt")] == list(seen.opened.changed)
 
 
 def _atomic(folder: Path) -> None:
@@ -117,11 +157,35 @@ def _saved(folder: Path) -> None:
     np.load(folder / "n.npy")
 
 
+def _in_own_folder(folder: Path) -> None:
+    (folder / "cache/deep").mkdir(parents=True)
+    os.system(f"echo 1 > {folder}/cache/deep/child.txt")
+    (folder / "cache/deep/child.txt").read_text()
+    os.listdir(folder / "cache/deep")
+
+
+def _removed(folder: Path) -> None:
+    (folder / "below/deep.txt").read_text()
+    shutil.rmtree(folder / "below")
+
+
+def _asked_before(folder: Path) -> None:
+    for name in ("new.npy", "folder"):
+        assert not os.path.exists(folder / name)
+    np.save(folder / "new.npy", np.ones(1))
+    (folder / "folder").mkdir()
+    assert os.path.getsize(folder / "new.npy")
+
+
 WRITES: dict[str, Callable[[Path], object]] = {
     "written, then read": lambda folder: [(folder / "new").write_text("a"), (folder / "new").read_text()],
     "appended": _appended,
-    "opened for both": lambda folder: open(folder / "text.txt", "r+").close(),
-    "os.open for writing": lambda folder: os.close(os.open(folder / "text.txt", os.O_RDWR)),
+    "opened to append": lambda folder: open(folder / "text.txt", "a").close(),
+    "os.open for writing": lambda folder: os.close(os.open(folder / "text.txt", os.O_WRONLY)),
+    "in a folder of its own": _in_own_folder,
+    "moved": lambda folder: [(folder / "text.txt").read_text(), (folder / "text.txt").rename(folder / "moved.txt")],
+    "a folder removed": _removed,
+    "asked for before": _asked_before,
     "published by rename": _atomic,
     "temporary": _vanishing,
     "deleted": _read_then_gone,
@@ -136,6 +200,7 @@ def test_what_is_written_or_gone_is_no_input(way: str, folder: Path) -> None:
     with watch(()) as seen:
         WRITES[way](folder)
     assert set() == names(seen.files, folder)
+    assert {} == seen.answers
 
 
 def test_folder_that_is_listed_and_then_filled_counts_as_filled(folder: Path) -> None:
@@ -149,14 +214,43 @@ def test_folder_that_is_listed_and_then_filled_counts_as_filled(folder: Path) ->
 
 def test_python_libraries_system_and_ignored_folders_are_no_inputs(folder: Path) -> None:
     """Libraries count by version; devices, the system's files and the build folder count not at all."""
+    places = [np.__file__, os.__file__, "/etc/passwd", watch.__globals__["__file__"]]
     with watch((str(folder / "below"),)) as seen:
-        Path(np.__file__).read_text()
-        Path(os.__file__).read_text()
+        as_library("def read(): return [Path(place).read_text() for place in places]\nread()", places=places)
         Path("/proc/self/stat").read_text()
-        Path("/etc/passwd").read_text()
+        Path("/dev/null").read_text()
         (folder / "below/deep.txt").read_text()
-        Path(watch.__globals__["__file__"]).read_text()
-    assert {} == seen.files
+        os.path.exists("/proc/self/exe")
+        os.path.exists(folder / "below/deep.txt")
+    assert ({}, {}) == (seen.files, seen.answers)
+
+
+def test_what_the_workspace_asks_for_counts_wherever_it_lies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's data may lie where programs have their files; what else these read there is theirs."""
+    monkeypatch.setenv("HOME", str(folder))
+    never_inputs.cache_clear()
+    wanted = [folder / name for name in (".cache/mine/a.txt", ".local/b.npy", "cards.egg-info/c.txt", "d.dist-info")]
+    for path in wanted:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    np.save(wanted[1], np.ones(1))
+    (folder / ".cache/fonts.json").write_text("{}")
+    with watch(()) as seen:
+        wanted[0].read_text()
+        np.load(wanted[1])
+        glob.glob(str(folder / "cards.egg-info/*.txt"))
+        with ThreadPoolExecutor(1) as pool:
+            list(pool.map(Path.read_text, [wanted[2], wanted[3]]))
+        os.path.exists(folder / ".cache/missing")
+        as_library(
+            "def own(): open(fonts).close(), os.path.exists(fonts + '.old'), os.listdir(cache)\nown()",
+            fonts=str(folder / ".cache/fonts.json"),
+            cache=str(folder / ".cache"),
+        )
+    never_inputs.cache_clear()
+    expected = {os.path.relpath(path, folder) for path in wanted} | {"cards.egg-info"}
+    assert expected == names(seen.files, folder)
+    assert {Input(EXISTS, str(folder / ".cache/missing")): ABSENT} == seen.answers
 
 
 def test_workspace_counts_wherever_it_lies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +263,7 @@ def test_workspace_counts_wherever_it_lies(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "exec_prefix", str(workspace / ".venv"))
     with watch((), str(workspace)) as seen:
         (workspace / "deep.txt").read_text()
-        library.read_text()
+        as_library("def read(): return path.read_text()\nread()", path=library)
     assert {"deep.txt"} == names(seen.files, workspace)
     assert is_library(str(library), str(workspace))
     assert not is_library(str(workspace / "deep.py"), str(workspace))

@@ -14,7 +14,7 @@ import pytest
 
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import StageError, WorkerDied
-from mltkbuild.workers.executor import ENVIRONMENT as WORKERS
+from mltkbuild.process import ENVIRONMENT as WORKERS
 from mltkbuild.workers.executor import Processes
 
 from ..conftest import ENVIRONMENT, SECONDS, SLEEP, Files, Running, pid_of, wait_for

@@ -1,0 +1,263 @@
+"""Files that native code of libraries opens are noticed at the last function of Python's that leads there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from PIL import ImageFont
+
+from mltkbuild.disk.answers import ABSENT
+from mltkbuild.user_code import doors
+from mltkbuild.user_code.tensorflow_doors import STREAM
+from mltkbuild.user_code.watch import watch
+
+from .test_watch import names
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of each kind."""
+    folder = tmp_path_factory.mktemp("doors")
+    soundfile.write(folder / "a.wav", np.zeros(16), 16000)
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["x"] = np.ones(2)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.save(folder / "model.keras")
+    model.save_weights(folder / "a.weights.h5")
+    model.export(folder / "saved", verbose=False)
+    (folder / "a.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    (folder / "a.txt").write_text("one\ntwo\n")
+    (folder / "raw").mkdir()
+    for number in range(3):
+        (folder / f"raw/{number}.bin").write_bytes(bytes([number]) * 4)
+    with tf.io.TFRecordWriter(str(folder / "a.tfrecord")) as writer:
+        writer.write(b"record")
+    tf.data.Dataset.range(3).save(str(folder / "kept"))
+    tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(folder / "state"))
+    font = next(path for path in Path(sys.prefix).rglob("DejaVuSans.ttf"))
+    (folder / "font.ttf").write_bytes(font.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, as the working folder."""
+    monkeypatch.chdir(made)
+    return made
+
+
+def tried(function: Callable[[], object]) -> None:
+    """Do what code does that goes on without a file."""
+    with contextlib.suppress(OSError, ValueError, soundfile.LibsndfileError, tf.errors.NotFoundError):
+        function()
+
+
+def _h5(path: str, mode: str = "r") -> None:
+    with h5py.File(path, mode) as file:
+        assert len(file["x"])
+
+
+def _weights(path: str) -> None:
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).load_weights(path)
+
+
+def _gfile(path: str, mode: str = "r") -> None:
+    with tf.io.gfile.GFile(path, mode) as file:
+        file.read()
+
+
+def _sound_file(mode: str = "r") -> None:
+    with soundfile.SoundFile("a.wav", mode) as file:
+        assert len(file)
+
+
+def _read(name: Any) -> Any:
+    return tf.io.read_file(name)
+
+
+def _in_graph() -> None:
+    tf.function(lambda: _read("a.txt"))()
+
+
+WORD, LINE = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+RAW = {"raw", "raw/0.bin", "raw/1.bin", "raw/2.bin"}
+READS: dict[str, tuple[Callable[[], object], set[str]]] = {
+    "soundfile.read": (lambda: soundfile.read("a.wav"), {"a.wav"}),
+    "soundfile.info": (lambda: soundfile.info("a.wav"), {"a.wav"}),
+    "soundfile.SoundFile": (_sound_file, {"a.wav"}),
+    "soundfile, r+": (lambda: _sound_file("r+"), {"a.wav"}),
+    "h5py": (lambda: _h5("a.h5"), {"a.h5"}),
+    "h5py, r+": (lambda: _h5("a.h5", "r+"), {"a.h5"}),
+    "weights in HDF5": (lambda: _weights("a.weights.h5"), {"a.weights.h5"}),
+    "a Keras model": (lambda: keras.saving.load_model("model.keras"), {"model.keras"}),
+    "a saved model": (
+        lambda: tf.saved_model.load("saved"),
+        {"saved/saved_model.pb", "saved/variables/variables.index", "saved/variables/variables.data-00000-of-00001"},
+    ),
+    "a checkpoint": (
+        lambda: tf.train.Checkpoint(x=tf.Variable(0.0)).read("state"),
+        {"state.index", "state.data-00000-of-00001"},
+    ),
+    "TensorFlow Lite": (lambda: tf.lite.Interpreter(model_path="a.tflite"), {"a.tflite"}),
+    "a font": (lambda: ImageFont.truetype("font.ttf", 9), {"font.ttf"}),
+    "tf.io.read_file": (lambda: tf.io.read_file("a.txt"), {"a.txt"}),
+    "tf.io.read_file of a tensor": (lambda: tf.io.read_file(tf.constant("a.txt")), {"a.txt"}),
+    "tf.io.read_file in a graph": (_in_graph, {"a.txt"}),
+    "tf.raw_ops.ReadFile": (lambda: tf.raw_ops.ReadFile(filename="a.txt"), {"a.txt"}),
+    "GFile": (lambda: _gfile("a.txt"), {"a.txt"}),
+    "gfile.glob": (lambda: tf.io.gfile.glob("raw/*.bin"), {"raw"}),
+    "gfile.listdir": (lambda: tf.io.gfile.listdir("raw"), {"raw"}),
+    "gfile.walk": (lambda: list(tf.io.gfile.walk("raw")), {"raw"}),
+    "matching_files": (lambda: tf.io.matching_files("raw/*.bin"), {"raw"}),
+    "list_files": (lambda: list(tf.data.Dataset.list_files("raw/*.bin")), RAW),
+    "list_files, read": (lambda: list(tf.data.Dataset.list_files("raw/*.bin").map(tf.io.read_file)), RAW),
+    "TextLineDataset": (lambda: list(tf.data.TextLineDataset("a.txt")), {"a.txt", "."}),
+    "TFRecordDataset": (lambda: list(tf.data.TFRecordDataset(["a.tfrecord"])), {"a.tfrecord", "."}),
+    "FixedLengthRecordDataset": (
+        lambda: list(tf.data.FixedLengthRecordDataset("raw/0.bin", 2)),
+        {"raw", "raw/0.bin"},
+    ),
+    "as_numpy_iterator": (lambda: next(tf.data.TextLineDataset("a.txt").as_numpy_iterator()), {"a.txt", "."}),
+    "CsvDataset": (lambda: list(tf.data.experimental.CsvDataset("a.txt", [""])), {"a.txt", "."}),
+    "a table of words": (
+        lambda: tf.lookup.StaticVocabularyTable(
+            tf.lookup.TextFileInitializer("a.txt", "string", WORD, "int64", LINE), 1
+        ),
+        {"a.txt"},
+    ),
+    "reduce": (lambda: tf.data.TextLineDataset("a.txt").reduce(0, lambda n, _: n + 1), {"a.txt", "."}),
+}
+
+
+@pytest.mark.parametrize("way", READS)
+def test_reading_is_noticed(way: str, folder: Path) -> None:
+    """Each of the libraries that people use here tells what it opens."""
+    read, expected = READS[way]
+    with watch(()) as seen:
+        read()
+    assert expected == names(seen.files, folder)
+    assert {} == seen.unseen
+    assert {} == seen.both
+
+
+ABSENCES: dict[str, Callable[[], object]] = {
+    "soundfile": lambda: soundfile.read("no"),
+    "h5py": lambda: h5py.File("no", "r"),
+    "a Keras model": lambda: keras.saving.load_model("no.keras"),
+    "gfile.exists": lambda: tf.io.gfile.exists("no"),
+    "gfile.isdir": lambda: tf.io.gfile.isdir("no"),
+    "gfile.glob": lambda: tf.io.gfile.glob("no"),
+    "gfile.stat": lambda: tf.io.gfile.stat("no"),
+    "GFile": lambda: _gfile("no"),
+    "read_file": lambda: tf.io.read_file("no"),
+}
+
+
+@pytest.mark.parametrize("way", ABSENCES)
+def test_what_is_not_there_counts(way: str, folder: Path) -> None:
+    """A file that appears later changes what these functions do."""
+    with watch(()) as seen:
+        tried(ABSENCES[way])
+    absent = [told for question, told in seen.answers.items() if os.path.basename(question.subject).startswith("no")]
+    assert {ABSENT} == set(absent)
+
+
+def test_what_libraries_write_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What native code makes, and then lists, reads or removes, is the code's own."""
+    monkeypatch.chdir(tmp_path)
+    with watch(()) as seen:
+        soundfile.write("a.wav", np.zeros(16), 16000)
+        soundfile.read("a.wav")
+        with h5py.File("a.h5", "w") as file:
+            file["x"] = np.ones(2)
+        _h5("a.h5")
+        with tf.io.TFRecordWriter("a.tfrecord") as records:
+            records.write(b"record")
+        list(tf.data.TFRecordDataset("a.tfrecord"))
+        tf.train.Checkpoint(x=tf.Variable(1.0)).write("state")
+        tf.train.Checkpoint(x=tf.Variable(1.0)).read("state")
+        tf.io.gfile.makedirs("deep/er")
+        with tf.io.gfile.GFile("deep/er/a.txt", "w") as written:
+            written.write("1")
+        tf.io.gfile.copy("deep/er/a.txt", "deep/b.txt")
+        tf.io.gfile.rename("deep/b.txt", "c.txt")
+        _gfile("c.txt")
+        tf.io.gfile.listdir("deep")
+        tf.io.gfile.rmtree("deep")
+    assert ({}, {}) == (seen.files, seen.answers)
+
+
+def test_stream_that_was_kept_counts_with_all_its_files(folder: Path) -> None:
+    """`Dataset.save` makes folders in a folder, which `Dataset.load` reads."""
+    with watch(()) as seen:
+        list(tf.data.Dataset.load("kept"))
+    kept = {str(path.relative_to(folder)) for path in (folder / "kept").rglob("*") if path.is_file()}
+    assert kept <= names(seen.files, folder)
+
+
+def test_stream_that_computes_its_paths_is_said(folder: Path) -> None:
+    """What can't be known of a stream that the code itself reads."""
+    with watch(()) as seen:
+        numbers = tf.data.Dataset.range(3)
+        list(numbers.map(lambda number: tf.io.read_file(tf.strings.format("raw/{}.bin", number))))
+    assert [STREAM] == list(seen.unseen)
+
+
+def test_graph_that_computes_its_path_is_said(folder: Path) -> None:
+    """A function of the code's that becomes a graph."""
+    with watch(()) as seen:
+        tf.function(_read)(tf.constant("a.txt"))
+    assert ["TensorFlow opens files in a graph that"] == list(seen.unseen)
+
+
+def test_library_gets_its_doors_as_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is there before the code runs, or the code is the first to import it."""
+    (tmp_path / "cv2.py").write_text("def imread(path, *more):\n    return path\n")
+    (tmp_path / "a.png").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    doors._done.discard("cv2")
+    before = list(sys.meta_path)
+    with watch(()) as seen:
+        cv2: Any = importlib.import_module("cv2")
+        assert cv2.imread(str(tmp_path / "a.png")) == str(tmp_path / "a.png")
+        assert type(cv2.__spec__.loader).__name__ == "SourceFileLoader"
+    assert before == sys.meta_path
+    assert {"a.png", "cv2.py"} == names(seen.files, tmp_path)
+    doors._done.discard("cv2")
+    monkeypatch.delitem(sys.modules, "cv2")
+
+
+@pytest.mark.parametrize("flag", ["r", "c", "n"])
+def test_file_of_keys_and_values_counts_as_it_is_opened(flag: str, tmp_path: Path) -> None:
+    """`dbm` and `shelve` come to a library of the system's, which may add an ending to the name."""
+    library = types.SimpleNamespace(open=lambda file, flag, mode: None)
+    (tmp_path / "a.db").write_text("1" if flag != "n" else "old")
+    doors.door(library, "open", doors._keyed)
+    with watch(()) as seen:
+        library.open(str(tmp_path / "a"), flag, 0o666)
+    assert ({"a.db"} if flag != "n" else set()) == names(seen.files, tmp_path)
+
+
+def test_doors_do_nothing_while_nothing_is_watched(folder: Path) -> None:
+    """They stay where they are, and are known by the functions' own names."""
+    with watch(()):
+        pass
+    assert len(soundfile.read("a.wav")[0]) == 16
+    assert isinstance(soundfile.SoundFile.__init__, types.FunctionType)
+    assert soundfile.SoundFile.__init__.__qualname__ == "SoundFile.__init__"
