@@ -34,7 +34,7 @@ from mltkbuild.shown import shown
 from mltkbuild.stages.protocol import RESUME, Start
 from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes
 
-OBJECTS = 500_000
+OBJECTS = 1_000_000
 """So many new objects, less those that are gone, are worth a search for garbage."""
 YOUNG = 100
 """So many searches among new objects come before one among those that outlived them."""
