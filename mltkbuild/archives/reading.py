@@ -94,6 +94,10 @@ def fault(path: str, what: str, found: str | None = None, fix: str = AGAIN) -> S
     return StageError(what, where=shown(path), found=None if found is None else shown(found, 100), fix=fix)
 
 
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
 @contextmanager
 def open_archive(path: str) -> Iterator[ArchiveFile]:
     """Open an archive and check the headers of all members.
@@ -104,7 +108,7 @@ def open_archive(path: str) -> Iterator[ArchiveFile]:
     """
     try:
         # A pipe would have the opening wait for its writer.
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  # the `with` below closes it; errors differ
     except (OSError, ValueError) as error:
         raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
     with file:

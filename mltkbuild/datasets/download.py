@@ -265,7 +265,7 @@ def _go_on(door: Door, url: str, part: Path, source: Source, progress: Progress)
     """Download what is still lacking."""
     place = public(url)
     have, tag = _begun(door, part, place)
-    request = urllib.request.Request(place, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # public sources' URLs
+    request = urllib.request.Request(place, headers={"User-Agent": "mltkbuild"})  # noqa: S310  # the spec's or a data set's own
     user, at, _ = urlsplit(url).netloc.rpartition("@")
     if at:
         secret = base64.b64encode(unquote(user).encode()).decode()
