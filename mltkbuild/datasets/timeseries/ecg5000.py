@@ -13,8 +13,13 @@ from mltkbuild.datasets.download import Source, fetch
 from mltkbuild.datasets.places import folder_of
 from mltkbuild.errors import DataError
 
-# Nobody publishes a digest: the size of the table and its values are checked.
-SOURCE = Source("https://storage.googleapis.com/download.tensorflow.org/data/ecg.csv", name="ecg5000.csv")
+# The source publishes no digest: this one is what OpenNN (github.com/Artelnics/opennn, examples/ecg5000_anomaly_detection)
+# found and checks. The size of the table and its values are checked as well.
+SOURCE = Source(
+    "https://storage.googleapis.com/download.tensorflow.org/data/ecg.csv",
+    "sha256:72ce7b040ca0c6ed36c3368e570c6ac4ddf20100476e47373c63b2395e012df1",
+    name="ecg5000.csv",
+)
 CLASSES = ["abnormal", "normal"]
 _SHAPE = (4998, 141)
 
