@@ -408,10 +408,17 @@ def run(workspace: Files) -> Callable[..., Result]:
 
 @dataclass
 class Front:
-    """The command lines in this process, with fake stage bodies; a new session for each command."""
+    """The command lines in this process, with fake stage bodies; a new session for each command.
+
+    Args:
+        files: The workspace.
+        fakes: The stage bodies.
+        run: Runs stages in their place.
+    """
 
     files: Files
     fakes: Fakes
+    run: Callable[..., Outcome] | None = None
 
     def doit(self, *arguments: str) -> Result:
         """Run `doit ...` on the stages alone."""
@@ -436,7 +443,7 @@ class Front:
     def _call(self, function: Callable[[], int | None], folder: str = "") -> Result:
         sources.forget_folders()
         workspace = self.files.workspace
-        session.use(session.Session(workspace, Builder(workspace, Running(self.fakes))))
+        session.use(session.Session(workspace, Builder(workspace, Running(self.run or self.fakes))))
         out, err, before, argv = io.StringIO(), io.StringIO(), os.getcwd(), list(sys.argv)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         # doit keeps the standard output that it finds when it is imported.

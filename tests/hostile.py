@@ -10,6 +10,7 @@ import io
 import json
 import marshal
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -495,3 +496,93 @@ def pictures() -> Iterator[tuple[str, bytes]]:
     yield "half a picture", png(8, 8, b"\0" * 72)[:40]
     yield "a drawing", b"<svg xmlns='http://www.w3.org/2000/svg' onload='x()'/>"
     yield "nothing", b""
+
+
+# -- recordings and data sets ----------------------------------------------------------------------------------------
+
+
+def wav(rate: int, *, channels: int = 1, bits: int = 16, kind: int = 1, claimed: int | None = None) -> bytes:
+    """A recording of 400 values; `claimed` is how many bytes of them its header tells."""
+    values = bytes(range(200)) * (2 * bits // 8)
+    size = len(values) if claimed is None else claimed
+    width = channels * bits // 8
+    form = struct.pack("<HHIIHH", kind, channels, rate, min(rate * width, 2**32 - 1), width % 2**16, bits)
+    riff = struct.pack("<4sI4s4sI", b"RIFF", min(size + 36, 2**32 - 1), b"WAVE", b"fmt ", len(form))
+    return riff + form + struct.pack("<4sI", b"data", size) + values
+
+
+def recordings() -> Iterator[tuple[str, bytes]]:
+    """Recordings that ask for much, or are none."""
+    yield "a rate that would be resampled for minutes", wav(10_000_019)
+    yield "a rate of which a second is gigabytes", wav(100_000_007)
+    yield "the highest rate that can be written", wav(2**32 - 1)
+    yield "a rate of nothing", wav(0)
+    yield "no channels", wav(8000, channels=0)
+    yield "65,535 channels", wav(8000, channels=65_535)
+    yield "samples without bits", wav(8000, bits=0)
+    yield "an unknown coding", wav(8000, kind=0x4D41)
+    yield "values that are no numbers", wav(8000, bits=32, kind=3).replace(bytes(range(8)), b"\xff" * 8)
+    yield "four gigabytes that aren't there, in 65,535 channels", wav(48_000, channels=65_535, claimed=2**32 - 40)
+    yield "half a header", wav(8000)[:30]
+    yield "nothing", b""
+    yield "text", b"RIFF of nothing at all, but long enough to be looked at"
+    yield "a flac of which only the name is there", b"fLaC" + bytes(60)
+    yield "an ogg without pages", b"OggS" + bytes(60)
+
+
+def _zip_of(*members: tuple[str, int]) -> bytes:
+    """A zip of files of zeros, by name and mebibytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, size in members:
+            with archive.open(name, "w") as file:
+                for _ in range(size):
+                    file.write(bytes(1 << 20))
+    return packed.getvalue()
+
+
+def _overlapping() -> bytes:
+    """A zip whose names all stand for one member of 16 MiB, as D. Fifield's bombs do."""
+    packed = bytearray(_zip_of(("data/0", 16)))
+    start = packed.index(b"PK\x01\x02")
+    entry = bytes(packed[start : packed.index(b"PK\x05\x06")])
+    entries = b"".join(entry.replace(b"data/0", f"data/{number}".encode()) for number in range(1, 10)) * 8
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 72, 72, len(entries), start, 0)
+    return bytes(packed[:start]) + entries + end
+
+
+def _tar_of(packing: str, *members: tuple[str, int]) -> bytes:
+    """A tar of files of zeros, by name and mebibytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=f"w:{packing}", compresslevel=1) as archive:  # type: ignore[call-overload]
+        for name, size in members:
+            info = tarfile.TarInfo(name)
+            info.size = size << 20
+            archive.addfile(info, io.BytesIO(bytes(info.size)))
+    return packed.getvalue()
+
+
+def _linking(kind: bytes, target: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        link = tarfile.TarInfo("data/out")
+        link.type, link.linkname = kind, target
+        archive.addfile(link)
+        inside = tarfile.TarInfo("data/out/MARK")
+        archive.addfile(inside, io.BytesIO(b""))
+    return packed.getvalue()
+
+
+def data_sets() -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """Archives of samples that unfold to very much, or lead elsewhere, with the names of their files."""
+    yield "a zip of 1.5 GiB of zeros", ("data.zip", _zip_of(("data/x", 1536)))
+    yield "a zip whose names share one member", ("data.zip", _overlapping())
+    yield "a tar of 700 MiB of zeros", ("data.tar.gz", _tar_of("gz", *((f"data/{number}", 100) for number in range(7))))
+    yield "a zip whose name climbs out", ("data.zip", _zip_of(("data/../../../MARK", 0)))
+    yield "a zip with an absolute name", ("data.zip", _zip_of(("/tmp/mltkbuild-MARK", 0)))
+    yield "a link to a folder outside", ("data.tar.gz", _linking(tarfile.SYMTYPE, "../../.."))
+    yield "a hard link to a file outside", ("data.tar.gz", _linking(tarfile.LNKTYPE, "/etc/passwd"))
+    yield "a device", ("data.tar.gz", _linking(tarfile.CHRTYPE, ""))
+    yield "a pipe", ("data.tar.gz", _linking(tarfile.FIFOTYPE, ""))
+    yield "half a zip", ("data.zip", _zip_of(("data/x", 1))[:-30])
+    yield "no archive", ("data.tar.gz", b"<html>Not found</html>")

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from mltkbuild import process
+from mltkbuild.workers.executor import Processes
 
 from . import hostile, warm
 from .conftest import Front, Result, wait_for
+from .data.recordings import write_tones
+from .data.test_prepared import AUDIO
+from .datasets.http_server import serving
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("warm_workers"), pytest.mark.timeout(120)]
 
@@ -36,11 +40,33 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+DOWNLOADED = """
+import keras
+from mltkbuild import DatasetMixin, MltkModel, TrainMixin
+from mltk.utils.archive_downloader import download_verify_extract
+
+# @mltk_model
+class Downloaded(MltkModel, TrainMixin, DatasetMixin):
+    def load_dataset(self, subset, **kwargs):
+        folder = download_verify_extract(url="URL", dest_subdir="datasets/strange")
+        raise SystemError(folder)
+
+def build(model):
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    network.compile("adam", "mse")
+    return network
+
+my_model = Downloaded()
+my_model.build_model_function = build
+"""
+
+
 class Stranger:
     """A folder with canaries around it, in which commands are given strangers' files."""
 
     def __init__(self, front: Front, folder: Path) -> None:
         self.front = front
+        self.workers: Processes | None = None
         self.place = folder / "place"
         self._canaries = [folder / "canary", folder / "canaries/canary", self.place / "canary"]
         for path in self._canaries:
@@ -61,6 +87,8 @@ class Stranger:
             assert result.code in (1, 2)
             assert 1 == sum(line.startswith("error: ") for line in result.err.splitlines()), result.err
             assert not [word for word in CRASHES if word in result.err], result.err
+        if self.workers is not None:
+            self.workers.stop()
         wait_for(lambda: set(warm.children()) <= processes)
         return result
 
@@ -81,6 +109,8 @@ OLD = dict(hostile.old_files())
 TFLITE = dict(hostile.tflite_files())
 SAMPLES = dict(hostile.sample_files())
 PICTURES = dict(hostile.pictures())
+RECORDINGS = dict(hostile.recordings())
+DATA_SETS = dict(hostile.data_sets())
 
 
 # What none of our commands reads, or what is only odd.
@@ -145,3 +175,35 @@ def test_pictures_start_no_program(stranger: Stranger, good: Path, name: str) ->
     result = stranger.give("quantize", str(good / "picture.keras"), "--data", str(folder), "-o", str(output))
     assert (True, False) == (result.code in (1, 2), output.exists())
     assert "picture.png" in result.err
+
+
+@pytest.fixture
+def building(stranger: Stranger) -> Stranger:
+    """Stages of a workspace's models run for real."""
+    stranger.workers = Processes()
+    stranger.front.run = stranger.workers.run
+    return stranger
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_recordings_are_what_they_claim(building: Stranger, name: str) -> None:
+    """Whatever one recording of a data set claims of its rate, its channels and its length."""
+    files = building.front.files
+    files.spec(text=AUDIO)
+    write_tones(files.root / "data", ["low", "high"], 4)
+    (files.root / "data/low/strange.wav").write_bytes(RECORDINGS[name])
+    result = building.give("build", "kws")
+    assert (1, True) == (result.code, "strange.wav" in result.err), result.err
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_data_sets_stay_small_and_inside(building: Stranger, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever an archive that a spec downloads unfolds to, or wants to write."""
+    file_name, content = DATA_SETS[name]
+    files = building.front.files
+    monkeypatch.setenv("MLTK_DATASETS", str(building.place / "datasets"))
+    with serving({f"/{file_name}": content}) as site:
+        files.spec(text=DOWNLOADED.replace("URL", f"{site.url}/{file_name}"))
+        result = building.give("build", "kws")
+    assert (1, True) == (result.code, file_name in result.err), result.err
+    assert sum(path.stat().st_size for path in building.place.rglob("*") if path.is_file()) < 1 << 26

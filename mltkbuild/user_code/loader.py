@@ -41,6 +41,7 @@ _OWN = frozenset(
 )
 _KEPT = (_PRELOADED - _OWN) | NOT_ITS_OWN
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OF_LIBRARY = re.compile(rf"{re.escape(os.sep)}.*\.py(:\d+)?")
 _MAX_LINES = 12
 
 
@@ -323,9 +324,9 @@ def relative(snapshot: Snapshot, text: str) -> str:
 
 
 def _place(snapshot: Snapshot, error: MltkError) -> str | None:
-    """The place that an error names; where that is in a library, the user's line that led there."""
+    """The place that an error names, such as a file of samples; for a library's line the user's that led there."""
     where = None if error.where is None else relative(snapshot, error.where)
-    return _user_place(snapshot, error) or where if where is None or where.startswith(os.sep) else where
+    return _user_place(snapshot, error) or where if where is None or _OF_LIBRARY.fullmatch(where) else where
 
 
 def _message(error: BaseException) -> str:

@@ -13,8 +13,8 @@ from mltkbuild.datasets.download import Source, fetch
 from mltkbuild.datasets.places import folder_of
 from mltkbuild.errors import DataError
 
-# The source publishes no digest: this one is what OpenNN (github.com/Artelnics/opennn, examples/ecg5000_anomaly_detection)
-# found and checks. The size of the table and its values are checked as well.
+# The source publishes no digest: this one is what OpenNN found and checks (github.com/Artelnics/opennn, its example
+# ecg5000_anomaly_detection). The size of the table and its values are checked as well.
 SOURCE = Source(
     "https://storage.googleapis.com/download.tensorflow.org/data/ecg.csv",
     "sha256:72ce7b040ca0c6ed36c3368e570c6ac4ddf20100476e47373c63b2395e012df1",
