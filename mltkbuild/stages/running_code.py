@@ -37,7 +37,7 @@ class Reading:
 
 
 def told(request: Request, seen: Watched) -> list[str]:
-    """What people are told of what code did: what can't be watched, and what it both reads and writes."""
+    """What people are told of what code did: what can't be watched, what it both reads and writes, what it keeps."""
     after = f"can't be watched: after a change, doit forget {request.stage}:{request.target}"
 
     def named(paths: Iterable[str], what: str) -> list[str]:
@@ -46,6 +46,7 @@ def told(request: Request, seen: Watched) -> list[str]:
     return [
         *(f"{what} {after}" for what in seen.unseen),
         *named(seen.both, "is both read and written: no input"),
+        *named(seen.kept, "keeps samples for later runs, whatever changes meanwhile: delete it after a change"),
         *named(seen.opened.changed, "was changed while it was read: the stage runs again next time"),
     ]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.fingerprint import kinds
-from mltkbuild.user_code import tensorflow_doors
+from mltkbuild.user_code import hdf5_links, sqlite_doors, tensorflow_doors
 from mltkbuild.user_code.children import process_started
 from mltkbuild.user_code.events import opened
 from mltkbuild.user_code.hook import HOOK
@@ -94,28 +94,36 @@ class _Loader(importlib.abc.Loader):
         _add(module, self._name)
 
 
-def door(owner: Any, name: str, tell: Callable[..., None]) -> None:
+def door(owner: Any, name: str, tell: Callable[..., None], *, after: bool = False) -> None:
     """Put a door before a function, if the library has it.
 
     Args:
         owner: The module or class.
         name: The function's name.
         tell: Takes what is watched, the frame that calls, and the function's arguments.
+        after: Whether it takes what the function has returned in place of its arguments.
     """
     real = getattr(owner, name, None)
     if real is None:
         return
 
-    @functools.wraps(real)
-    def through(*args: Any, **options: Any) -> Any:
+    def told(frame: FrameType, *args: Any, **options: Any) -> None:
         watched = HOOK.current
         if watched is not None and not OWN_READING.now:
             OWN_READING.now = True
             try:
-                tell(watched, sys._getframe(1), *args, **options)
+                tell(watched, frame, *args, **options)
             finally:
                 OWN_READING.now = False
-        return real(*args, **options)
+
+    @functools.wraps(real)
+    def through(*args: Any, **options: Any) -> Any:
+        if not after:
+            told(sys._getframe(1), *args, **options)
+        made = real(*args, **options)
+        if after:
+            told(sys._getframe(1), made)
+        return made
 
     kinds.stand_in(through, real)
     setattr(owner, name, through)
@@ -160,6 +168,30 @@ def _sound(
 
 def _hdf5(watched: Watched, frame: FrameType | None, name: Any, flags: int = 1, *_: Any, **__: Any) -> None:
     _open_as(watched, frame, name, "r+" if flags & 1 else "r")
+    _behind_hdf5(watched, name)
+
+
+def _behind_hdf5(watched: Watched, name: Any) -> None:
+    """The files that an HDF5 file leads to, which may lead further."""
+    waiting, seen = [absolute(name)], set[str]()
+    while waiting:
+        path = waiting.pop()
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        for behind in hdf5_links.files_behind(path):
+            # Nobody gave the library this path, but the file that it was given did.
+            watched.read(behind, None)
+            waiting.append(behind)
+
+
+def _tables(watched: Watched, frame: FrameType | None, *args: Any, **options: Any) -> None:
+    _first(watched, frame, *args, **options)
+    _behind_hdf5(watched, args[0] if args else _by_name(options))
+
+
+def _sqlite(module: ModuleType) -> None:
+    door(module, "connect", sqlite_doors.connected, after=True)
 
 
 def _new_hdf5(watched: Watched, frame: FrameType | None, name: Any, *_: Any, **__: Any) -> None:
@@ -214,6 +246,8 @@ _DOORS: dict[str, Callable[[ModuleType], None]] = {
     "cv2": _functions("imread", "imreadmulti", "VideoCapture", "FileStorage"),
     "pandas": _functions("read_parquet", "read_feather", "read_orc", "read_hdf", "HDFStore"),
     "pyarrow.parquet": _functions("read_table", "ParquetFile", "ParquetDataset"),
-    "tables": _functions("open_file"),
+    "sqlite3": _sqlite,
+    "sqlite3.dbapi2": _sqlite,
+    "tables": lambda module: door(module, "open_file", _tables),
     **{name: functools.partial(_tensorflow, name) for name in tensorflow_doors.DOORS},
 }

@@ -95,9 +95,13 @@ def _linked(watched: Watched, args: tuple[object, ...], frame: FrameType | None)
         watched.make(path)
 
 
-def _database(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
+def _connected(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
+    if isinstance(args[0], str | bytes | os.PathLike):
+        database(watched, os.fsdecode(args[0]), frame)
+
+
+def database(watched: Watched, name: str, frame: FrameType | None) -> None:
     """SQLite opens a file by itself, to read and to write, and files beside it with what isn't in it yet."""
-    name = os.fsdecode(args[0]) if isinstance(args[0], str | bytes | os.PathLike) else ""
     reads_only = False
     if name.startswith("file:"):
         parts = urlsplit(name)
@@ -122,6 +126,14 @@ def _loaded(watched: Watched, args: tuple[object, ...], frame: FrameType | None)
     """A library of machine code is loaded by its path; a name alone is the system's to find."""
     if isinstance(args[0], str) and os.sep in args[0]:
         watched.read(os.path.abspath(args[0]), frame)
+
+
+def _extended(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
+    """SQLite loads a library of machine code, whose name may lack its ending."""
+    if len(args) > 1 and isinstance(args[1], str):
+        for path in (os.path.abspath(args[1]), os.path.abspath(args[1]) + ".so"):
+            if os.path.isfile(path):
+                watched.read(path, frame)
 
 
 def _imported(watched: Watched, args: tuple[object, ...], frame: FrameType | None) -> None:
@@ -150,7 +162,8 @@ HANDLERS: dict[str, Handler] = {
     "os.symlink": _linked,
     "os.utime": _timed,
     "shutil.rmtree": _removed_tree,
-    "sqlite3.connect": _database,
+    "sqlite3.connect": _connected,
+    "sqlite3.load_extension": _extended,
     "ctypes.dlopen": _loaded,
     "import": _imported,
 }

@@ -192,6 +192,19 @@ def _streamed(watched: Watched, frame: FrameType | None, dataset: Any, *_: Any, 
         watched.unseen[STREAM] = None
 
 
+def _kept(watched: Watched, frame: FrameType | None, dataset: object, path: Any = "", *_: Any, **__: Any) -> None:
+    """A stream keeps its samples in files; where there are some from before, it takes them and reads nothing else."""
+    for kept in _paths(path) or ():
+        watched.kept[kept] = None
+        there = [found for found in glob.glob(glob.escape(kept) + "*") if os.path.isfile(found)]
+        there += [os.path.join(folder, name) for folder, _, names in os.walk(kept) for name in names]
+        for found in there:
+            watched.read_or_write(found, frame, reads=True, told=False, empties=False)
+        if not there:
+            watched.remove_tree(kept)
+            _saved(watched, frame, kept)
+
+
 DOORS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "tensorflow.python.lib.io._pywrap_file_io": {
         "BufferedInputStream": _read,
@@ -226,5 +239,7 @@ DOORS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "tensorflow.python.data.ops.dataset_ops": {
         "DatasetV2.reduce": _streamed,
         "DatasetV2.get_single_element": _streamed,
+        "DatasetV2.cache": _kept,
+        "DatasetV2.snapshot": _kept,
     },
 }

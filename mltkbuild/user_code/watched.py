@@ -67,6 +67,7 @@ class Watched:
         has_children: Whether it has started other processes, which may write what nobody sees.
         unseen: What was read that can't be watched, in words.
         both: Paths of the files that it both reads and writes.
+        kept: Paths where it keeps samples for later runs, whatever changes meanwhile.
         opened: The files that it has read.
         places: Says where it matters who asks.
     """
@@ -76,6 +77,7 @@ class Watched:
         self.has_children = False
         self.unseen: dict[str, None] = {}
         self.both: dict[str, None] = {}
+        self.kept: dict[str, None] = {}
         self.opened = Opened()
         self.places = Places(root, ignored)
         self._listed: dict[str, str] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sqlite3
 import sys
 import types
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from PIL import ImageFont
 
 from mltkbuild.disk.answers import ABSENT
 from mltkbuild.user_code import doors
+from mltkbuild.user_code.sqlite_doors import COMPUTED
 from mltkbuild.user_code.tensorflow_doors import STREAM
 from mltkbuild.user_code.watch import watch
 
@@ -223,6 +225,70 @@ def test_graph_that_computes_its_path_is_said(folder: Path) -> None:
     with watch(()) as seen:
         tf.function(_read)(tf.constant("a.txt"))
     assert ["TensorFlow opens files in a graph that"] == list(seen.unseen)
+
+
+ATTACHED: dict[str, tuple[str, Any]] = {
+    "a text": ("attach 'it''s.db' as b", ()),
+    "a URI": ("attach 'file:it%27s.db?mode=ro' as b", ()),
+    "a value that is given": ("ATTACH DATABASE ? AS b", ("it's.db",)),
+    "a value by its name": ("attach :name as b", {"name": "it's.db"}),
+}
+
+
+@pytest.mark.parametrize("way", ATTACHED)
+def test_attached_database_is_noticed(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its name stands in the statement or comes beside it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.db", "it's.db"):
+        with contextlib.closing(sqlite3.connect(name)) as base:
+            base.execute("create table t (x)")
+    statement, given = ATTACHED[way]
+    with watch(()) as seen:
+        base = sqlite3.connect("file:a.db", uri=True)
+        base.execute(statement, given)
+        assert [] == base.execute("select * from b.t").fetchall()
+        base.close()
+    assert ({"a.db", "it's.db"}, {}) == (names(seen.files, tmp_path), seen.unseen)
+
+
+def test_attached_database_of_a_computed_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SQL itself makes of texts is not followed."""
+    monkeypatch.chdir(tmp_path)
+    with watch(()) as seen, contextlib.closing(sqlite3.connect(":memory:")) as base:
+        base.execute("attach 'b' || '.db' as b")
+    assert [COMPUTED] == list(seen.unseen)
+
+
+def test_files_behind_an_hdf5_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links in a circle, and where a variable says that they are looked for; a damaged file is whoever opens it's."""
+    for name, other in (("a", "b"), ("b", "a"), ("far/c", "nowhere")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["x"] = h5py.ExternalLink(f"{other}.h5", "/x")
+            file["y"] = h5py.ExternalLink("c.h5", "/x")
+    (tmp_path / "damaged.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:600])
+    monkeypatch.setenv("HDF5_EXT_PREFIX", "${ORIGIN}/far")
+    monkeypatch.chdir(tmp_path)
+    with watch(()) as seen:
+        h5py.File("a.h5").close()
+        tried(lambda: h5py.File("damaged.h5"))
+    assert {"a.h5", "b.h5", "far/c.h5", "damaged.h5"} == names(seen.files, tmp_path)
+    absent = {os.path.relpath(question.subject, tmp_path) for question in seen.answers}
+    assert {"c.h5", "nowhere.h5", "far/nowhere.h5"} <= absent
+
+
+def test_samples_that_a_stream_keeps_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once they are there they count; while the code makes them they don't. In memory nothing is kept."""
+    monkeypatch.chdir(tmp_path)
+    numbers = tf.data.Dataset.range(3)
+    for first in (True, False):
+        with watch(()) as seen:
+            list(numbers.cache())
+            list(numbers.cache("kept"))
+            list(numbers.snapshot("shots"))
+        assert [str(tmp_path / "kept"), str(tmp_path / "shots")] == list(seen.kept)
+        found = names(seen.files, tmp_path)
+        assert found == set() if first else {"kept.index", "kept.data-00000-of-00001"} < found
 
 
 def test_library_gets_its_doors_as_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,12 @@ def counted():
     with contextlib.closing(sqlite3.connect("data/a.db")) as base:
         return base.execute("select count(*) from t").fetchone()[0]
 
+def attached():
+    with contextlib.closing(sqlite3.connect(":memory:")) as base:
+        base.execute("attach 'data/side.db' as side")
+        base.execute("attach database ? as given", ("data/given.db",))
+        return sum(base.execute(f"select count(*) from {name}.t").fetchone()[0] for name in ("side", "given"))
+
 def plus():
     with open("data/plus.txt", "r+") as file:
         return file.read()
@@ -63,6 +69,8 @@ def all_of_them():
         lambda: soundfile.read("data/a.wav")[0][0],
         lambda: h5py.File("data/a.h5", "r")["x"][0],
         counted,
+        attached,
+        lambda: sum(h5py.File("data/links.h5", "r")[name][0] for name in ("linked", "stored", "virtual")),
         lambda: tf.io.read_file("data/tensor.txt").numpy(),
         lambda: len(list(tf.data.TextLineDataset("lines/a.txt"))),
         lambda: tf.io.gfile.exists("data/gfile.txt"),
@@ -85,17 +93,29 @@ def load(subset, test):
 ABSENT = ("opened.txt", "loaded.npy", "is_file.txt", "exists.txt", "no_pattern.txt", "gfile.txt")
 
 
-def _databases(folder: Path, count: int) -> None:
-    (folder / "a.db").unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(folder / "a.db")) as base:
+def _database(path: Path, count: int) -> None:
+    path.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as base:
         base.execute("create table t (x)")
         base.executemany("insert into t values (?)", [(number,) for number in range(count)])
         base.commit()
 
 
-def _hdf5(folder: Path, value: float) -> None:
-    with h5py.File(folder / "a.h5", "w") as file:
+def _hdf5(path: Path, value: float) -> None:
+    with h5py.File(path, "w") as file:
         file["x"] = np.full(1, value)
+
+
+def _links(path: Path) -> None:
+    """A file whose values lie in others; one of those leads on to another."""
+    with h5py.File(path.parent / "middle.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("far.h5", "/x")
+    with h5py.File(path, "w") as file:
+        file["linked"] = h5py.ExternalLink("middle.h5", "/x")
+        file.create_dataset("stored", (1,), "f8", external=[("data/stored.bin", 0, 8)])
+        layout = h5py.VirtualLayout((1,), "f8")
+        layout[:] = h5py.VirtualSource("part.h5", "x", (1,))
+        file.create_virtual_dataset("virtual", layout)
 
 
 def write(root: Path, value: int) -> None:
@@ -105,8 +125,12 @@ def write(root: Path, value: int) -> None:
         (data / f"{name}.txt").write_text(str(value))
     np.full(1, value, "float32").tofile(data / "mapped.bin")
     soundfile.write(data / "a.wav", np.full(16, value / 10), 16000)
-    _hdf5(data, value)
-    _databases(data, value)
+    for name in ("a", "far", "part"):
+        _hdf5(data / f"{name}.h5", value)
+    _links(data / "links.h5")
+    np.full(1, value, "float64").tofile(data / "stored.bin")
+    for name in ("a", "side", "given"):
+        _database(data / f"{name}.db", value)
     for path in ("home/.cache/mine.txt", "cards.egg-info/a.txt", "lines/a.txt", "listed/a.txt"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(f"{value}\n")
@@ -123,8 +147,9 @@ EDITS: dict[str, Callable[[Path], object]] = {
     "listed": lambda path: (path / "b.txt").write_text(""),
     "data/mapped.bin": lambda path: np.full(1, 3, "float32").tofile(path),
     "data/a.wav": lambda path: soundfile.write(path, np.full(16, 0.3), 16000),
-    "data/a.h5": lambda path: _hdf5(path.parent, 3),
-    "data/a.db": lambda path: _databases(path.parent, 3),
+    **{f"data/{name}.h5": lambda path: _hdf5(path, 3) for name in ("a", "far", "part")},
+    "data/stored.bin": lambda path: np.full(1, 3.0).tofile(path),
+    **{f"data/{name}.db": lambda path: _database(path, 3) for name in ("a", "side", "given")},
     "lines/a.txt": lambda path: path.write_text("1\n2\n"),
     "home/.cache/mine.txt": lambda path: path.write_text("3"),
     "cards.egg-info/a.txt": lambda path: path.write_text("3"),
@@ -212,6 +237,39 @@ def test_what_cannot_be_watched_is_said_once(built: Built) -> None:
     """A line for each program that was started, with what to do."""
     told = "what the program cat reads can't be watched: after a change, doit forget data:kws"
     assert (told,) == built.notes
+
+
+KEPT = """
+def load(subset, test):
+    import tensorflow as tf
+    scale = float(open("data/scale.txt").read())
+    stream = tf.data.Dataset.from_tensor_slices(np.full((8, 4), scale, "float32")).cache("kept/samples")
+    return np.stack([*stream.as_numpy_iterator()]), np.arange(8) % 2
+"""
+
+
+@pytest.mark.real
+def test_samples_that_tensorflow_keeps_are_told(tmp_path: Path, executor: Processes) -> None:
+    """What `Dataset.cache` has left from an earlier run counts, and a line says that changed data aren't read."""
+    files = Files(tmp_path / "ws")
+    files.write("dodo.py", "")
+    files.write("data/scale.txt", "1")
+    files.write("kept/readme.md", "-")
+    head, _, rest = tiny_spec().partition("def load(subset, test):\n")
+    files.spec(text=head + KEPT.lstrip() + rest.partition("\n\n")[2])
+    outcomes: list[Outcome] = []
+    run = Running(lambda request, listener: _kept(outcomes, executor.run(request, listener)))
+    for number in (1, 2):
+        files.write("data/scale.txt", str(number))
+        builder = Builder(files.workspace, run)
+        builder.build("kws", "data")
+        builder.close()
+        told = "kept/samples keeps samples for later runs, whatever changes meanwhile: delete it after a change"
+        assert (told,) == outcomes[-1].notes
+    (files.root / "kept/samples.index").unlink()
+    builder = Builder(files.workspace)
+    assert ["kept/samples.index"] == [parse(one.subject).subject for one in builder.judge("kws", "data").reasons]
+    builder.close()
 
 
 CALLBACKS = '''
