@@ -103,10 +103,15 @@ def _renamed(watched: Watched, frame: FrameType | None, source: Any, target: Any
 def _matching(watched: Watched, frame: FrameType | None, pattern: Any, *_: Any, **__: Any) -> None:
     """Which files there are whose names match."""
     for path in _paths(pattern) or ():
-        if not glob.has_magic(path):
-            watched.ask(EXISTS, path, frame)
-        for folder in _folders_of(path):
-            watched.list_folder(folder, frame)
+        matching(watched, path, frame)
+
+
+def matching(watched: Watched, path: str, frame: FrameType | None) -> None:
+    """Code asks which files there are whose names match an absolute path."""
+    if not glob.has_magic(path):
+        watched.ask(EXISTS, path, frame)
+    for folder in _folders_of(path):
+        watched.list_folder(folder, frame)
 
 
 def _folders_of(pattern: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sqlite3
 import sys
@@ -21,7 +22,7 @@ import tensorflow as tf
 from PIL import ImageFont
 
 from mltkbuild.disk.answers import ABSENT
-from mltkbuild.user_code import doors
+from mltkbuild.user_code import doors, library_doors
 from mltkbuild.user_code.sqlite_doors import COMPUTED
 from mltkbuild.user_code.tensorflow_doors import STREAM
 from mltkbuild.user_code.watch import watch
@@ -309,12 +310,51 @@ def test_library_gets_its_doors_as_it_is_imported(tmp_path: Path, monkeypatch: p
     monkeypatch.delitem(sys.modules, "cv2")
 
 
+def test_native_class_keeps_its_ways(tmp_path: Path) -> None:
+    """What makes its objects is told of; `isinstance`, `|`, class methods and classes made of it are as they were."""
+    (tmp_path / "a.txt").write_text("")
+    library: Any = types.SimpleNamespace(Reader=io.FileIO)
+    doors.door(library, "Reader", library_doors.DOORS["cv2"]["VideoCapture"])
+    with watch(()) as seen, library.Reader(str(tmp_path / "a.txt")) as file:
+        assert type(file) is io.FileIO
+    assert {"a.txt"} == names(seen.files, tmp_path)
+    assert [True, False] == [isinstance(one, library.Reader) for one in (file, 1)]
+    assert isinstance(file, int | library.Reader)
+    assert library.Reader.readline is io.FileIO.readline
+
+    own = types.new_class("Own", (library.Reader,))
+    assert (own, io.FileIO) == own.__mro__[:2]
+    assert issubclass(own, library.Reader)
+    assert ("_io", "FileIO") == (library.Reader.__module__, library.Reader.__qualname__)
+
+
+FOLDERS: dict[str, tuple[str, set[str]]] = {
+    "a file": ("parts/0.bin", {"parts/0.bin"}),
+    "a folder": ("parts", {"parts", "parts/0.bin", "parts/1.bin"}),
+    "a pattern": ("parts/*.bin", {"parts", "parts/0.bin", "parts/1.bin"}),
+}
+
+
+@pytest.mark.parametrize("way", FOLDERS)
+def test_files_of_a_table_in_parts(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers of tables take a file, a folder with the parts of one, or a pattern."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    for number in range(2):
+        (tmp_path / f"parts/{number}.bin").write_text("")
+    library = types.SimpleNamespace(read_parquet=lambda path: path)
+    doors.door(library, "read_parquet", library_doors.DOORS["polars"]["read_parquet"])
+    with watch(()) as seen:
+        library.read_parquet(FOLDERS[way][0])
+    assert FOLDERS[way][1] == names(seen.files, tmp_path)
+
+
 @pytest.mark.parametrize("flag", ["r", "c", "n"])
 def test_file_of_keys_and_values_counts_as_it_is_opened(flag: str, tmp_path: Path) -> None:
     """`dbm` and `shelve` come to a library of the system's, which may add an ending to the name."""
     library = types.SimpleNamespace(open=lambda file, flag, mode: None)
     (tmp_path / "a.db").write_text("1" if flag != "n" else "old")
-    doors.door(library, "open", doors._keyed)
+    doors.door(library, "open", library_doors.DOORS["dbm.gnu"]["open"])
     with watch(()) as seen:
         library.open(str(tmp_path / "a"), flag, 0o666)
     assert ({"a.db"} if flag != "n" else set()) == names(seen.files, tmp_path)
