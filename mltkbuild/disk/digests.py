@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from mltkbuild.disk.door import Door
 from mltkbuild.disk.open_folder import OWN_READING, read_file
@@ -23,11 +24,17 @@ RACY_NS = 20_000_000
 
 SMALL = 1 << 20
 """A file of fewer bytes is read as a whole."""
+_LIGHT = 1 << 16
+"""A file of fewer bytes has its digest sooner than a thread has taken the work."""
 BATCH = 128
 """So many files are one task of a thread."""
 MOST_THREADS = 8
 OUTSIDE = "outside:"
 """What the memo calls a file outside the workspace begins with."""
+# As they are while nothing is watched: thousands of files are asked for.
+_open, _stat, _fstat = os.open, os.stat, os.fstat
+# Nobody waits for the writer of a pipe that has taken a file's place.
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def processors() -> int:
@@ -40,9 +47,17 @@ def processors() -> int:
 def stamp_of(path: str) -> Stamp | None:
     """Size, mtime, ctime and inode of a file; None when there is none."""
     try:
-        status = os.stat(path)
+        return _stamp(_stat(path))
     except (OSError, ValueError):
         return None
+
+
+def stamp_of_open(handle: int) -> Stamp:
+    """Size, mtime, ctime and inode of an open file."""
+    return _stamp(_fstat(handle))
+
+
+def _stamp(status: os.stat_result) -> Stamp:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
@@ -52,9 +67,7 @@ def artifact_stamp(path: str) -> Stamp | None:
         status = os.lstat(path)
     except (OSError, ValueError):
         return None
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return _stamp(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def settled(stamp: Stamp) -> bool:
@@ -102,7 +115,7 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
             training without the parts that it ran in.
     """
     try:
-        status = os.stat(path)
+        status = _stat(path)
         mode = status.st_mode
         if stat.S_ISDIR(mode):
             return folder_digest(path)
@@ -110,7 +123,7 @@ def digest_of(path: str, kind: str = "bytes") -> str | None:
             # Reading a pipe would wait for its writer, and take what is meant for its reader.
             return None
         if kind == "bytes":
-            return _read_digest(path, status.st_size)
+            return _read_digest(path, status.st_size)[0]
         with open(path, "rb") as file:
             if kind == "history":
                 return bytes_digest(history_without_segments(file.read()))
@@ -147,20 +160,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read_digest(path: str, size: int) -> str:
-    """SHA-256 of a file's bytes.
+def _read_digest(path: str, size: int) -> tuple[str, Stamp]:
+    """SHA-256 of a file's bytes, and its stamp after they were read.
 
     Args:
         path: The file.
         size: Its size as the system tells it: a small file is read at once.
     """
-    with open(path, "rb", buffering=0) as file:
+    handle = _open(path, _READ)
+    try:
         if size < SMALL:
-            data = file.read(size + 1)
+            data = os.read(handle, size + 1)
             if len(data) == size:
-                return bytes_digest(data)
-            file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+                return bytes_digest(data), stamp_of_open(handle)
+            os.lseek(handle, 0, os.SEEK_SET)
+        with open(handle, "rb", buffering=0, closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), stamp_of_open(handle)
+    finally:
+        os.close(handle)
 
 
 def artifact_digest(path: str, name: str) -> str | None:
@@ -180,13 +197,38 @@ def digest_files(paths: Iterable[str], progress: Callable[[int, int], None] | No
         paths: The files.
         progress: Called now and then with how many are done and how many there are.
     """
-    wanted = list(dict.fromkeys(paths))
-    parts = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+    return _in_parallel(digest_of, list(dict.fromkeys(paths)), progress)
+
+
+def unchanged_digests(stamps: Mapping[str, Stamp]) -> dict[str, str]:
+    """Digests of files by path, of those alone that have the same stamp as ever after they were read.
+
+    Args:
+        stamps: The stamps that they had.
+    """
+
+    def digest(path: str) -> str | None:
+        try:
+            found, stamp = _read_digest(path, stamps[path][0])
+        except (OSError, ValueError):
+            return None
+        return found if stamp == stamps[path] else None
+
+    light = [path for path, stamp in stamps.items() if stamp[0] < _LIGHT]
+    found = {path: one for path, one in _quietly(digest, light).items() if one is not None}
+    return found | _in_parallel(digest, [path for path in stamps if path not in found])
+
+
+def _in_parallel(
+    digest: Callable[[str], str | None], paths: list[str], progress: Callable[[int, int], None] | None = None
+) -> dict[str, str]:
+    parts = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    take = partial(_quietly, digest)
     if len(parts) < 2:
-        return _gathered(map(_digests, parts), len(wanted), progress)
+        return _gathered(map(take, parts), len(paths), progress)
     pool = ThreadPoolExecutor(min(processors(), MOST_THREADS))
     try:
-        return _gathered(pool.map(_digests, parts), len(wanted), progress)
+        return _gathered(pool.map(take, parts), len(paths), progress)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -204,12 +246,12 @@ def _gathered(
     return found
 
 
-def _digests(paths: Iterable[str]) -> dict[str, str | None]:
-    """Digests of some files, taken by this thread."""
+def _quietly(digest: Callable[[str], str | None], paths: Iterable[str]) -> dict[str, str | None]:
+    """Digests of some files, taken by this thread; nobody takes that for reading."""
     before = OWN_READING.now
     OWN_READING.now = True
     try:
-        return {path: digest_of(path) for path in paths}
+        return {path: digest(path) for path in paths}
     finally:
         OWN_READING.now = before
 

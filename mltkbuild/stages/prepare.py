@@ -20,6 +20,7 @@ from mltkbuild.spec.audio_mixin import AudioDatasetMixin
 from mltkbuild.spec.image_mixin import ImageDatasetMixin
 from mltkbuild.spec.mixins import EvaluateAutoEncoderMixin, call_loader, is_train_and_test, loader_of
 from mltkbuild.stages import prepare_audio, prepare_images
+from mltkbuild.user_code.watch import read_whole
 
 PLANS = {ImageDatasetMixin: prepare_images, AudioDatasetMixin: prepare_audio}
 _FOR = {
@@ -52,7 +53,7 @@ class Source:
         """The content of a sample: the bytes of its file, or an array; None for a sample that has neither."""
         if item.path:
             try:
-                return Path(item.path).read_bytes()
+                return read_whole(item.path)
             except OSError as error:
                 fix = "make it readable, or take it out of the data set"
                 raise DataError(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
-from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of, stamp_of
+from mltkbuild.disk.digests import bytes_digest, digest_of, settled, stamp_of, unchanged_digests
 from mltkbuild.disk.records import Stamp
 
 CHANGED = bytes_digest(b"changed while it was read")
@@ -42,7 +41,7 @@ class Opened:
         Returns:
             Whether digests had better be taken now: what was just read is still in the system's memory.
         """
-        if time.time_ns() - max(stamp[1], stamp[2]) < RACY_NS:
+        if not settled(stamp):
             # It may change again without a new stamp.
             self.digests[path] = digest_of(path) or CHANGED
             return False
@@ -50,6 +49,18 @@ class Opened:
             self._waiting[path] = stamp
             self._bytes += stamp[0]
         return self._bytes > _WARM
+
+    def put(self, path: str, stamp: Stamp, digest: str) -> None:
+        """Take a file whose digest is known already.
+
+        Args:
+            path: The file.
+            stamp: Its stamp after it was read.
+            digest: The digest of what was read.
+        """
+        self.digests[path] = digest
+        if settled(stamp):
+            _known[path] = (stamp, digest)
 
     def take(self, is_made: Callable[[str], bool], *, anyhow: bool) -> None:
         """Take the digests that are missing; a stamp that still stands says that they are those of then.
@@ -61,16 +72,16 @@ class Opened:
         with self._lock:
             waiting, self._waiting, self._bytes = self._waiting, {}, 0
         waiting = {path: stamp for path, stamp in waiting.items() if not is_made(path)}
-        new = [path for path, stamp in waiting.items() if path not in _known or _known[path][0] != stamp]
         if len(_known) > _MOST_KNOWN:
             _known.clear()
-        for path, digest in digest_files(new).items():
-            _known[path] = (waiting[path], digest)
-        for path, stamp in waiting.items():
-            if stamp_of(path) == stamp:
-                if path in _known:
-                    self.digests[path] = _known[path][1]
-                continue
+        known = {
+            path: _known[path][1] for path, stamp in waiting.items() if path in _known and _known[path][0] == stamp
+        }
+        found = {path: digest for path, digest in known.items() if stamp_of(path) == waiting[path]}
+        new = unchanged_digests({path: stamp for path, stamp in waiting.items() if path not in known})
+        _known.update((path, (waiting[path], digest)) for path, digest in new.items())
+        self.digests |= found | new
+        for path in waiting.keys() - self.digests.keys():
             _known.pop(path, None)
             now = digest_of(path) if anyhow else CHANGED
             if now is not None:

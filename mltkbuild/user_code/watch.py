@@ -42,10 +42,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.user_code import children, doors, events, questions
 from mltkbuild.user_code.hook import HOOK
+from mltkbuild.user_code.places import absolute
 from mltkbuild.user_code.watched import Watched
 
 HOOK.handlers |= events.HANDLERS | children.HANDLERS
@@ -68,6 +70,28 @@ def watch(ignore: tuple[str, ...], root: str = "") -> Iterator[Watched]:
         finally:
             HOOK.current = outer
             watched.close()
+
+
+def read_whole(path: str) -> bytes:
+    """The bytes of a file, which count as read by what is watched: their digest is taken of them.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    watched, frame, path = HOOK.current, sys._getframe(1), absolute(path) or path
+    if watched is None or OWN_READING.now or not watched.is_new(path):
+        return Path(path).read_bytes()
+    OWN_READING.now = True
+    try:
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
+            watched.read_as(path, frame, content, file.fileno())
+        return content
+    except OSError:
+        watched.read(path, frame)
+        raise
+    finally:
+        OWN_READING.now = False
 
 
 def notice(paths: Iterable[str]) -> None:

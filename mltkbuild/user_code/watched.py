@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from mltkbuild.disk.answers import answer
-from mltkbuild.disk.digests import digest_of, stamp_of
+from mltkbuild.disk.digests import bytes_digest, digest_of, stamp_of, stamp_of_open
 from mltkbuild.disk.inputs import EXISTS, MODIFIED, SIZE, Input
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.disk.records import Stamp
@@ -101,6 +101,22 @@ class Watched:
         stamp = self._stamp(path, frame) if self._may_count(path, frame) else None
         if stamp is not None and self.opened.add(path, stamp):
             self._take()
+
+    def is_new(self, path: str) -> bool:
+        """Whether nothing is known of a file yet."""
+        return not (path in self.opened or path in self._made or path in self._before)
+
+    def read_as(self, path: str, frame: FrameType | None, content: bytes, handle: int) -> None:
+        """A new file was read, all of it: who has its bytes needn't read it again.
+
+        Args:
+            path: The file.
+            frame: What has read it.
+            content: Its bytes.
+            handle: What it is still open as.
+        """
+        if self._may_count(path, frame):
+            self.opened.put(path, stamp_of_open(handle), bytes_digest(content))
 
     def read_or_write(self, path: str, frame: FrameType | None, *, reads: bool, told: bool, empties: bool) -> None:
         """A file is about to be opened so that it can be written.

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from mltkbuild.disk import file_lists
-from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of
+from mltkbuild.disk.digests import RACY_NS, bytes_digest, digest_files, digest_of, stamp_of, unchanged_digests
 from mltkbuild.disk.inputs import FILE, FILES, parse
 from mltkbuild.disk.records import Record, encode
 from mltkbuild.engine import sources
@@ -312,6 +312,23 @@ def test_digests_of_many_files_are_those_of_each(tmp_path: Path) -> None:
     assert expected == digest_files(asked) == digest_files(reversed(asked))
     assert set(asked) - set(expected) == {str(tmp_path / "loop"), str(tmp_path / "missing")}
     assert {} == digest_files([])
+
+
+@pytest.mark.timeout(60)
+def test_digests_of_what_has_not_changed(tmp_path: Path) -> None:
+    """Small and large files; what was changed, has gone, or became a pipe or a folder meanwhile is left out."""
+    paths = {name: tmp_path / name for name in ("same", "large", "changed", "gone", "pipe", "folder")}
+    for name, path in paths.items():
+        path.write_bytes(b"x" * (3 << 20 if name == "large" else 5))
+    stamps = {str(path): stamp for path in paths.values() if (stamp := stamp_of(str(path)))}
+    paths["changed"].write_bytes(b"other")
+    os.utime(paths["changed"], ns=(1, 1))
+    for name in ("gone", "pipe", "folder"):
+        paths[name].unlink()
+    os.mkfifo(paths["pipe"])
+    paths["folder"].mkdir()
+    kept = [str(paths[name]) for name in ("same", "large")]
+    assert {path: digest_of(path) for path in kept} == unchanged_digests(stamps)
 
 
 def test_progress_ends_with_all_files(tmp_path: Path) -> None:

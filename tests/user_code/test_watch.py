@@ -25,7 +25,7 @@ from mltkbuild.disk.inputs import EXISTS, Input
 from mltkbuild.disk.open_folder import OWN_READING
 from mltkbuild.user_code.folders import is_library, never_inputs
 from mltkbuild.user_code.opened import CHANGED
-from mltkbuild.user_code.watch import watch
+from mltkbuild.user_code.watch import read_whole, watch
 
 
 def somebody(does: Callable[[], object]) -> None:
@@ -120,6 +120,23 @@ def test_file_that_somebody_changes_before_its_digest_is_taken_counts_as_changed
         somebody(lambda: (folder / "text.txt").write_text("other"))
     assert {str(folder / "text.txt"): CHANGED} == seen.files
     assert [str(folder / "text.txt")] == list(seen.opened.changed)
+
+
+def test_whole_file_counts_as_it_was_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its digest is that of the bytes that were read, whatever somebody makes of it then."""
+    monkeypatch.chdir(folder)
+    before = digest_of("text.txt")
+    with watch(()) as seen:
+        assert b"text" in read_whole("text.txt")
+        somebody(lambda: (folder / "text.txt").write_text("other"))
+        assert read_whole("text.txt") == b"other"
+        with pytest.raises(FileNotFoundError):
+            read_whole("missing.txt")
+        (folder / "made.txt").write_text("made")
+        read_whole("made.txt")
+    assert {str(folder / "text.txt"): before} == seen.files
+    assert {Input(EXISTS, str(folder / "missing.txt")): ABSENT} == seen.answers
+    assert read_whole("made.txt") == b"made"
 
 
 def _atomic(folder: Path) -> None:
