@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard, TypeVar
 
@@ -206,13 +205,15 @@ def _is_a(kind: type, module: str, name: str) -> bool:
 
 
 _originals: dict[object, object] = {}
+_stand_ins: set[type] = set()
 
 
-def stand_in(function: object, original: object) -> None:
-    """Let a function of this package that was put in a library's place count as what it stands for."""
-    _originals[function] = original
+def stand_in(value: object, original: object) -> None:
+    """Let a function or class of this package that was put in a library's place count as what it stands for."""
+    _originals[value] = original
+    _stand_ins.add(type(value))
 
 
 def original(value: object) -> object:
-    """Give what a function of this package stands for; any other value as it is."""
-    return _originals.get(value, value) if really(value, types.FunctionType) else value
+    """Give what a function or class of this package stands for; any other value as it is."""
+    return _originals.get(value, value) if type(value) in _stand_ins else value

@@ -102,7 +102,9 @@ def door(owner: Any, name: str, tell: Tell | After) -> None:
     if real is None:
         return
     if isinstance(real, type):
-        setattr(owner, name, _in_place_of(real, tell))
+        native = _in_place_of(real, tell)
+        kinds.stand_in(native, real)
+        setattr(owner, name, native)
         return
 
     after = tell.tell if isinstance(tell, After) else None

@@ -22,6 +22,7 @@ import tensorflow as tf
 from PIL import ImageFont
 
 from mltkbuild.disk.answers import ABSENT
+from mltkbuild.fingerprint import kinds
 from mltkbuild.user_code import doors, library_doors
 from mltkbuild.user_code.sqlite_doors import COMPUTED
 from mltkbuild.user_code.tensorflow_doors import STREAM
@@ -326,6 +327,7 @@ def test_native_class_keeps_its_ways(tmp_path: Path) -> None:
     assert (own, io.FileIO) == own.__mro__[:2]
     assert issubclass(own, library.Reader)
     assert ("_io", "FileIO") == (library.Reader.__module__, library.Reader.__qualname__)
+    assert kinds.original(library.Reader) is io.FileIO
 
 
 FOLDERS: dict[str, tuple[str, set[str]]] = {
