@@ -85,6 +85,11 @@ def run_all(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if micro.is_here():
         return micro.run_all(tflite, inputs)
     micro.check_runnable(graph.read(tflite.read_bytes()))
+    return run_reference(tflite, inputs)
+
+
+def run_reference(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run every sample on LiteRT's reference kernels; takes and gives what `run_all` does."""
     try:
         interpreter = _reference(tflite)
         interpreter.allocate_tensors()

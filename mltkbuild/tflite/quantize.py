@@ -13,7 +13,7 @@ from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
 from mltkbuild.spec.properties import name_of_constant
 from mltkbuild.tflite import calibration as samples_of
-from mltkbuild.tflite import graph, lint
+from mltkbuild.tflite import graph, lint, ports
 
 ATTEMPTS = 12
 """So often a conversion is tried whose result differs by chance."""
@@ -63,8 +63,18 @@ def run(
         if ready is not None:
             options["representative_dataset"] = _representative(ready, inputs)
         _export_wholly(keras_model, converted, options, quantized=is_fully_quantized(converter))
+    shown = list((ready or _made_up(inputs))[: ports.SAMPLES])
+    for path in (converted, *([float32] if converter["generate_unquantized"] else [])):
+        ports.prove(path.read_bytes(), keras_model, shown)
     facts["bytes"] = converted.stat().st_size
     return facts
+
+
+def _made_up(inputs: Sequence[Any]) -> list[list[np.ndarray]]:
+    """Samples for a model that isn't calibrated: small whole numbers, which an embedding takes as well."""
+    rng = np.random.default_rng(0)
+    shapes = [(entry.shape[1:], entry.dtype) for entry in inputs]
+    return [[rng.integers(0, 2, shape).astype(dtype) for shape, dtype in shapes] for _ in range(ports.SAMPLES)]
 
 
 def wants_calibration(converter: Mapping[str, Any]) -> bool:
@@ -202,6 +212,8 @@ def export(keras_model: Any, path: Path, options: Mapping[str, Any]) -> None:
             found=_gist(str(error)) or type(error).__name__,
             fix="the stage's log has the whole message; use layers that TensorFlow Lite supports",
         ) from error
+    if ports.are_several(keras_model):
+        path.write_bytes(ports.in_order(path.read_bytes(), keras_model))
 
 
 def _export_wholly(keras_model: Any, path: Path, options: Mapping[str, Any], *, quantized: bool) -> None:

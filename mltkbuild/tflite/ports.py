@@ -1,0 +1,139 @@
+"""A converted model's inputs and outputs in Keras' order, under Keras' names.
+
+TensorFlow's converter sorts inputs by their names and leaves outputs in an order of its own. Which is which stands in
+the signature: an input has its name there, an output `output_0`, `output_1` in Keras' order, or its key in a dict.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mltkbuild.errors import StageError
+from mltkbuild.tflite import flatbuffer, graph, micro
+from mltkbuild.tflite.predict import dequantized, quantized, run_reference
+
+SAMPLES = 8
+"""So many samples show which output is which."""
+_SURE = 2.0
+"""So many times nearer to another output's values than to its own, and it is the other one."""
+_FIX = "name the outputs in a dict, or report it with the spec: nobody could tell the outputs apart"
+
+
+def are_several(keras_model: Any) -> bool:
+    """Whether a model has several inputs or outputs, so that they have an order."""
+    ports = (getattr(keras_model, name, None) or () for name in ("inputs", "outputs"))
+    return max(map(len, ports)) > 1
+
+
+def output_names(keras_model: Any) -> list[str]:
+    """What Keras calls a model's outputs, in its order: the keys of a dict, else the names of layers, each once."""
+    structure = keras_model.output
+    if isinstance(structure, Mapping):
+        return sorted(map(str, structure))
+    names: list[str] = []
+    for name in keras_model.output_names:
+        count = sum(name == known.rpartition("_")[0] or name == known for known in names)
+        names.append(f"{name}_{count}" if name in names else name)
+    return names
+
+
+def in_order(tflite: bytes, keras_model: Any) -> bytes:
+    """Give a converted model with its inputs and outputs as Keras has them; with one of each, the same bytes.
+
+    Raises:
+        StageError: The file doesn't tell which is which.
+    """
+    if not are_several(keras_model):
+        return tflite
+    model = flatbuffer.load(tflite)
+    signature = next((item for item in model.signatureDefs or [] if item.subgraphIndex == 0), None)
+    if signature is None:
+        raise _unknown("no signature")
+    main = model.subgraphs[0]
+    inputs = [entry.name for entry in keras_model.inputs]
+    main.inputs = _sorted(signature.inputs, inputs, inputs, main.tensors, ())
+    outputs = output_names(keras_model)
+    keys = outputs if isinstance(keras_model.output, Mapping) else [f"output_{place}" for place in range(len(outputs))]
+    main.outputs = _sorted(signature.outputs, keys, outputs, main.tensors, main.inputs)
+    return flatbuffer.pack(model, len(tflite))
+
+
+def _sorted(
+    ports: list[Any], keys: Sequence[str], names: Sequence[str], tensors: Sequence[Any], inputs: Sequence[int]
+) -> list[int]:
+    """Put the signature's ports in the order of their keys, and call them and their tensors by their names."""
+    known = {bytes(port.name).decode(): port for port in ports}
+    if sorted(known) != sorted(keys):
+        raise _unknown(f"{', '.join(sorted(known))} for {', '.join(names)}")
+    ports[:] = [known[key] for key in keys]
+    named = set(inputs)
+    for port, name in zip(ports, names, strict=True):
+        port.name = name.encode()
+        index = int(port.tensorIndex)
+        # A tensor that is given out twice, or as it came in, keeps the first name.
+        if index not in named:
+            tensors[index].name = name.encode()
+        named.add(index)
+    return [int(port.tensorIndex) for port in ports]
+
+
+def _unknown(found: str) -> StageError:
+    return StageError("the converted model doesn't tell which output is which", found=found, fix=_FIX)
+
+
+def prove(tflite: bytes, keras_model: Any, samples: Sequence[Sequence[np.ndarray]]) -> None:
+    """Run a converted model and Keras' on the same samples: each output must be the one that it is called.
+
+    Args:
+        tflite: The converted model.
+        keras_model: The Keras model.
+        samples: For each sample an array an input.
+
+    Raises:
+        StageError: An output answers as another one does.
+    """
+    if not are_several(keras_model) or not samples:
+        return
+    expected = _answers_of_keras(keras_model, samples)
+    found = _answers_of(tflite, samples)
+    names = output_names(keras_model)
+    for place, own in enumerate(found):
+        near = _distance(own, expected[place])
+        for other, values in enumerate(expected):
+            if values.shape == own.shape and near > _SURE * _distance(own, values) + 1e-6:
+                raise StageError(
+                    "the converted model gives its outputs in another order than Keras",
+                    found=f"output {place} answers as {names[other]}, not as {names[place]}",
+                    fix=_FIX,
+                )
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(np.float64) - other).mean()) if one.shape == other.shape else np.inf
+
+
+def _answers_of_keras(keras_model: Any, samples: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    import keras
+
+    batches = [np.stack(parts) for parts in zip(*samples, strict=True)]
+    given = batches[0] if len(batches) == 1 else keras.tree.pack_sequence_as(keras_model.input, batches)
+    answers = keras.tree.flatten(keras_model(given, training=False))
+    return [np.asarray(keras.ops.convert_to_numpy(answer), np.float32) for answer in answers]
+
+
+def _answers_of(tflite: bytes, samples: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    model = graph.read(tflite)
+    inputs, outputs = ([asdict(micro.port_of(tensor)) for tensor in part] for part in (model.inputs, model.outputs))
+    batches = [np.stack(parts) for parts in zip(*samples, strict=True)]
+    given = [quantized(part, port) for part, port in zip(batches, inputs, strict=True)]
+    with tempfile.TemporaryDirectory(prefix="mltkbuild-") as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(tflite)
+        found = run_reference(path, given)
+    return [dequantized(part, port) for part, port in zip(found, outputs, strict=True)]
