@@ -239,7 +239,8 @@ BAD: dict[str, tuple[str, str, type[MltkError], str, str]] = {
         "found: samples of shape (5,), an input of shape (4,)",
     ),
     "loss doesn't fit": (
-        change("sparse_categorical", "categorical"), "train", StageError, "", "training raised ValueError",
+        change("sparse_categorical", "categorical"), "train", SpecError, "my_model.build_model_function = build",
+        "the loss takes one-hot rows",
     ),
     "loss is NaN": (NAN_LOSS, "train", StageError, "", "the loss is no finite number at step"),
     "callback raises": (

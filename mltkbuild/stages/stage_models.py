@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -83,12 +84,17 @@ class StageModels:
         finally:
             keras.config.set_dtype_policy(before)
 
-    def load(self, *, compiled: bool = False) -> Any:
-        """The trained model, with the spec's own classes and functions known by name."""
+    def load(self, *, compiled: bool = False, path: Path | None = None) -> Any:
+        """The trained model, with the spec's own classes and functions known by name.
+
+        Args:
+            compiled: Whether losses, metrics and the optimizer are wanted too.
+            path: The file; None for the published one.
+        """
         clear_names()
         with self._code.running("loading the saved model", count=False, count_variables=True):
             return keras_file.load(
-                self._files.artifact("{name}.keras"),
+                self._files.artifact("{name}.keras") if path is None else path,
                 self._code.custom_objects(),
                 compiled=compiled,
                 rebuilt=lambda: self.build(plain=True),

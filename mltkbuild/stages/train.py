@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mltkbuild import keras_private
 from mltkbuild.data import samples as data
 from mltkbuild.disk.answers import answer
 from mltkbuild.disk.checkpoints import Shelf
@@ -23,7 +24,7 @@ from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.training import fit, history, keeper, keras_file, weights
+from mltkbuild.training import fit, history, keeper, keras_file, published, targets, weights
 
 
 def train_model(run: StageRun) -> None:
@@ -45,18 +46,50 @@ def train_model(run: StageRun) -> None:
         validation = run.data.finished("validation", validation)
     for subset, part in (("training", training), ("validation", validation)):
         _require_fitting(run, keras_model, subset, part)
+    targets.require_fitting(keras_model, training, run.code.place("loss", "build_model_function"))
     settings = _train_settings(run)
     start_weights = run.request.options.get("weights")
     if start_weights is not None:
         weights.load_into(keras_model, Path(str(start_weights)))
+    _require_savable(run, keras_model, training)
     with run.code.at(), run.code.running("training") as reading:
         trained = fit.fit(keras_model, training, validation, settings, _keeper(run, reading))
         keras_model = _plain_model(run, keras_model)
         keras_model = _after_training(run, keras_model, trained)
-    keras_file.save(keras_model, run.files.own("{name}.keras"), run.code.snapshot.label)
+    saved = run.files.own("{name}.keras")
+    keras_file.save(keras_model, saved, run.code.snapshot.label)
+    _require_saved(run, keras_model, training, saved)
     history.write_history(run.files.scratch, run.request.target, trained)
     run.outcome.seconds = trained.earlier_seconds
     run.outcome.facts |= _training_facts(trained)
+
+
+def _require_saved(run: StageRun, keras_model: Any, training: data.Samples, path: Path) -> None:
+    """What is published must be what was trained."""
+
+    def load() -> Any:
+        return run.models.load(path=path)
+
+    with run.code.running("the saved model", count=False, count_variables=True):
+        told = published.require_equal(keras_model, load, training, run.code.place("build_model_function"))
+    if told is not None and told not in run.outcome.notes:
+        run.outcome.notes = (*run.outcome.notes, told)
+
+
+def _require_savable(run: StageRun, keras_model: Any, training: data.Samples) -> None:
+    """Layers that lose a setting when they are saved are told before the first epoch; Keras' own lose none."""
+    own = any(not type(layer).__module__.startswith("keras.") for layer in keras_private.layers(keras_model))
+    if not own or training.is_stream or run.peek.distribute is not None:
+        # A generator begins only once.
+        return
+    trial = run.files.scratch / "untrained.keras"
+    # A layer may count its calls, or draw numbers: the training begins as ever.
+    states = [(variable, variable.numpy()) for variable in keras_model.non_trainable_variables]
+    keras_file.save(keras_model, trial, run.code.snapshot.label)
+    _require_saved(run, keras_model, training, trial)
+    trial.unlink()
+    for variable, state in states:
+        variable.assign(state)
 
 
 def _plain_model(run: StageRun, keras_model: Any) -> Any:
@@ -193,7 +226,7 @@ def _train_settings(run: StageRun) -> fit.TrainSettings:
     folder = str(Path(run.request.checkpoints).with_name("tensorboard"))
     return fit.TrainSettings(
         epochs=epochs,
-        classes=run.data.classes,
+        classes=run.data.classes or (run.peek.classes if run.model.is_set("classes") else None),
         tensorboard_dir=folder,
         **{name: run.model.peek(name) for name in names},
     )

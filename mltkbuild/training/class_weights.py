@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import streams
 from mltkbuild.data.samples import Samples, labels
 from mltkbuild.errors import SpecError, did_you_mean
 
@@ -32,6 +33,7 @@ def class_weight(
             found="both are set",
             fix="multiply the class's weight into my_model.sample_weight",
         )
+    _require_one_class(training)
     if isinstance(weights, str):
         ids = labels(training)
         told = counts.get("training") or {}
@@ -40,6 +42,23 @@ def class_weight(
         return _balanced(ids)
     given = weights if isinstance(weights, Mapping) else dict(enumerate(weights))
     return _weights_by_id(given, list(classes or ()))
+
+
+def _require_one_class(training: Samples) -> None:
+    """Keras takes the first label of a sample for its class, and says nothing."""
+    shown = training
+    if training.is_stream:
+        x, y = next(streams.batches(training.x, 1), (None, None)) if streams.is_dataset(training.x) else (None, None)
+        shown = Samples(x, y)
+    y = shown.y
+    if y is None or y.ndim != 2 or y.shape[1] < 2 or labels(shown) is not None:
+        return
+    odd = int(np.flatnonzero(~np.isclose(y.sum(axis=1, dtype=np.float64), 1.0, rtol=0.0, atol=0.01))[0])
+    raise SpecError(
+        "class_weights need one class a sample",
+        found=f"sample {odd} has the labels {np.array2string(y[odd], threshold=8, separator=', ')}",
+        fix="leave them out, and set my_model.sample_weight, one weight a sample, as the loader can work them out",
+    )
 
 
 def _balanced(ids: Any) -> dict[int, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -82,3 +83,14 @@ def test_balanced_weights_of_a_stream_come_from_the_counts_that_its_loader_gives
     assert {0: 40 / 60, 1: 2.0} == pytest.approx(class_weight("balanced", WORDS, Samples(object()), counts))
     with pytest.raises(SpecError, match="needs the class of each training sample"):
         class_weight("balanced", WORDS, Samples(object()), {"training": {}})
+
+
+def test_several_labels_a_sample_have_no_class() -> None:
+    """Keras would take the first label alone, and say nothing: in memory, and in a stream's first batch."""
+    y = np.array([[1, 0], [1, 1]], np.float32)
+    stream = tf.data.Dataset.from_tensor_slices((y, y)).batch(2)
+    for samples in (Samples(y, y), Samples(stream)):
+        with pytest.raises(SpecError, match="one class a sample") as caught:
+            class_weight({"no": 5.0}, WORDS, samples, {})
+        assert caught.value.found == "sample 1 has the labels [1., 1.]"
+    assert class_weight({"no": 5.0}, WORDS, Samples(y, y[:, :1]), {})

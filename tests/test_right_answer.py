@@ -1,0 +1,124 @@
+"""A build that is green has the right answer: what is published is what was trained, whatever it passes through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mltkbuild.engine.builder import Builder
+from mltkbuild.errors import MltkError, StageError
+from mltkbuild.workers.executor import Processes
+
+from .conftest import Files, Running, tiny_spec
+
+pytestmark = pytest.mark.real
+
+HEADS = """
+import keras
+import numpy as np
+import tensorflow as tf
+from mltkbuild import DatasetMixin, EvaluateMixin, MltkModel, TrainMixin
+
+# @mltk_model
+class Heads(MltkModel, TrainMixin, DatasetMixin, EvaluateMixin):
+    pass
+
+def load(subset, test):
+    x = np.random.default_rng(1).normal(0, 1, (60, 6)).astype("float32")
+    wide = (np.full((60, 2), 0.5, "float32"), np.full((60, 2), 5.0, "float32"))
+    return tf.data.Dataset.from_tensor_slices((x, wide)).batch(20)
+
+def build(model):
+    entry = keras.Input(model.input_shape)
+    first = keras.layers.Dense(2, name="part", activation="sigmoid")(entry)
+    second = keras.layers.Dense(2, name="whole")(entry)
+    network = keras.Model(entry, [first, second])
+    network.compile(loss=["mse", "mse"], optimizer="sgd")
+    return network
+
+def measure(mltk_model, built_model, eval_dir, show, logger):
+    x = np.concatenate([part.numpy() for part, _ in load("evaluation", False)])
+    is_file = hasattr(built_model, "__fspath__")
+    first, second = built_model.predict(x, **({"y_dtype": "float32"} if is_file else {"verbose": 0}))
+    return {f"{name} {place}": float(value) for name, part in (("first", first), ("second", second))
+            for place, value in enumerate(np.ravel(part)[:20])}
+
+def calibrate():
+    for part, _ in load("training", False):
+        for sample in part.numpy():
+            yield [sample[None]]
+
+my_model = Heads()
+my_model.input_shape = (6,)
+my_model.dataset = load
+my_model.build_model_function = build
+my_model.eval_custom_function = measure
+my_model.epochs = 1
+my_model.tflite_converter["representative_dataset"] = calibrate
+"""
+FORGETS = """
+class Scale(keras.layers.Layer):
+    def __init__(self, factor=1.0, **settings):
+        super().__init__(**settings)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+    def get_config(self):
+        return super().get_config()
+
+def build(model):
+    network = keras.Sequential([
+        keras.Input((4,)), Scale(-1.0, name="turned"), keras.layers.Dense(2, activation="softmax"),
+    ])
+"""
+
+
+def build(files: Files, executor: Processes, stage: str) -> None:
+    """Bring a stage and what it needs up to date."""
+    builder = Builder(files.workspace, Running(executor.run))
+    try:
+        builder.build("kws", stage)
+    finally:
+        builder.close()
+
+
+def workspace(tmp_path: Path, text: str) -> Files:
+    """A workspace with one spec."""
+    files = Files(tmp_path / "ws")
+    files.write("dodo.py", "")
+    files.spec(text=text)
+    return files
+
+
+def test_outputs_stay_in_their_places(tmp_path: Path, executor: Processes) -> None:
+    """From the network to the spec's own evaluation of the `.tflite` and `tflm.json`."""
+    files = workspace(tmp_path, HEADS)
+    build(files, executor, "evaluate")
+    folder = files.root / "build/kws"
+    keras_, tflite = (json.loads((folder / f"eval/{kind}/results.json").read_text()) for kind in ("keras", "tflite"))
+    assert 40 == len(keras_["metrics"])
+    assert pytest.approx(keras_["metrics"], abs=0.3) == tflite["metrics"]
+    assert ["part", "whole"] == [port["name"] for port in json.loads((folder / "tflm.json").read_text())["outputs"]]
+
+
+def test_forgotten_setting_costs_no_training(tmp_path: Path, executor: Processes) -> None:
+    """It is told before the first epoch, with the layer's name; nothing is published."""
+    head, _, rest = tiny_spec().partition("def build(model):\n")
+    files = workspace(tmp_path, head + FORGETS.lstrip() + rest.partition("\n")[2])
+    with pytest.raises(StageError, match="doesn't answer as the trained one") as caught:
+        build(files, executor, "train")
+    assert "factor of the layer turned (Scale) was -1.0, and is 1.0 when loaded" in str(caught.value.found)
+    assert str(caught.value.where).startswith("models/kws.py:")
+    assert not [*files.root.glob("build/kws/train/checkpoints/*"), *files.root.glob("build/kws/*.keras")]
+
+
+def test_loss_that_parts_from_its_labels_costs_no_training(tmp_path: Path, executor: Processes) -> None:
+    """The commonest mistake of a beginner's, in words that say what to do."""
+    files = workspace(tmp_path, tiny_spec().replace("sparse_categorical", "categorical"))
+    with pytest.raises(MltkError, match="takes one-hot rows, and the labels are class ids") as caught:
+        build(files, executor, "train")
+    assert "sparse_categorical_crossentropy" in str(caught.value.fix)
