@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from mltkbuild.data.loading import Loaded
 from mltkbuild.errors import DataError, UsageError
 from mltkbuild.evaluation import evaluate as evaluating
 from mltkbuild.evaluation import parity
-from mltkbuild.tflite import calibration, graph, micro, predict, quantize
+from mltkbuild.shown import shown
+from mltkbuild.tflite import calibration, graph, micro, params, predict, quantize
 from mltkbuild.workers.file_jobs import TFLITE, about, content_of, keras_model_of, samples_of, write
 
 
@@ -34,16 +35,17 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
     results: dict[str, Any] = {}
     texts: list[str] = []
     answers: dict[str, Any] = {}
+    options = {**options, "classes": options["classes"] or _embedded(paths)}
     with tempfile.TemporaryDirectory(prefix="mltkbuild-") as scratch:
         for path in paths:
             kind = "keras" if path in keras_files else "tflite"
             with about(path):
                 model = _opened(path, bool(options["trust"]))
-                loaded = samples_of(model.inputs, data, options["rescale"])
+                loaded, left = _by_name(samples_of(model.inputs, data, options["rescale"]), options["classes"])
                 answers[kind] = model.predict(loaded)
                 results[kind] = _evaluated(answers[kind], loaded, options, Path(scratch, kind), Path(path).name)
             texts.append(Path(scratch, kind, "summary.txt").read_text(encoding="utf-8"))
-            if notes := model.notes(loaded):
+            if notes := [*left, *model.notes(loaded)]:
                 texts += [f"note: {note}\n" for note in notes]
                 results["notes"] = notes
         if len(answers) == 2:
@@ -104,6 +106,47 @@ class _TfliteModel:
 
 def _opened(path: str, trust: bool) -> _KerasModel | _TfliteModel:
     return _TfliteModel(path) if path.endswith(TFLITE) else _KerasModel(path, trust)
+
+
+def _embedded(paths: Sequence[str]) -> list[str] | None:
+    """The class labels that a `.tflite` bears, in the order of its output."""
+    for path in paths:
+        if path.endswith(TFLITE):
+            with about(path):
+                found = params.extract(content_of(path)).get("classes")
+            if isinstance(found, list) and found:
+                return [str(label) for label in found]
+    return None
+
+
+def _by_name(loaded: Loaded, classes: Sequence[str] | None) -> tuple[Loaded, list[str]]:
+    """Let samples that lie in a folder a class have the ids of these classes, and tell which have none.
+
+    Args:
+        loaded: The samples; the ids of their folders are in the order of the alphabet.
+        classes: The model's own classes, in the order of its output; None where nobody says them.
+
+    Raises:
+        UsageError: A folder bears the name of no class.
+    """
+    if not loaded.classes or loaded.y is None:
+        return loaded, []
+    if classes is None:
+        return loaded, [
+            "nothing tells the order of the classes, and that of the folders' names was taken: give --classes"
+        ]
+    strange = [name for name in loaded.classes if name not in classes]
+    numbered = list(loaded.classes) == [str(number) for number in range(len(loaded.classes))]
+    if strange and not (numbered and len(loaded.classes) <= len(classes)):
+        raise UsageError(
+            "a folder of the data bears the name of no class",
+            found=f"{', '.join(map(shown, strange))}; the classes are {', '.join(map(shown, classes))}",
+            fix="name the folders after the classes, or give --classes in the order of the model's output",
+        )
+    ids = np.arange(len(loaded.classes)) if strange else np.array([classes.index(name) for name in loaded.classes])
+    empty = [label for place, label in enumerate(classes) if place not in ids]
+    notes = [f"the data has no folder for {', '.join(map(shown, empty))}"] if empty else []
+    return replace(loaded, y=ids[loaded.y], classes=tuple(classes)), notes
 
 
 def _classes(

@@ -202,3 +202,53 @@ def test_export_of_any_file(front: Front, tmp_path: Path) -> None:
     assert {"model_model.h", "model_model.cc", "model_ops.h", "model_arduino.zip"} <= {
         path.name for path in (tmp_path / "firmware").iterdir()
     }
+
+
+NAMED: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "the file's own classes": (("named.tflite",), 0, "overall accuracy  1.0000"),
+    "given in their order": (("plain.keras", "--classes", "low,mid,high"), 0, "overall accuracy  1.0000"),
+    "both files": (("plain.keras", "named.tflite"), 0, "overall accuracy  1.0000"),
+    "in another order": (("plain.keras", "--classes", "mid,low,high"), 0, "overall accuracy  0.3333"),
+    "nobody says": (("plain.keras",), 0, "note: nothing tells the order of the classes"),
+    "a folder that is no class": (
+        ("plain.keras", "--classes", "low,mid,top"),
+        2,
+        "found: high; the classes are low, mid, top",
+    ),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("way", NAMED)
+def test_folders_meet_classes_by_name(front: Front, made: Path, tmp_path: Path, way: str) -> None:
+    """Samples in folders whose alphabet is another order than that of the model's output."""
+    samples = np.load(made / "data.npz")
+    for label, name in enumerate(("low", "mid", "high")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number, x in enumerate(samples["x"][samples["y"] == label][:3]):
+            np.save(tmp_path / "data" / name / f"{number}.npy", x)
+    for name in ("plain.keras", "named.tflite"):
+        if name == "plain.keras":
+            (tmp_path / name).write_bytes((made / name).read_bytes())
+        else:
+            arguments = (str(tmp_path / "plain.keras"), "--data", str(made / "data.npz"), "-o", str(tmp_path / name))
+            assert 0 == front.mltk("quantize", *arguments).code
+            assert 0 == front.mltk("update_params", str(tmp_path / name), "classes=[low, mid, high]").code
+    files, code, told = NAMED[way]
+    paths = [str(tmp_path / part) if part.endswith((".keras", ".tflite")) else part for part in files]
+    result = front.mltk("evaluate", *paths, "--data", str(tmp_path / "data"))
+    assert (code, True) == (result.code, told in result.out + result.err), result.out + result.err
+
+
+@pytest.mark.real
+def test_class_without_a_folder_is_told(front: Front, made: Path, tmp_path: Path) -> None:
+    """What is missing is named, and what is there evaluated; folders that are numbers are ids."""
+    samples = np.load(made / "data.npz")
+    present = sorted({int(label) for label in samples["y"]})[:2]
+    for kind, names in (("named", ("low", "mid", "high")), ("numbered", ("0", "1", "2"))):
+        for label in present if kind == "named" else range(2):
+            (tmp_path / kind / names[label]).mkdir(parents=True)
+            np.save(tmp_path / kind / names[label] / "a.npy", samples["x"][samples["y"] == label][:1][0])
+        arguments = ("--data", str(tmp_path / kind), "--classes", "low,mid,high")
+        result = front.mltk("evaluate", str(made / "plain.keras"), *arguments)
+        assert (0, True) == (result.code, "the data has no folder for high" in result.out), result.out + result.err
