@@ -45,18 +45,12 @@ def measure(mltk_model, built_model, eval_dir, show, logger):
     return {f"{name} {place}": float(value) for name, part in (("first", first), ("second", second))
             for place, value in enumerate(np.ravel(part)[:20])}
 
-def calibrate():
-    for part, _ in load("training", False):
-        for sample in part.numpy():
-            yield [sample[None]]
-
 my_model = Heads()
 my_model.input_shape = (6,)
 my_model.dataset = load
 my_model.build_model_function = build
 my_model.eval_custom_function = measure
 my_model.epochs = 1
-my_model.tflite_converter["representative_dataset"] = calibrate
 """
 FORGETS = """
 class Scale(keras.layers.Layer):
@@ -95,14 +89,17 @@ def workspace(tmp_path: Path, text: str) -> Files:
 
 
 def test_outputs_stay_in_their_places(tmp_path: Path, executor: Processes) -> None:
-    """From the network to the spec's own evaluation of the `.tflite` and `tflm.json`."""
+    """From the network to the spec's own evaluation of the `.tflite`, `tflm.json` and the exported header."""
     files = workspace(tmp_path, HEADS)
     build(files, executor, "evaluate")
+    build(files, executor, "export")
     folder = files.root / "build/kws"
     keras_, tflite = (json.loads((folder / f"eval/{kind}/results.json").read_text()) for kind in ("keras", "tflite"))
     assert 40 == len(keras_["metrics"])
     assert pytest.approx(keras_["metrics"], abs=0.3) == tflite["metrics"]
     assert ["part", "whole"] == [port["name"] for port in json.loads((folder / "tflm.json").read_text())["outputs"]]
+    header = next((folder / "export").glob("*_model.h")).read_text()
+    assert header.index("// part: ") < header.index("// whole: ")
 
 
 def test_forgotten_setting_costs_no_training(tmp_path: Path, executor: Processes) -> None:

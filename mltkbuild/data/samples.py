@@ -249,12 +249,13 @@ def content_digest(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def in_memory(samples: Samples, limit: int | None = None) -> Samples:
+def in_memory(samples: Samples, limit: int | None = None, *, labels: bool = True) -> Samples:
     """An evaluation stream's samples as arrays; samples in memory stay.
 
     Args:
         samples: The samples; a stream's weights get lost.
         limit: How many batches of a stream to read; None for all.
+        labels: Whether a stream's labels are wanted, too.
     """
     if isinstance(samples.x, LazyRows):
         return finished(samples)
@@ -266,7 +267,7 @@ def in_memory(samples: Samples, limit: int | None = None) -> Samples:
             found=f"a {type(samples.x).__name__} that repeats",
             fix="set my_model.eval_steps_per_epoch to how many batches are evaluated",
         )
-    return _collected(streams.batches(samples.x, limit), "evaluation")
+    return _collected(streams.batches(samples.x, limit, labels=labels), "evaluation")
 
 
 def finished(samples: Samples, seed: int | None = None) -> Samples:
@@ -310,7 +311,8 @@ def calibration_samples(samples: Samples, limit: int, classes: Sequence[str] | N
         A float32 array of shape (n, *input_shape).
     """
     if samples.is_stream:
-        samples = _part(_collected(_until(streams.batches(samples.x), limit), "calibration"), slice(0, limit))
+        batches = streams.batches(samples.x, labels=False)
+        samples = _part(_collected(_until(batches, limit), "calibration"), slice(0, limit))
     count = len(samples)
     if count <= limit:
         return samples.x.astype(np.float32)

@@ -110,6 +110,12 @@ def has_processes(stream: Any) -> bool:
     return is_py_dataset(stream) and bool(getattr(stream, "use_multiprocessing", False)) and stream.workers > 0
 
 
+def has_one_target(stream: Any) -> bool:
+    """Whether a `tf.data.Dataset` yields `(x, y)` with one array as y."""
+    element = stream.element_spec if is_dataset(stream) else ()
+    return isinstance(element, tuple) and len(element) > 1 and hasattr(element[1], "shape")
+
+
 def _nodes(stream: Any) -> Iterator[Any]:
     """A `tf.data.Dataset` and all that it is made of."""
     waiting = [stream]
@@ -148,12 +154,13 @@ def _first_of_py_dataset(stream: Any, count: int) -> Any:
     return First()
 
 
-def batches(stream: Any, limit: int | None = None) -> Iterator[tuple[Any, Any]]:
+def batches(stream: Any, limit: int | None = None, *, labels: bool = True) -> Iterator[tuple[Any, Any]]:
     """The batches `(x, y)` of a stream as arrays; y is None without labels, weights are left out.
 
     Args:
         stream: Yields `x`, `(x, y)` or `(x, y, weight)`.
         limit: How many batches to read; None for all.
+        labels: Whether labels are wanted; without them they may have any form.
 
     Raises:
         DataError: An element is no batch of arrays.
@@ -161,7 +168,7 @@ def batches(stream: Any, limit: int | None = None) -> Iterator[tuple[Any, Any]]:
     for element in islice(stream, limit):
         parts = element if isinstance(element, tuple | list) else (element,)
         x = np.asarray(parts[0])
-        y = np.asarray(parts[1]) if len(parts) > 1 else None
+        y = np.asarray(parts[1]) if labels and len(parts) > 1 else None
         if x.ndim == 0 or (y is not None and y.shape[:1] != x.shape[:1]):
             shapes = f"x of shape {x.shape}" + ("" if y is None else f", y of shape {y.shape}")
             raise DataError(

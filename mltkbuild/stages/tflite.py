@@ -143,6 +143,6 @@ def _vectors(run: StageRun) -> Sequence[Sequence[np.ndarray]] | None:
     part = run.data.load_evaluation()
     run.data.same_data("evaluation", part)
     with run.code.running("the data loader", DataError, count=False):
-        part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch))
+        part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch), labels=False)
     picked = np.linspace(0, len(part.x) - 1, min(VECTORS, len(part.x))).astype(int)
     return [[predict.quantized(part.x[place], ports[0])[None]] for place in picked]

@@ -48,8 +48,9 @@ def _require_one_class(training: Samples) -> None:
     """Keras takes the first label of a sample for its class, and says nothing."""
     shown = training
     if training.is_stream:
-        x, y = next(streams.batches(training.x, 1), (None, None)) if streams.is_dataset(training.x) else (None, None)
-        shown = Samples(x, y)
+        if not streams.has_one_target(training.x):
+            return
+        shown = Samples(*next(streams.batches(training.x, 1), (None, None)))
     y = shown.y
     if y is None or y.ndim != 2 or y.shape[1] < 2 or labels(shown) is not None:
         return

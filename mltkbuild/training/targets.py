@@ -56,12 +56,10 @@ def _targets(training: Samples) -> np.ndarray | None:
     """The labels, or those of a stream's first batch, where it can be read again."""
     if not training.is_stream:
         return None if training.y is None else np.asarray(training.y)
-    if not streams.is_dataset(training.x):
+    if not streams.has_one_target(training.x):
         return None
-    element = training.x.element_spec
-    target = element[1] if isinstance(element, tuple) and len(element) > 1 else None
-    shape = getattr(target, "shape", None)
-    return None if shape is None or shape.rank is None else np.empty([1, *(size or 1 for size in shape[1:])])
+    shape = training.x.element_spec[1].shape
+    return None if shape.rank is None else np.empty([1, *(size or 1 for size in shape[1:])])
 
 
 def _name(loss: Any) -> str | None:

@@ -44,6 +44,12 @@ def _first(watched: Watched, frame: FrameType | None, *args: Any, **options: Any
     _open_as(watched, frame, args[0] if args else _by_name(options), "r")
 
 
+def _by_mode(watched: Watched, frame: FrameType | None, path: Any, mode: Any = None, *_: Any, **__: Any) -> None:
+    """A function opens the path that it gets first in a mode: letters, or a number that isn't 0 for writing."""
+    letters = mode if isinstance(mode, str) else "w" if mode else "r"
+    _open_as(watched, frame, path, letters)
+
+
 def _made_of(watched: Watched, frame: FrameType | None, made: object, *args: Any, **options: Any) -> None:
     """An object reads the path that it is made of."""
     _first(watched, frame, *args, **options)
@@ -146,7 +152,7 @@ def _classes(tell: Tell, *names: str) -> dict[str, Tell | After]:
 
 
 _ARROW: dict[str, Mapping[str, Tell | After]] = {
-    "pyarrow": _functions(_first, "memory_map", "input_stream", "OSFile"),
+    "pyarrow": {**_functions(_by_mode, "memory_map", "OSFile"), **_functions(_first, "input_stream")},
     "pyarrow.csv": _functions(_first, "read_csv", "open_csv"),
     "pyarrow.dataset": {"dataset": After(_data_set)},
     "pyarrow.feather": _functions(_first, "read_table", "read_feather"),
@@ -172,8 +178,8 @@ DOORS: Mapping[str, Mapping[str, Tell | After]] = {
     "PIL.ImageFont": _classes(_made_of, "FreeTypeFont"),
     "tensorflow.lite.python.interpreter": _classes(_made_of, "Interpreter"),
     "ai_edge_litert.interpreter": _classes(_made_of, "Interpreter"),
-    "av": _functions(_first, "open"),
-    "cv2": _functions(_first, "imread", "imreadmulti", "VideoCapture", "FileStorage"),
+    "av": _functions(_by_mode, "open"),
+    "cv2": {**_functions(_first, "imread", "imreadmulti", "VideoCapture"), **_functions(_by_mode, "FileStorage")},
     "lmdb": _functions(_environment, "open", "Environment"),
     "pandas": {**_functions(_first, "read_feather", "read_orc"), **_functions(_whole, "read_parquet")},
     "polars": _functions(_whole, *_POLARS),

@@ -351,6 +351,17 @@ def test_files_of_a_table_in_parts(way: str, tmp_path: Path, monkeypatch: pytest
     assert FOLDERS[way][1] == names(seen.files, tmp_path)
 
 
+@pytest.mark.parametrize("mode", [None, "r", 0, "w", 1])
+def test_what_is_opened_to_be_written_is_no_input(mode: object, tmp_path: Path) -> None:
+    """Films, stores and streams of bytes are opened in a mode, in letters or as a number."""
+    library: Any = types.SimpleNamespace(open=lambda path, mode=None: None)
+    doors.door(library, "open", library_doors.DOORS["av"]["open"])
+    (tmp_path / "a.mp4").write_text("old")
+    with watch(()) as seen:
+        library.open(str(tmp_path / "a.mp4"), mode)
+    assert ({"a.mp4"} if mode in (None, "r", 0) else set()) == names(seen.files, tmp_path)
+
+
 @pytest.mark.parametrize("flag", ["r", "c", "n"])
 def test_file_of_keys_and_values_counts_as_it_is_opened(flag: str, tmp_path: Path) -> None:
     """`dbm` and `shelve` come to a library of the system's, which may add an ending to the name."""
