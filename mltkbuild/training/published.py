@@ -39,6 +39,8 @@ def require_equal(trained: Any, load: Callable[[], Any], samples: data.Samples, 
     """
     loaded = load()
     x = _few(samples)
+    if x is None:
+        return "the saved model was not compared with the trained one: the generator has no sample left"
     try:
         expected = _answers(trained, x)
         again = _answers(trained, x)
@@ -61,7 +63,7 @@ def require_equal(trained: Any, load: Callable[[], Any], samples: data.Samples, 
 
 
 def _few(samples: data.Samples) -> Any:
-    """The first samples as the model takes them: an array, or several in the loader's structure."""
+    """The first samples as the model takes them: an array, or several in the loader's structure; None without any."""
     import keras
 
     if not samples.is_stream:
@@ -70,9 +72,9 @@ def _few(samples: data.Samples) -> Any:
     if streams.is_py_dataset(stream):
         element = stream[0]
     else:
-        element = next(stream if isinstance(stream, GeneratorType) else iter(islice(stream, 1)))
+        element = next(stream if isinstance(stream, GeneratorType) else iter(islice(stream, 1)), None)
     x = element[0] if isinstance(element, tuple | list) else element
-    return keras.tree.map_structure(lambda part: np.asarray(part)[:ROWS], x)
+    return None if x is None else keras.tree.map_structure(lambda part: np.asarray(part)[:ROWS], x)
 
 
 def _answers(model: Any, x: Any) -> list[np.ndarray]:

@@ -132,6 +132,9 @@ def test_model_that_answers_by_chance_is_told(tmp_path: Path) -> None:
     assert compared(network(Noise()), tmp_path) == (
         "the saved model was not compared with the trained one, which answers otherwise each time"
     )
+    assert compared(network(), tmp_path, Samples(batch for batch in [(X, X)][:0])) == (
+        "the saved model was not compared with the trained one: the generator has no sample left"
+    )
     assert compared(network(), tmp_path, Samples(X[:, :3])) == (
         "the saved model was not compared with the trained one: ValueError on a training sample"
     )
