@@ -85,9 +85,8 @@ def _require_savable(run: StageRun, keras_model: Any, training: data.Samples) ->
     trial = run.files.scratch / "untrained.keras"
     # A layer may count its calls, or draw numbers: the training begins as ever.
     states = [(variable, variable.numpy()) for variable in keras_model.non_trainable_variables]
-    keras_file.save(keras_model, trial, run.code.snapshot.label)
-    _require_saved(run, keras_model, training, trial)
-    trial.unlink()
+    with keras_file.saved_for_a_while(keras_model, trial, run.code.snapshot.label):
+        _require_saved(run, keras_model, training, trial)
     for variable, state in states:
         variable.assign(state)
 

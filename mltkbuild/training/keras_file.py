@@ -7,6 +7,7 @@ import json
 import marshal
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -35,6 +36,16 @@ def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> No
     ids: dict[object, int] = {}
     members["config.json"] = json.dumps(_normal(json.loads(members["config.json"]), ids, label)).encode()
     write_zip(path, members, zipfile.ZIP_STORED)
+
+
+@contextmanager
+def saved_for_a_while(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> Iterator[None]:
+    """Save a model as `save` does, to a file that goes when the block ends."""
+    save(keras_model, path, label)
+    try:
+        yield
+    finally:
+        path.unlink()
 
 
 def _normal(config: Any, ids: dict[object, int], label: Callable[[str], str | None]) -> Any:

@@ -222,7 +222,8 @@ NAMED: dict[str, tuple[tuple[str, ...], int, str]] = {
 @pytest.mark.parametrize("way", NAMED)
 def test_folders_meet_classes_by_name(front: Front, made: Path, tmp_path: Path, way: str) -> None:
     """Samples in folders whose alphabet is another order than that of the model's output."""
-    samples = np.load(made / "data.npz")
+    with np.load(made / "data.npz") as file:
+        samples = {name: file[name] for name in file.files}
     for label, name in enumerate(("low", "mid", "high")):
         (tmp_path / "data" / name).mkdir(parents=True)
         for number, x in enumerate(samples["x"][samples["y"] == label][:3]):
@@ -243,7 +244,8 @@ def test_folders_meet_classes_by_name(front: Front, made: Path, tmp_path: Path, 
 @pytest.mark.real
 def test_class_without_a_folder_is_told(front: Front, made: Path, tmp_path: Path) -> None:
     """What is missing is named, and what is there evaluated; folders that are numbers are ids."""
-    samples = np.load(made / "data.npz")
+    with np.load(made / "data.npz") as file:
+        samples = {name: file[name] for name in file.files}
     present = sorted({int(label) for label in samples["y"]})[:2]
     for kind, names in (("named", ("low", "mid", "high")), ("numbered", ("0", "1", "2"))):
         for label in present if kind == "named" else range(2):
