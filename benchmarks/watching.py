@@ -36,7 +36,9 @@ from mltkbuild.disk.workspace import find_workspace
 from mltkbuild.engine.builder import Builder
 from mltkbuild.events import Listener
 from mltkbuild.front.report import table
+from mltkbuild.stages import running_code
 from mltkbuild.stages.protocol import Outcome, Request, Start
+from mltkbuild.user_code.watched import Watched
 
 CLASSES = ("a", "b", "c", "d")
 RATE = 16_000
@@ -127,19 +129,16 @@ def write(workspace: Path, count: int) -> None:
 
 @contextlib.contextmanager
 def _unwatched(ignore: tuple[str, ...], root: str = "") -> Iterator[Any]:
-    from mltkbuild.user_code.watched import Watched  # noqa: PLC0415  # it has TensorFlow's doors
-
     yield Watched(root, ignore)
 
 
 def one(workspace: str, name: str, watched: bool) -> None:
     """Run one data stage and print its seconds, its processor's, and those of the digests alone."""
-    from mltkbuild.stages import running_code  # noqa: PLC0415  # it has TensorFlow
-    from mltkbuild.workers import run_stage  # noqa: PLC0415  # it has TensorFlow
+    from mltkbuild.workers import run_stage  # noqa: PLC0415  # loads TensorFlow: only in the process that is timed
 
     if not watched:
         for module in (running_code, run_stage):
-            setattr(module, "watch", _unwatched)  # noqa: B010  # the type checker knows that it is no name to set
+            setattr(module, "watch", _unwatched)  # noqa: B010  # the modules re-export no `watch`, so a plain assignment fails mypy --strict
     took: dict[str, float] = {}
 
     def run(request: Request, listener: Listener) -> Outcome:

@@ -78,7 +78,7 @@ Read = Callable[[Item], Any]
 Progress = Callable[[int, int], None]
 
 
-def write(  # noqa: PLR0913  # what is prepared, how, and where it goes
+def write(  # noqa: PLR0913  # its one caller has each from elsewhere: an object for them would be taken apart at once
     scratch: Path,
     subset: str,
     items: Sequence[Item],

@@ -80,7 +80,7 @@ def _require_savable(run: StageRun, keras_model: Any, training: data.Samples) ->
     """Layers that lose a setting when they are saved are told before the first epoch; Keras' own lose none."""
     own = any(not type(layer).__module__.startswith("keras.") for layer in keras_private.layers(keras_model))
     if not own or training.is_stream or run.peek.distribute is not None:
-        # A generator begins only once.
+        # A generator begins only once; what a stream reads, or several devices hold, is compared after the last epoch.
         return
     trial = run.files.scratch / "untrained.keras"
     # A layer may count its calls, or draw numbers: the training begins as ever.
