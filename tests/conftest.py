@@ -223,7 +223,7 @@ class Fakes:
             with loading, watch(request.ignored) as watched, model.watch_reads() as properties:
                 model.load_dataset("training", test=request.test)
             outcome.files.update(watched.files)
-            outcome.reads = model.beyond_slice(request.stage, properties)
+            outcome.reads = model.beyond_slice(STAGES[request.stage].parts, properties)
             seen = repr(sorted(watched.files.values())) + repr(model.peek("y"))
         if request.stage == "archive":
             read = {name: Path(path).read_bytes() for name, path in request.artifacts.items()}

@@ -36,6 +36,7 @@ ROOMS: Mapping[str, str] = {
     "pictures": "drawing, and the page of a data set",
     "spec": "what a spec is written with: model, mixins, properties",
     "data": "samples: loaded, prepared, drawn in batches",
+    "keras_words": "what Keras and TensorFlow say, in fewer words",
     "keras_private": "names that Keras keeps private, and an error for each that a release lacks",
     "disk": "digests, records, the workspace's folders, publishing",
     "fingerprint": "values and code to digests; tool versions",

@@ -21,8 +21,8 @@ from .conftest import REPOSITORY, Fakes, Files, bring
 ALL = list(BUILT)
 TEXT_ONLY = ["archive"]
 SPEC_ONLY = ["spec", "archive"]
-TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive"]
-FROM_DATA = ["data", "train", "quantize", "params", "evaluate", "profile", "archive"]
+TRAINS = ["spec", "preflight", "train", "quantize", "params", "evaluate", "profile", "archive"]
+FROM_DATA = ["data", "preflight", "train", "quantize", "params", "evaluate", "profile", "archive"]
 
 Edit = Callable[[Files], object]
 
@@ -71,7 +71,7 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
     "model parameter": (replace('"threshold"] = 0.5', '"threshold"] = 0.6'), ["spec", "params", "profile", "archive"]),
     "converter setting": (
         replace("my_model.epochs", 'my_model.tflite_converter["inference_input_type"] = "int8"\nmy_model.epochs'),
-        ["spec", "quantize", "params", "evaluate", "profile", "archive"],
+        ["spec", "preflight", "quantize", "params", "evaluate", "profile", "archive"],
     ),
     "evaluation setting": (
         replace("my_model.epochs", "my_model.eval_max_samples_per_class = 5\nmy_model.epochs"),
@@ -117,9 +117,9 @@ def test_edit_runs_just_the_stages_that_it_reaches(name: str, built_workspace: F
     assert [] == bring(built_workspace, fakes)
 
 
-MICRO_STAGES = ["quantize", "evaluate", "profile"]
+MICRO_STAGES = ["preflight", "quantize", "evaluate", "profile"]
 UPGRADES: dict[str, tuple[str, str, str, list[str]]] = {
-    "TensorFlow": ("tensorflow", "2.21.0", "2.22.0", ["spec", "train", "quantize", "evaluate"]),
+    "TensorFlow": ("tensorflow", "2.21.0", "2.22.0", ["spec", "preflight", "train", "quantize", "evaluate"]),
     "patch of TensorFlow": ("tensorflow", "2.21.0", "2.21.1", []),
     "TensorFlow Lite Micro of another day": ("tflite-micro", "0.dev20261023", "0.dev20261024", MICRO_STAGES),
     "TensorFlow Lite Micro appears": ("tflite-micro", "none", "0.dev20261023", MICRO_STAGES),
@@ -255,7 +255,7 @@ DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
     ),
     "converter setting": (
         replace('["inference_input_type"] = "int8"', '["inference_input_type"] = "uint8"'),
-        ["spec", "quantize", "params", "evaluate", "profile", "archive"],
+        ["spec", "preflight", "quantize", "params", "evaluate", "profile", "archive"],
     ),
     "evaluation setting": (
         replace("my_model.batch_size", "my_model.eval_max_samples_per_class = 9\nmy_model.batch_size"),

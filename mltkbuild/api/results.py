@@ -81,13 +81,18 @@ class TrainingResults:
         with opened_spec(self._state) as (snapshot, model):
             self._model = self._model or model
             custom = {**own_objects(snapshot), **model.keras_custom_objects}
-            return keras_file.load(
+            loaded = keras_file.load(
                 path,
                 custom,
                 compiled=True,
                 rebuilt=lambda: _rebuilt(model),
                 label=snapshot.label,
             )
+            if not loaded.compiled:
+                # A loss that no file can hold: the spec has it.
+                weights, loaded = loaded.get_weights(), _rebuilt(model)
+                loaded.set_weights(weights)
+            return loaded
 
     @property
     def pictures(self) -> list[str]:

@@ -107,6 +107,11 @@ def _part(samples: Samples, index: Any) -> Samples:
     return Samples(pick(samples.x), pick(samples.y), pick(samples.weight))
 
 
+def head(samples: Samples, count: int) -> Samples:
+    """The first samples; a stream as it is."""
+    return samples if samples.is_stream else _part(samples, slice(0, count))
+
+
 def check(samples: Samples, subset: str, classes: Sequence[str] | None) -> None:
     """Raise a DataError for samples that can't be trained on or evaluated.
 

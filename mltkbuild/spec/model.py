@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -361,10 +361,15 @@ class MltkModel:
             if outer is not None:
                 outer |= names
 
-    def beyond_slice(self, stage: str, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the properties read that are not in a stage's slice anyway, just as they were set."""
+    def beyond_slice(self, parts: Set[str], names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the properties read that are not in a stage's slice anyway, just as they were set.
+
+        Args:
+            parts: The stages whose properties the slice has.
+            names: The properties that were read.
+        """
         items = properties_of(type(self))
-        covered = {name for name, item in items.items() if stage in item.reads and item.is_exact}
+        covered = {name for name, item in items.items() if not parts.isdisjoint(item.reads) and item.is_exact}
         return tuple(sorted(set(names) - covered))
 
     def peek(self, name: str) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mltkbuild.stages import archive, data, evaluate, spec, tflite, train, view_data
+from mltkbuild.stages import archive, data, evaluate, preflight, spec, tflite, train, view_data
 from mltkbuild.stages.stage_run import StageRun
 
 RUNS: Mapping[str, Callable[[StageRun], None]] = {
     "spec": spec.make_slices,
     "data": data.load_data,
+    "preflight": preflight.check,
     "train": train.train_model,
     "quantize": tflite.quantize,
     "params": tflite.params,

@@ -15,7 +15,9 @@ from mltkbuild.disk.digests import bytes_digest, source_digest
 from mltkbuild.errors import MltkError, StageError
 from mltkbuild.fingerprint.doors import reads_text
 from mltkbuild.spec.any_model import AnyModel
+from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages.protocol import Outcome, Request
+from mltkbuild.stages.table import STAGES
 from mltkbuild.user_code import variables
 from mltkbuild.user_code.loader import Snapshot, own_objects, user_code
 from mltkbuild.user_code.pickles import unpickled
@@ -121,7 +123,7 @@ class RunningCode:
         if count or count_variables:
             self._take_variables(what, asked)
         if count and count_properties:
-            beyond = self._model.beyond_slice(self._request.stage, properties)
+            beyond = self._model.beyond_slice(STAGES[self._request.stage].parts, properties)
             self._outcome.reads = tuple(sorted({*self._outcome.reads, *beyond}))
 
     def _is_known_folder(self, path: str, digest: str) -> bool:
@@ -157,7 +159,12 @@ class RunningCode:
         try:
             yield
         except MltkError as error:
-            raise error.at(self.place(*names)) from error.__cause__
+            raise error.at(self.place(*self._named(error), *names)) from error.__cause__
+
+    def _named(self, error: MltkError) -> tuple[str, ...]:
+        """The property that an error begins with, which it is about; not one that a loader sets."""
+        item = properties_of(type(self._model)).get(error.what.partition(" ")[0])
+        return () if item is None or item.loaded else (item.name,)
 
     def place(self, *names: str) -> str:
         """Where the spec sets the first of these properties that it sets; else the spec."""

@@ -48,7 +48,7 @@ def slice_of(
     values: dict[str, Any] = {}
     code: dict[str, object] = {}
     for name, item in sorted(properties_of(type(model)).items()):
-        if stage in item.reads:
+        if not STAGES[stage].parts.isdisjoint(item.reads):
             value = item.meaning(plain(model.peek(name)))
             if isinstance(value, Generator):
                 value = by_name(value.read_by(stage))

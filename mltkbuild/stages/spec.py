@@ -13,8 +13,9 @@ from mltkbuild.spec.any_model import is_classifier
 from mltkbuild.stages import slices, train
 from mltkbuild.stages.outside import outside, without_secrets
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.stages.table import SLICES
+from mltkbuild.stages.table import SLICES, STAGES
 from mltkbuild.tflite import dictionary
+from mltkbuild.training import keras_file
 
 # -- spec ------------------------------------------------------------------------------------------------------------
 
@@ -96,8 +97,9 @@ def _take_classes_from_loader(run: StageRun, sliced: Mapping[str, dict[str, Any]
             where=run.request.spec_path,
             fix="set my_model.classes to a list of labels, in the spec or in its data loader",
         )
-    for stage in type(model).classes.reads:
-        sliced[stage]["properties"]["classes"] = list(run.peek.classes)
+    for stage in sliced:
+        if not STAGES[stage].parts.isdisjoint(type(model).classes.reads):
+            sliced[stage]["properties"]["classes"] = list(run.peek.classes)
 
 
 def _build_first(run: StageRun) -> Any:
@@ -122,7 +124,8 @@ def _check_loadable(run: StageRun, keras_model: Any) -> None:
     if run.peek.on_save_keras_model is not None:
         return
     try:
-        config = keras.saving.serialize_keras_object(keras_model)
+        with keras_file.savable(keras_model):
+            config = keras.saving.serialize_keras_object(keras_model)
         config.pop("compile_config", None)
         keras.saving.deserialize_keras_object(config, custom_objects=run.code.custom_objects(), safe_mode=False)
     except Exception as error:  # Keras and the spec's own classes may raise anything

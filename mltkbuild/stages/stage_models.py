@@ -51,6 +51,13 @@ class StageModels:
                 where=self._request.spec_path,
                 fix="set my_model.build_model_function to a function that returns a compiled Keras model",
             )
+        if isinstance(builder, keras.Model):
+            raise SpecError(
+                "build_model_function must be the function, not the model that it returns",
+                where=self._code.place("build_model_function"),
+                found=f"{type(builder).__name__} {builder.name}",
+                fix="leave the parentheses away: my_model.build_model_function = my_builder",
+            )
         clear_names()
         keras.utils.set_random_seed(self._peek.seed)
         with (
@@ -83,6 +90,14 @@ class StageModels:
             yield
         finally:
             keras.config.set_dtype_policy(before)
+
+    def as_saved(self, keras_model: Any) -> Any:
+        """A trained model as it is saved: for one device, in float32."""
+        if self._peek.mixed_precision is None and self._peek.distribute is None:
+            return keras_model
+        plain = self.build(plain=True)
+        plain.set_weights(keras_model.get_weights())
+        return plain
 
     def load(self, *, compiled: bool = False, path: Path | None = None) -> Any:
         """The trained model, with the spec's own classes and functions known by name.

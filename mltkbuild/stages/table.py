@@ -46,6 +46,7 @@ class Stage:
         makes: The artifacts that it always makes, with `{id}` for the target's name as an identifier; some settings
             make it write further ones.
         slice: Which part of the spec it reads, `spec/SLICE.yaml`; empty for none.
+        ahead_of: Stages whose properties it reads too, as it tries beforehand what they will do.
         revision: Counts up when the stage's own code makes other artifacts of the same inputs.
         tools: The packages whose version its result depends on.
         options: The command line options that change its result.
@@ -63,6 +64,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     slice: str = ""
+    ahead_of: tuple[str, ...] = ()
     revision: int = 1
     tools: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -78,6 +80,11 @@ class Stage:
     def all_reads(self) -> tuple[str, ...]:
         """The artifacts that it reads, its slice of the spec first."""
         return (slice_name(self.slice), *self.reads) if self.slice else self.reads
+
+    @cached_property
+    def parts(self) -> frozenset[str]:
+        """The stages whose properties it reads, itself first of all."""
+        return frozenset((self.name, *self.ahead_of))
 
     @cached_property
     def names_target(self) -> bool:
@@ -108,10 +115,22 @@ DATA = Stage(
         Figure("evaluation_samples", ("samples", "evaluation"), ("data/manifest.json", "evaluation", "samples")),
     ),
 )
+PREFLIGHT = Stage(
+    "preflight",
+    "check what can be told before the first epoch",
+    needs=("spec", "data"),
+    reads=("spec/model.json", "data/training.json", "data/validation.json", "data/calibration.json"),
+    makes=("preflight.json",),
+    slice="preflight",
+    ahead_of=("train", "quantize"),
+    tools=(*TOOLCHAIN, MICRO),
+    user_code=True,
+    command="check",
+)
 TRAIN = Stage(
     "train",
     "train the Keras model",
-    needs=("spec", "data"),
+    needs=("spec", "data", "preflight"),
     reads=("spec/model.json", "data/training.json", "data/validation.json"),
     makes=("{name}.keras", "train/history.json", "train/history.png", "train/log.txt"),
     slice="train",
@@ -227,7 +246,7 @@ VIEW_DATA = Stage(
     command="view_data",
 )
 
-_AFTER_SPEC = (DATA, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT, VIEW_DATA)
+_AFTER_SPEC = (DATA, PREFLIGHT, TRAIN, QUANTIZE, PARAMS, EVALUATE, PROFILE, ARCHIVE, EXPORT, VIEW_DATA)
 SLICES = tuple(dict.fromkeys(stage.slice for stage in _AFTER_SPEC if stage.slice))
 """The parts of a spec that stages read."""
 

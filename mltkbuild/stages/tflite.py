@@ -41,18 +41,22 @@ def quantize(run: StageRun) -> None:
     run.outcome.notes = (*run.outcome.notes, *found.notes)
 
 
-def _calibration(run: StageRun, converter: dict[str, Any]) -> Any:
+def _calibration(run: StageRun, converter: Mapping[str, Any]) -> Any:
     """The samples that set the int8 ranges: the spec's generator, or the validation (else training) data."""
-    source = converter["representative_dataset"]
-    limit = converter["representative_dataset_max_samples"]
-    if callable(source):
-        # As in MLTK, the function finds the samples in my_model.x; they are loaded only if it looks there.
-        run.model.ask_when_unset(lambda name: _let_read(run))
-        with run.code.running("representative_dataset"):
-            return [_without_batch(item) for _, item in zip(range(limit), source(), strict=False)]
+    if callable(converter["representative_dataset"]):
+        return spec_calibration(run, converter)
     part = _calibration_part(run)
     with run.code.running("the data loader", DataError, count=False):
-        return data.calibration_samples(part, limit, run.data.classes)
+        return data.calibration_samples(part, converter["representative_dataset_max_samples"], run.data.classes)
+
+
+def spec_calibration(run: StageRun, converter: Mapping[str, Any]) -> list[Any]:
+    """The first samples of the spec's own function, as many as the converter takes."""
+    source, limit = converter["representative_dataset"], converter["representative_dataset_max_samples"]
+    # As in MLTK, the function finds the samples in my_model.x; they are loaded only if it looks there.
+    run.model.ask_when_unset(lambda name: _let_read(run))
+    with run.code.running("representative_dataset"):
+        return [_without_batch(item) for _, item in zip(range(limit), source(), strict=False)]
 
 
 def _calibration_part(run: StageRun) -> data.Samples:

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mltkbuild import keras_private
 from mltkbuild.data import samples as data
 from mltkbuild.disk.answers import answer
 from mltkbuild.disk.checkpoints import Shelf
 from mltkbuild.disk.digests import digest_of, folder_digest
 from mltkbuild.disk.facts import Facts
 from mltkbuild.disk.inputs import parse
-from mltkbuild.errors import SpecError, StageError
+from mltkbuild.errors import StageError
 from mltkbuild.events import Event, Note
 from mltkbuild.fingerprint.toolchain import reduced_version, version
 from mltkbuild.shown import shown
@@ -24,7 +23,8 @@ from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.training import fit, history, keeper, keras_file, published, targets, weights
+from mltkbuild.stages.table import TRAIN
+from mltkbuild.training import fit, history, keeper, keras_file, published, weights
 
 
 def train_model(run: StageRun) -> None:
@@ -44,28 +44,28 @@ def train_model(run: StageRun) -> None:
         )
     if validation is not None:
         validation = run.data.finished("validation", validation)
-    for subset, part in (("training", training), ("validation", validation)):
-        _require_fitting(run, keras_model, subset, part)
-    targets.require_fitting(keras_model, training, run.code.place("loss", "build_model_function"))
-    settings = _train_settings(run)
+    settings = settings_of(run)
     start_weights = run.request.options.get("weights")
     if start_weights is not None:
         weights.load_into(keras_model, Path(str(start_weights)))
-    _require_savable(run, keras_model, training)
     with run.code.at(), run.code.running("training") as reading:
         trained = fit.fit(keras_model, training, validation, settings, _keeper(run, reading))
-        keras_model = _plain_model(run, keras_model)
+        keras_model = run.models.as_saved(keras_model)
         keras_model = _after_training(run, keras_model, trained)
     saved = run.files.own("{name}.keras")
     keras_file.save(keras_model, saved, run.code.snapshot.label)
-    _require_saved(run, keras_model, training, saved)
+    require_saved(run, keras_model, training, saved)
     history.write_history(run.files.scratch, run.request.target, trained)
     run.outcome.seconds = trained.earlier_seconds
     run.outcome.facts |= _training_facts(trained)
 
 
-def _require_saved(run: StageRun, keras_model: Any, training: data.Samples, path: Path) -> None:
-    """What is published must be what was trained."""
+def require_saved(run: StageRun, keras_model: Any, training: data.Samples, path: Path) -> None:
+    """What is published must be what was trained.
+
+    Raises:
+        StageError: The file holds a model that answers otherwise.
+    """
 
     def load() -> Any:
         return run.models.load(path=path)
@@ -74,30 +74,6 @@ def _require_saved(run: StageRun, keras_model: Any, training: data.Samples, path
         told = published.require_equal(keras_model, load, training, run.code.place("build_model_function"))
     if told is not None and told not in run.outcome.notes:
         run.outcome.notes = (*run.outcome.notes, told)
-
-
-def _require_savable(run: StageRun, keras_model: Any, training: data.Samples) -> None:
-    """Layers that lose a setting when they are saved are told before the first epoch; Keras' own lose none."""
-    own = any(not type(layer).__module__.startswith("keras.") for layer in keras_private.layers(keras_model))
-    if not own or training.is_stream or run.peek.distribute is not None:
-        # A generator begins only once; what a stream reads, or several devices hold, is compared after the last epoch.
-        return
-    trial = run.files.scratch / "untrained.keras"
-    # A layer may count its calls, or draw numbers: the training begins as ever.
-    states = [(variable, variable.numpy()) for variable in keras_model.non_trainable_variables]
-    with keras_file.saved_for_a_while(keras_model, trial, run.code.snapshot.label):
-        _require_saved(run, keras_model, training, trial)
-    for variable, state in states:
-        variable.assign(state)
-
-
-def _plain_model(run: StageRun, keras_model: Any) -> Any:
-    """The trained model as it is saved: for one device, in float32."""
-    if run.peek.mixed_precision is None and run.peek.distribute is None:
-        return keras_model
-    plain = run.models.build(plain=True)
-    plain.set_weights(keras_model.get_weights())
-    return plain
 
 
 def _training_facts(trained: history.Training) -> Facts:
@@ -154,7 +130,7 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
         run.outcome.files.update({**earlier.files, **full})
         run.outcome.answers.update(asked)
         read = properties_of(type(model)).keys() & earlier.properties.keys()
-        run.outcome.reads = tuple(sorted({*run.outcome.reads, *model.beyond_slice(request.stage, read)}))
+        run.outcome.reads = tuple(sorted({*run.outcome.reads, *model.beyond_slice(TRAIN.parts, read)}))
         return None
 
     def present(path: str, own: Sequence[str] | None) -> str | None:
@@ -179,24 +155,6 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
     )
 
 
-def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
-    """Raise a SpecError when the samples aren't what the model's one input takes."""
-    inputs = getattr(keras_model, "inputs", None) or []
-    if part is None or part.is_stream or len(inputs) != 1:
-        return
-    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
-    fits = len(expected) == len(given) and all(
-        size in (None, found) for size, found in zip(expected, given, strict=True)
-    )
-    if not fits:
-        raise SpecError(
-            f"the {subset} samples don't fit the model's input",
-            where=run.code.place("build_model_function"),
-            found=f"samples of shape {given}, an input of shape {expected}",
-            fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
-        )
-
-
 def _after_training(run: StageRun, keras_model: Any, trained: history.Training) -> Any:
     save = run.peek.on_save_keras_model
     if save is not None:
@@ -218,7 +176,8 @@ def _after_training(run: StageRun, keras_model: Any, trained: history.Training) 
     return keras_model
 
 
-def _train_settings(run: StageRun) -> fit.TrainSettings:
+def settings_of(run: StageRun) -> fit.TrainSettings:
+    """How the fit goes."""
     given = ("epochs", "classes", "tensorboard_dir")
     names = [name for name in fit.TrainSettings.__dataclass_fields__ if name not in given]
     epochs = 1 if run.request.test else int(run.request.options.get("epochs", run.peek.epochs))

@@ -77,6 +77,24 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
     return Proof(facts, notes)
 
 
+def require_kernels(model: graph.Graph, layers: Collection[str], *, mode: str, quantized: bool) -> None:
+    """Look at a model's operators alone, as `prove` does before it runs the model.
+
+    Raises:
+        StageError: It would compute with floats although it must not; or an operator can't run and `mode` is 'error'.
+    """
+    if quantized:
+        _refuse_floats(model, layers)
+    problems = _known(lint.find_problems(model), layers) if mode == ERROR else []
+    if problems:
+        raise _cant_run(problems)
+
+
+def _cant_run(problems: Collection[lint.Problem]) -> micro.CantRun:
+    what = "TensorFlow Lite Micro can't run the model"
+    return micro.CantRun(what, found=lint.named(problems), fix=lint.fixes(problems))
+
+
 def _refuse_floats(model: graph.Graph, layers: Collection[str]) -> None:
     kept = _known(lint.kept_floats(model), layers)
     if kept:
@@ -94,9 +112,7 @@ def _moved_floats(model: graph.Graph, layers: Collection[str]) -> tuple[str, ...
 def _tried(tflite: bytes, problems: Collection[lint.Problem]) -> micro.Arena:
     """Run the model once; a found problem tells more than the interpreter does."""
     if problems:
-        raise micro.CantRun(
-            "TensorFlow Lite Micro can't run the model", found=lint.named(problems), fix=lint.fixes(problems)
-        )
+        raise _cant_run(problems)
     trial = micro.Micro(tflite)
     trial.invoke([np.zeros(port.shape, port.dtype) for port in trial.inputs])
     return trial.arena()

@@ -26,8 +26,14 @@ class Conversion(Facts, total=False):
     warnings: list[str]
 
 
-def run(
-    keras_model: Any, calibration: Iterable[Any] | None, converter: Mapping[str, Any], converted: Path, float32: Path
+def run(  # noqa: PLR0913  # what a conversion depends on
+    keras_model: Any,
+    calibration: Iterable[Any] | None,
+    converter: Mapping[str, Any],
+    converted: Path,
+    float32: Path,
+    *,
+    attempts: int = ATTEMPTS,
 ) -> Conversion:
     """Convert a trained model.
 
@@ -37,6 +43,7 @@ def run(
         converter: The spec's `tflite_converter`.
         converted: The `.tflite` to write.
         float32: The unquantized `.tflite` to write beside it when the converter asks for one.
+        attempts: How often a conversion is tried whose result differs by chance.
 
     Returns:
         Sizes in bytes and, where the calibration samples have anomalies, `warnings`, for the record.
@@ -62,15 +69,15 @@ def run(
         options = _options(converter)
         if ready is not None:
             options["representative_dataset"] = _representative(ready, inputs)
-        _export_wholly(keras_model, converted, options, quantized=is_fully_quantized(converter))
-    shown = list((ready or _made_up(inputs))[: ports.SAMPLES])
+        _export_wholly(keras_model, converted, options, attempts if is_fully_quantized(converter) else 1)
+    shown = list((ready or made_up(inputs))[: ports.SAMPLES])
     for path in (converted, *([float32] if converter["generate_unquantized"] else [])):
         ports.prove(path.read_bytes(), keras_model, shown)
     facts["bytes"] = converted.stat().st_size
     return facts
 
 
-def _made_up(inputs: Sequence[Any]) -> list[list[np.ndarray]]:
+def made_up(inputs: Sequence[Any]) -> list[list[np.ndarray]]:
     """Samples for a model that isn't calibrated: small whole numbers, which an embedding takes as well."""
     rng = np.random.default_rng(0)
     shapes = [(entry.shape[1:], entry.dtype) for entry in inputs]
@@ -216,14 +223,14 @@ def export(keras_model: Any, path: Path, options: Mapping[str, Any]) -> None:
         path.write_bytes(ports.in_order(path.read_bytes(), keras_model))
 
 
-def _export_wholly(keras_model: Any, path: Path, options: Mapping[str, Any], *, quantized: bool) -> None:
+def _export_wholly(keras_model: Any, path: Path, options: Mapping[str, Any], attempts: int) -> None:
     """Convert; again where the converter has left values in float that it need not.
 
     TensorFlow's quantizer decides about an operator with several outputs, such as the SPLIT in an unrolled LSTM, in the
     order of addresses in memory: by chance it stays in float. The file in which none does is always the same.
     """
     fewest: tuple[int, bytes] | None = None
-    for _ in range(ATTEMPTS if quantized else 1):
+    for _ in range(attempts):
         export(keras_model, path, options)
         content = path.read_bytes()
         left = len(lint.moved_floats(graph.read(content)))

@@ -89,12 +89,12 @@ def fit(
         StageError: The loss became NaN or infinite; names the epoch and the step.
         Stopped: The training was asked to stop.
     """
-    settings, extra = _with_kwargs(settings)
+    settings, extra = with_kwargs(settings)
     training = _override(training, extra)
     split = extra.pop("validation_split", 0.0)
     if split and validation is None:
         training, validation = split_validation(training, split)
-    epochs = _epoch_limit(settings)
+    epochs = epoch_limit(settings)
     keras.utils.set_random_seed(settings.seed)
     validating = _validation_arguments(validation, settings) | {
         name: extra.pop(name) for name in VALIDATION if name in extra
@@ -186,8 +186,12 @@ def _batches(training: Samples, settings: TrainSettings) -> Batches | None:
     )
 
 
-def _with_kwargs(settings: TrainSettings) -> tuple[TrainSettings, dict[str, Any]]:
-    """`train_kwargs` over the settings of the same meaning; the rest goes to Keras' fit as it is."""
+def with_kwargs(settings: TrainSettings) -> tuple[TrainSettings, dict[str, Any]]:
+    """`train_kwargs` over the settings of the same meaning; the rest goes to Keras' fit as it is.
+
+    Raises:
+        SpecError: It holds what the build itself gives.
+    """
     extra = dict(settings.train_kwargs)
     extra.pop("verbose", None)
     over = {name: extra.pop(name) for name in OVER if name in extra}
@@ -213,7 +217,7 @@ def _callbacks(settings: TrainSettings, more: Sequence[Any]) -> list[Any]:
     """The spec's own callbacks, the schedule, the check that a rule's metric is there, and the rules."""
     # What a spec gives as train_kwargs["callbacks"] comes beside the callbacks made here, not in their place.
     own = [*settings.train_callbacks, *more]
-    return [*own, *_schedule(settings), _check(settings), *_rules(settings), *_tensorboard(settings)]
+    return [*own, *schedule_callbacks(settings), _check(settings), *rule_callbacks(settings), *_tensorboard(settings)]
 
 
 def _tensorboard(settings: TrainSettings) -> list[Any]:
@@ -280,7 +284,12 @@ def _require_end(samples: Samples, subset: str, steps: int | None, name: str) ->
         )
 
 
-def _epoch_limit(settings: TrainSettings) -> int:
+def epoch_limit(settings: TrainSettings) -> int:
+    """How many epochs a training takes at most.
+
+    Raises:
+        SpecError: Nothing would end it.
+    """
     if settings.epochs != -1:
         return settings.epochs
     if settings.early_stopping is None:
@@ -308,7 +317,7 @@ def _validation_arguments(validation: Samples | None, settings: TrainSettings) -
     }
 
 
-def _schedule(settings: TrainSettings) -> list[Any]:
+def schedule_callbacks(settings: TrainSettings) -> list[Any]:
     """The callback that sets the learning rate of each epoch, if the spec has a schedule."""
     schedule = settings.lr_schedule
     if schedule is None or isinstance(schedule, keras.callbacks.Callback):
@@ -317,7 +326,7 @@ def _schedule(settings: TrainSettings) -> list[Any]:
     return [keras.callbacks.LearningRateScheduler(**arguments)]
 
 
-def _rules(settings: TrainSettings) -> list[Any]:
+def rule_callbacks(settings: TrainSettings) -> list[Any]:
     """The callbacks that watch a metric; they come after the watcher, which says in clear words that one is missing."""
     rules = []
     if settings.early_stopping is not None:

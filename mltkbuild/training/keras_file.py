@@ -26,7 +26,8 @@ def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> No
         label: Gives the workspace-relative path of a source file, for the bytecode of lambdas.
     """
     raw = path.with_name("raw.keras")
-    keras_model.save(raw)
+    with savable(keras_model):
+        keras_model.save(raw)
     with zipfile.ZipFile(raw) as source:
         members = {name: source.read(name) for name in sorted(source.namelist())}
     raw.unlink()
@@ -36,6 +37,23 @@ def save(keras_model: Any, path: Path, label: Callable[[str], str | None]) -> No
     ids: dict[object, int] = {}
     members["config.json"] = json.dumps(_normal(json.loads(members["config.json"]), ids, label)).encode()
     write_zip(path, members, zipfile.ZIP_STORED)
+
+
+@contextmanager
+def savable(keras_model: Any) -> Iterator[None]:
+    """Leave out for a while how a model was compiled, where no file can hold that: a loss may be a partial.
+
+    Without it only training knows, which builds the model by the spec.
+    """
+    compiled = keras_model.compiled
+    try:
+        keras_model.get_compile_config()
+    except (TypeError, ValueError, NotImplementedError):
+        keras_model.compiled = False
+    try:
+        yield
+    finally:
+        keras_model.compiled = compiled
 
 
 @contextmanager

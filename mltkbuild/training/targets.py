@@ -38,13 +38,21 @@ def require_fitting(keras_model: Any, training: Samples, where: str | None) -> N
         return
     values = int(outputs[0].shape[-1])
     each = 1 if y.ndim == 1 else int(y.shape[1])
-    found = f"{name}, labels of shape {(*y.shape[1:],)}, an output of {values} values"
+    found = f"{name}, {each} {'number' if each == 1 else 'numbers'} a label, an output of {values} values"
     if name in _CATEGORICAL and each == 1 and values > 1:
         fix = "set the loss to sparse_categorical_crossentropy, or give one-hot rows: keras.utils.to_categorical(y)"
         raise SpecError("the loss takes one-hot rows, and the labels are class ids", where=where, found=found, fix=fix)
     if name in _SPARSE and each == values > 1:
         fix = "set the loss to categorical_crossentropy, or give class ids: y.argmax(axis=1)"
         raise SpecError("the loss takes class ids, and the labels are one-hot rows", where=where, found=found, fix=fix)
+    if name in _CATEGORICAL and each != values:
+        fix = f"end the network with Dense({each}), or give rows of {values} numbers"
+        raise SpecError("the labels have another width than the output", where=where, found=found, fix=fix)
+    if name in _SPARSE and each == 1 and not training.is_stream and y.max(initial=0) >= values:
+        highest = int(y.max())
+        fix = f"end the network with Dense({highest + 1}), a value for each class, or give ids below {values}"
+        found = f"the class id {highest}, an output of {values} values"
+        raise SpecError("a label is outside the output", where=where, found=found, fix=fix)
     if name in _EACH_VALUE and each == 1 and values > 1:
         fix = f"give {values} values a sample; for class ids set the loss to sparse_categorical_crossentropy"
         raise SpecError(

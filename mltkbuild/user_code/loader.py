@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from mltkbuild import keras_words
 from mltkbuild.disk.workspace import NOT_ITS_OWN
 from mltkbuild.errors import MltkError, SpecError
 from mltkbuild.fingerprint.origins import Origins
@@ -298,12 +299,15 @@ def _user_error(snapshot: Snapshot, what: str, kind: type[MltkError], error: Bas
         return kind(f"syntax error: {error.msg}", where=where, found=found, fix="mend this line")
     message = _message(error)
     where, trace = _user_place(snapshot, error) or snapshot.spec_path, _user_trace(snapshot, error, message)
-    return system_error(error, what, where, trace) or kind(
-        f"{what} raised {type(error).__name__}",
-        where=where,
-        found=message.splitlines()[0] if message else None,
-        fix=_advice(snapshot, error),
-        trace=trace,
+    refused = system_error(error, what, where, trace)
+    if refused is not None:
+        return refused
+    unknown = keras_words.unknown_name(message)
+    if unknown is not None:
+        return kind(unknown.what, where=where, found=unknown.found, fix=unknown.fix, trace=trace)
+    said = keras_words.gist(message) or None
+    return kind(
+        f"{what} raised {type(error).__name__}", where=where, found=said, fix=_advice(snapshot, error), trace=trace
     )
 
 
@@ -315,6 +319,8 @@ def _advice(snapshot: Snapshot, error: BaseException) -> str:
         return f"rename {hidden}: Python has a module {missing} of its own, and so that file is never imported"
     if isinstance(error, ModuleNotFoundError) and missing and missing.partition(".")[0] not in sys.modules:
         return f"install the package that has the module {missing}, as in `pip install {missing.partition('.')[0]}`"
+    if isinstance(error, NameError) and "Lambda.call" in str(error):
+        return "import what the lambda uses within a function of its own, or make it a class of keras.layers.Layer"
     return "mend this line, or what it is given" if _user_frames(snapshot, error) else "mend what the spec asks for"
 
 

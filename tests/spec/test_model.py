@@ -109,8 +109,8 @@ def test_reads_are_noticed() -> None:
         _ = model.batch_size
     _ = model.loss
     assert ({"epochs"}, {"epochs", "batch_size"}) == (inner, outer)
-    assert ("batch_size", "epochs") == model.beyond_slice("quantize", outer)
-    assert () == model.beyond_slice("train", outer)
+    assert ("batch_size", "epochs") == model.beyond_slice({"quantize"}, outer)
+    assert () == model.beyond_slice({"train"}, outer)
 
 
 def test_unset_property_asks_the_loader_before_it_is_an_error() -> None:

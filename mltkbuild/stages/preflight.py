@@ -1,0 +1,90 @@
+"""Assembles the preflight: whatever a training, or the conversion after it, would fail of is told before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mltkbuild.data import samples as data
+from mltkbuild.errors import DataError, SpecError
+from mltkbuild.stages import train
+from mltkbuild.stages.stage_run import StageRun
+from mltkbuild.stages.tflite import spec_calibration
+from mltkbuild.tflite import quantize, trial
+from mltkbuild.training import keras_file, preflight, targets
+
+VERSION = 1
+_SAMPLES = 8
+"""With so many samples the trial conversion is calibrated."""
+
+
+def check(run: StageRun) -> None:
+    """Try the training and the conversion: forms, settings, one step, the saved file, a conversion, a start in TFLM."""
+    training, validation = run.data.load("training")
+    run.data.same_data("training", training)
+    run.data.same_data("validation", validation)
+    keras_model = run.models.build()
+    for subset, part in (("training", training), ("validation", validation)):
+        _require_fitting(run, keras_model, subset, part)
+    targets.require_fitting(keras_model, training, run.code.place("loss", "build_model_function"))
+    settings = train.settings_of(run)
+    with run.code.at(), run.code.running("a setting of the training", SpecError):
+        preflight.require_settings(settings, training)
+    found: dict[str, Any] = {"version": VERSION}
+    # A dry run does all of it in a moment.
+    if not run.request.test:
+        found |= _tried(run, keras_model, training, validation)
+    run.files.write_json("preflight.json", found)
+
+
+def _tried(run: StageRun, keras_model: Any, training: data.Samples, validation: data.Samples | None) -> dict[str, Any]:
+    """One step of the training, and the untrained model all the way to a microcontroller's interpreter."""
+    label = run.code.snapshot.label
+    shown = None if validation is None else data.head(validation, run.peek.validation_batch_size or run.peek.batch_size)
+    shown = None if shown is None else run.data.finished("validation", shown)
+    with run.code.at("build_model_function"), run.code.running("the first training step"):
+        metrics = preflight.one_step(keras_model, training, shown, train.settings_of(run), label)
+    keras_model = run.models.as_saved(keras_model)
+    path = run.files.scratch / "untrained.keras"
+    with keras_file.saved_for_a_while(keras_model, path, label):
+        train.require_saved(run, keras_model, training, path)
+        loaded = run.models.load(path=path)
+    with run.code.at("tflite_converter", "build_model_function"):
+        told = _converted(run, loaded, training if validation is None else validation)
+    run.outcome.notes = tuple(dict.fromkeys((*run.outcome.notes, *told.notes)))
+    return {"metrics": sorted(metrics), "operators": list(told.operators), "starts": told.starts}
+
+
+def _converted(run: StageRun, keras_model: Any, part: data.Samples) -> trial.Trial:
+    converter = {**run.peek.tflite_converter}
+    calibration = _calibration(run, converter, part) if quantize.wants_calibration(converter) else None
+    return trial.try_out(keras_model, calibration, converter, mode=run.peek.tflm, folder=run.files.scratch)
+
+
+def _calibration(run: StageRun, converter: Mapping[str, Any], part: data.Samples) -> Any:
+    """A few samples: the spec's own, those in memory, or made up for a stream that may begin only once."""
+    few = {**converter, "representative_dataset_max_samples": _SAMPLES}
+    if callable(few["representative_dataset"]):
+        return spec_calibration(run, few)
+    if part.is_stream:
+        return trial.MADE_UP
+    with run.code.running("the data loader", DataError, count=False):
+        return data.calibration_samples(part, _SAMPLES, run.data.classes)
+
+
+def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
+    """Raise a SpecError when the samples aren't what the model's one input takes."""
+    inputs = getattr(keras_model, "inputs", None) or []
+    if part is None or part.is_stream or len(inputs) != 1:
+        return
+    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
+    fits = len(expected) == len(given) and all(
+        size in (None, found) for size, found in zip(expected, given, strict=True)
+    )
+    if not fits:
+        raise SpecError(
+            f"the {subset} samples don't fit the model's input",
+            where=run.code.place("build_model_function"),
+            found=f"samples of shape {given}, an input of shape {expected}",
+            fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
+        )
