@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mltkbuild.errors import did_you_mean
 
-_NODES = re.compile(r"\{\{[^}]*\}\}|\[Op:\w+\]( name: *$)?|\x1b\[[0-9;]*m")
+_NODES = re.compile(r" for '\{\{node [^']*'|\{\{[^}]*\}\}|\[Op:\w+\]( name: *$)?|\x1b\[[0-9;]*m")
 _AROUND = ("Graph execution error", "Detected at node", "File ", "Stack", "<stack", "[[")
 _CALLING = re.compile(r"Exception encountered when calling (?P<what>.+?)\.?$")
 _UNKNOWN = re.compile(r"Could not interpret (?P<kind>\w+)(?: function)? identifier: (?P<name>\S+)")

@@ -76,11 +76,22 @@ def _array(value: Any) -> Any:
         ) from error
 
 
-def split_validation(samples: Samples, fraction: float) -> tuple[Samples, Samples | None]:
-    """Keep the last part of the samples for validation, as Keras' `validation_split` does.
+def split_validation(
+    samples: Samples, fraction: float, *, stratify: bool = False, seed: int | None = None
+) -> tuple[Samples, Samples | None]:
+    """Keep a part of the samples for validation.
+
+    Args:
+        samples: The samples.
+        fraction: Which part; 0 for none.
+        stratify: Whether it is that part of each class.
+        seed: Draws the samples; None takes the last ones, as Keras' `validation_split` does.
+
+    Returns:
+        The samples to train on and those for validation, both in the order that they had.
 
     Raises:
-        DataError: The samples are a stream, or one of the parts would be empty.
+        DataError: The samples are a stream, one of the parts would be empty, or they have no class.
     """
     if not fraction:
         return samples, None
@@ -97,7 +108,34 @@ def split_validation(samples: Samples, fraction: float) -> tuple[Samples, Sample
             found=f"{len(samples)} samples, validation_split = {fraction}",
             fix="give more samples, or another validation_split",
         )
-    return _part(samples, slice(0, cut)), _part(samples, slice(cut, None))
+    if not stratify and seed is None:
+        return _part(samples, slice(0, cut)), _part(samples, slice(cut, None))
+    rng = None if seed is None else np.random.default_rng(seed)
+    held = np.zeros(len(samples), bool)
+    for members in _groups(samples) if stratify else [np.arange(len(samples))]:
+        order = members if rng is None else rng.permutation(members)
+        # One sample of each class at least is trained on.
+        count = min(round(len(order) * fraction), len(order) - 1) if stratify else len(order) - cut
+        held[order[len(order) - count :]] = True
+    if not held.any():
+        raise DataError(
+            "validation_split leaves no sample of any class for validation",
+            found=f"{len(samples)} samples, validation_split = {fraction}",
+            fix="give more samples, or another validation_split",
+        )
+    return _part(samples, ~held), _part(samples, held)
+
+
+def _groups(samples: Samples) -> list[np.ndarray]:
+    """The numbers of the samples of each class."""
+    ids = labels(samples)
+    if ids is None:
+        raise DataError(
+            "validation_stratify needs the class of each sample",
+            found="labels that are no class ids or one-hot rows",
+            fix="leave it out, and set my_model.validation_split_seed to draw the samples",
+        )
+    return [np.flatnonzero(ids == label) for label in np.unique(ids)]
 
 
 def _part(samples: Samples, index: Any) -> Samples:

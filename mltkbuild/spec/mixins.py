@@ -288,7 +288,21 @@ class DatasetMixin(Mixin):
         None, ANY, "The samples (and labels) that training is judged by, as (x, y)", reads=("data",), loaded=True
     )
     validation_split = Property[float](
-        0.0, FRACTION, "Which part of the training samples, from their end, is kept for validation", reads=("data",)
+        0.0, FRACTION, "Which part of the training samples is kept for validation", reads=("data",)
+    )
+    validation_stratify = Property[bool](
+        False,
+        BOOL,
+        "Whether validation_split takes its part of each class, not of all samples",
+        reads=("data",),
+        added=True,
+    )
+    validation_split_seed = Property[int | None](
+        None,
+        NOT_NEGATIVE.or_none(),
+        "The seed with which validation_split draws its samples; None takes the last ones",
+        reads=("data",),
+        added=True,
     )
     shuffle = Property[bool](True, BOOL, "Whether each epoch sees the samples in an order of its own", reads=("train",))
     class_weights = Property[Any](

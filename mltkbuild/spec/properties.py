@@ -106,6 +106,8 @@ class Property(Generic[T]):
         required: Reading it unset is an error.
         loaded: The data loader sets it.
         meaning: Gives what of a value the stages go by, for one that can be said in several ways.
+        added: Whether stages hear of it only where a spec sets it: it came after there were builds, and what was built
+            without it stays up to date.
     """
 
     def __init__(  # noqa: PLR0913  # each is one part of the declaration
@@ -119,6 +121,7 @@ class Property(Generic[T]):
         required: bool = False,
         loaded: bool = False,
         meaning: Callable[[Any], Any] = _same,
+        added: bool = False,
     ) -> None:
         self.default = default
         self.rule = rule
@@ -128,6 +131,7 @@ class Property(Generic[T]):
         self.required = required
         self.loaded = loaded
         self.meaning = meaning
+        self.added = added
         self.name = ""
         self.owner = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mltkbuild.data import prepared
+from mltkbuild.data import oddities, prepared
 from mltkbuild.data import samples as data
 from mltkbuild.data.splits import SUBSETS
 from mltkbuild.disk.digests import bytes_digest
@@ -27,6 +27,7 @@ def load_data(run: StageRun) -> None:
         parts = _loaded(run)
         read = [sorted(run.outcome.files.items()), *([asked] if (asked := sorted(run.outcome.answers.items())) else [])]
         stream = bytes_digest(json.dumps([slice_digest, *read]).encode())
+    subsets = dict(parts)
     parts["calibration"] = parts["training"] if parts["validation"] is None else parts["validation"]
     classes = run.data.classes
     manifest: dict[str, Any] = {"classes": list(classes or ())}
@@ -34,6 +35,9 @@ def load_data(run: StageRun) -> None:
         manifest[subset] = data.describe(part, classes, stream)
         run.files.write_json(f"data/{subset}.json", manifest[subset])
     run.files.write_json("data/manifest.json", manifest)
+    if not run.request.test:
+        # Of the few samples of a dry run the same is no oddity.
+        run.outcome.notes = (*run.outcome.notes, *oddities.told(subsets, manifest))
     run.outcome.facts["samples"] = {subset: manifest[subset].get("samples") for subset in parts}
 
 
@@ -67,8 +71,10 @@ def _prepare(run: StageRun) -> None:
             )
             bad += description["bad"]
         prepared.fit(run.files.scratch, plan.preparation(model, "training", source.folder))
-    if not source.items["evaluation"] and not source.items["validation"]:
-        run.outcome.notes = ("there is no validation data: training samples are evaluated", *run.outcome.notes)
+    if not source.items["evaluation"]:
+        instead = "validation" if source.items["validation"] else "training"
+        missing = "evaluation" if source.items["validation"] else "validation"
+        run.outcome.notes = (f"there is no {missing} data: {instead} samples are evaluated", *run.outcome.notes)
     if bad:
         run.outcome.facts["bad"] = len(bad)
         told = f"{len(bad)} bad samples left out; the first: {bad[0]['name']}, {bad[0]['why']}"

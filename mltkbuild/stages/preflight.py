@@ -46,7 +46,7 @@ def _tried(run: StageRun, keras_model: Any, training: data.Samples, validation: 
         metrics = preflight.one_step(keras_model, training, shown, train.settings_of(run), label)
     keras_model = run.models.as_saved(keras_model)
     path = run.files.scratch / "untrained.keras"
-    with keras_file.saved_for_a_while(keras_model, path, label):
+    with run.code.at("build_model_function"), keras_file.saved_for_a_while(keras_model, path, label):
         train.require_saved(run, keras_model, training, path)
         loaded = run.models.load(path=path)
     with run.code.at("tflite_converter", "build_model_function"):

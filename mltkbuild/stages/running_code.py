@@ -155,10 +155,11 @@ class RunningCode:
 
     @contextmanager
     def at(self, *names: str) -> Iterator[None]:
-        """Give an error without a place that of the property that it is about."""
+        """Give an error without a line that of the property that it is about."""
         try:
             yield
         except MltkError as error:
+            error.where = None if error.where == self._request.spec_path else error.where
             raise error.at(self.place(*self._named(error), *names)) from error.__cause__
 
     def _named(self, error: MltkError) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ def slice_of(
     values: dict[str, Any] = {}
     code: dict[str, object] = {}
     for name, item in sorted(properties_of(type(model)).items()):
+        if item.added and not model.is_set(name):
+            continue
         if not STAGES[stage].parts.isdisjoint(item.reads):
             value = item.meaning(plain(model.peek(name)))
             if isinstance(value, Generator):

@@ -105,7 +105,9 @@ class StageData:
             given = model.validation_data
             is_folder = isinstance(model.dataset, str | os.PathLike)
             split = model.validation_split if subset == "training" and given is None and not is_folder else 0.0
-            part, held_out = data.split_validation(whole, split)
+            part, held_out = data.split_validation(
+                whole, split, stratify=self._peek.validation_stratify, seed=self._peek.validation_split_seed
+            )
             if given is not None:
                 held_out = data.as_samples(*given) if isinstance(given, tuple | list) else data.as_samples(given)
             if held_out is not None:

@@ -58,7 +58,10 @@ def of(error: BaseException, label: Callable[[str], str | None]) -> SpecError | 
 
 def _kind(part: Any) -> str:
     kinds = {keras.metrics.Metric: "metric", keras.losses.Loss: "loss", keras.layers.Layer: "layer"}
-    return next((name for kind, name in kinds.items() if isinstance(part, kind)), "")
+    # A model is a layer, too, and all that fails does so within one.
+    return next(
+        (name for kind, name in kinds.items() if isinstance(part, kind) and not isinstance(part, keras.Model)), ""
+    )
 
 
 def _told(error: BaseException, part: Any, kind: str, values: dict[str, Any]) -> SpecError:

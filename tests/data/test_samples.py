@@ -299,6 +299,53 @@ def test_an_empty_part_is_refused(n: int, fraction: float, subset: str) -> None:
     assert f"validation_split leaves no sample for {subset}" == caught.value.what
 
 
+@law
+@given(
+    st.lists(st.integers(0, 3), min_size=4, max_size=60),
+    st.floats(0.05, 0.6),
+    st.booleans(),
+    st.none() | st.integers(0, 9),
+)
+def test_drawn_split_keeps_every_sample_once(y: list[int], fraction: float, stratify: bool, seed: int | None) -> None:
+    """Whatever draws the split, each sample is in one of the parts, in order; the same seed draws the same."""
+    whole = Samples(np.arange(len(y)), np.array(y))
+    try:
+        training, validation = data.split_validation(whole, fraction, stratify=stratify, seed=seed)
+    except DataError:
+        assume(False)
+    assert validation is not None
+    assert (sorted(training.x), sorted(validation.x)) == (training.x.tolist(), validation.x.tolist())
+    assert list(range(len(y))) == sorted([*training.x, *validation.x])
+    again = data.split_validation(whole, fraction, stratify=stratify, seed=seed)
+    assert training.x.tolist() == again[0].x.tolist()
+    if stratify:
+        assert set(y) == set(training.y.tolist())
+        for label, count in Counter(y).items():
+            assert min(round(count * fraction), count - 1) == validation.y.tolist().count(label)
+
+
+def test_stratified_split_has_each_class_of_sorted_samples() -> None:
+    """Of sorted samples the last ones would be those of one class alone."""
+    whole = Samples(np.arange(30), np.arange(30) // 10)
+    _, last = data.split_validation(whole, 0.2)
+    _, each = data.split_validation(whole, 0.2, stratify=True)
+    _, drawn = data.split_validation(whole, 0.2, stratify=True, seed=1)
+    assert last is not None
+    assert each is not None
+    assert drawn is not None
+    assert ([24, 25, 26, 27, 28, 29], [8, 9, 18, 19, 28, 29]) == (last.x.tolist(), each.x.tolist())
+    assert ([0, 0, 1, 1, 2, 2], True) == (drawn.y.tolist(), drawn.x.tolist() != each.x.tolist())
+
+
+def test_split_by_class_needs_classes() -> None:
+    """Several labels a sample name no class; a class of one sample each leaves nothing to validate by."""
+    rows = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    with pytest.raises(DataError, match="needs the class of each sample"):
+        data.split_validation(Samples(np.arange(4), rows), 0.5, stratify=True)
+    with pytest.raises(DataError, match="leaves no sample of any class"):
+        data.split_validation(Samples(np.arange(4), np.arange(4)), 0.5, stratify=True)
+
+
 def test_a_stream_cannot_be_split() -> None:
     """A validation_split of a stream, which Keras refuses too, is an error."""
     with pytest.raises(DataError, match="samples in memory"):
