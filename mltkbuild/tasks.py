@@ -13,7 +13,7 @@ if sys.path != (_path := search_path()):
 import gc
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, TextIO
 
@@ -309,6 +309,11 @@ class MltkReporter(ConsoleReporter):
     """Errors in the house's form and one closing line; what runs is shown by the session."""
 
     desc = "mltkbuild: errors and one closing line"
+
+    def initialize(self, tasks: Mapping[str, Task], selected_tasks: Sequence[str]) -> None:
+        """Let the session know what was asked for."""
+        super().initialize(tasks, selected_tasks)
+        current().asked = frozenset(selected_tasks)
 
     def execute_task(self, task: Task) -> None:
         """The session shows a stage; a task of the project's own is shown as doit does."""

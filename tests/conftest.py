@@ -352,7 +352,7 @@ def bring(files: Files, run: Callable[[Request, Listener], Outcome], target: str
     builder = Builder(files.workspace, Running(run))
     ran = []
     for stage in BUILT:
-        verdict = builder.judge(target, stage, options)
+        verdict = builder.judge(target, stage, options, asked=stage == BUILT[-1])
         builder.go_by(verdict)
         if verdict.reasons:
             built = builder.build(target, stage, options)

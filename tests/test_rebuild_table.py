@@ -71,7 +71,7 @@ ROWS: dict[str, tuple[Edit, list[str]]] = {
     "model parameter": (replace('"threshold"] = 0.5', '"threshold"] = 0.6'), ["spec", "params", "profile", "archive"]),
     "converter setting": (
         replace("my_model.epochs", 'my_model.tflite_converter["inference_input_type"] = "int8"\nmy_model.epochs'),
-        ["spec", "preflight", "quantize", "params", "evaluate", "profile", "archive"],
+        ["spec", "quantize", "params", "evaluate", "profile", "archive"],
     ),
     "evaluation setting": (
         replace("my_model.epochs", "my_model.eval_max_samples_per_class = 5\nmy_model.epochs"),
@@ -117,7 +117,7 @@ def test_edit_runs_just_the_stages_that_it_reaches(name: str, built_workspace: F
     assert [] == bring(built_workspace, fakes)
 
 
-MICRO_STAGES = ["preflight", "quantize", "evaluate", "profile"]
+MICRO_STAGES = ["quantize", "evaluate", "profile"]
 UPGRADES: dict[str, tuple[str, str, str, list[str]]] = {
     "TensorFlow": ("tensorflow", "2.21.0", "2.22.0", ["spec", "preflight", "train", "quantize", "evaluate"]),
     "patch of TensorFlow": ("tensorflow", "2.21.0", "2.21.1", []),
@@ -255,7 +255,7 @@ DIGITS_ROWS: dict[str, tuple[Edit, list[str]]] = {
     ),
     "converter setting": (
         replace('["inference_input_type"] = "int8"', '["inference_input_type"] = "uint8"'),
-        ["spec", "preflight", "quantize", "params", "evaluate", "profile", "archive"],
+        ["spec", "quantize", "params", "evaluate", "profile", "archive"],
     ),
     "evaluation setting": (
         replace("my_model.batch_size", "my_model.eval_max_samples_per_class = 9\nmy_model.batch_size"),

@@ -103,6 +103,7 @@ def bring(call: Call, stage: str, options: Options | None = None, start: Start =
     """
     # Reading the spec's text once, first, makes every judgement of this call one about this text.
     _ = call.state.sources
+    call.asked = frozenset([f"{stage}:{call.target}"])
     for needed in upstream(stage):
         chosen = {name: value for name, value in (options or {}).items() if name in STAGES[needed].options}
         begin_at = start if needed == stage else RESUME

@@ -98,9 +98,9 @@ class Builder:
         """The lock of a target in this process; a thread that holds it may build."""
         return self.state(target).turn
 
-    def judge(self, target: str, stage: str, options: Options | None = None) -> Verdict:
-        """Judge a stage; nothing is changed by that."""
-        return self.state(target).judge(stage, options)
+    def judge(self, target: str, stage: str, options: Options | None = None, *, asked: bool = True) -> Verdict:
+        """Judge a stage, as `TargetState.judge` does; nothing is changed by that."""
+        return self.state(target).judge(stage, options, asked=asked)
 
     def go_by(self, verdict: Verdict) -> None:
         """Let this build go by a verdict, and by its options, when this stage or one that needs it is built."""
@@ -147,7 +147,7 @@ class Builder:
                 given = self._verdicts.get((target, needed))
                 chosen = done if done is not None else given.options if given is not None else {}
                 why = state.reasons(needed, chosen) if done is None else state.damage(needed)
-                if why:
+                if why and self._is_due(state, needed, stage, options, start):
                     self._run_stage(state, needed, chosen, listener)
                 self._done[target, needed] = chosen
             reasons = self._reasons(state, stage, options or {})
@@ -160,6 +160,16 @@ class Builder:
                 built = replace(self._run_stage(state, stage, options or {}, listener, start), reasons=reasons)
             self._done[target, stage] = options or {}
             return built
+
+    def _is_due(  # a stage, and what is asked of the one that needs it
+        self, state: TargetState, needed: str, stage: str, options: Options | None, start: Start
+    ) -> bool:
+        """Whether a stage that this one needs is worth running."""
+        ahead = STAGES[needed].before
+        if ahead == stage:
+            return start.forces(stage) or state.is_due(needed, options)
+        given = self._verdicts.get((state.target, ahead))
+        return state.is_due(needed, None if given is None else given.options)
 
     def _reasons(self, state: TargetState, stage: str, options: Options) -> tuple[Reason, ...]:
         """Why a stage must run: the verdict that the front goes by, if there is one that stands."""
@@ -286,7 +296,8 @@ class Builder:
                 )
 
     def _request(self, state: TargetState, stage: str, options: Options, scratch: str) -> Request:
-        earlier = [record for needed in upstream(stage)[:-1] if (record := state.record(needed)) is not None]
+        needs = [needed for needed in upstream(stage)[:-1] if not STAGES[needed].before]
+        earlier = [record for needed in needs if (record := state.record(needed)) is not None]
         spec_record = state.record(SPEC.name)
         known = {
             self.workspace.path(path): digest for record in earlier for path, digest in of_kind(record.inputs, FILE)

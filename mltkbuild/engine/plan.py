@@ -68,7 +68,7 @@ def plan(
         state = builder.state(target)
     except MltkError as error:
         return [Step(target, name, BLOCKED, error=error) for name in upstream(stage)]
-    walk = _Walk(builder, state, inspect, options)
+    walk = _Walk(builder, state, stage, inspect, options)
     for name in upstream(stage):
         walk.steps.append(walk.step(name))
     return walk.steps
@@ -77,10 +77,13 @@ def plan(
 class _Walk:
     """A walk along the stages of one target; each is judged by what the ones before it came to."""
 
-    def __init__(self, builder: Builder, state: TargetState, inspect: bool, options: Options | None) -> None:
+    def __init__(  # what a plan is about
+        self, builder: Builder, state: TargetState, last: str, inspect: bool, options: Options | None
+    ) -> None:
         self.steps: list[Step] = []
         self._builder = builder
         self._state = state
+        self._last = last
         self._inspect = inspect
         self._options = options
         # An inspection replaces the record of the spec stage; a step shows the last run's.
@@ -96,6 +99,7 @@ class _Walk:
         texts: Mapping[str, str] = {}
         try:
             reasons = self._state.reasons(name, self._options)
+            reasons = reasons if name == self._last or self._state.is_due(name, self._options) else ()
             if name == SPEC.name and reasons and self._inspect:
                 assumed, texts = self._builder.inspect(self._state.target)
                 self._state.assume(assumed)

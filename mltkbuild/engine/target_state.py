@@ -134,8 +134,13 @@ class TargetState:
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
-    def judge(self, stage_name: str, options: Options | None = None) -> Verdict:
+    def judge(self, stage_name: str, options: Options | None = None, *, asked: bool = True) -> Verdict:
         """Judge a stage; what its upstream stages may change doesn't count.
+
+        Args:
+            stage_name: The stage.
+            options: Options of the command line.
+            asked: Whether somebody asks for this stage, and not only for one that needs it.
 
         Raises:
             SpecError: The spec can't be read.
@@ -143,6 +148,7 @@ class TargetState:
         # Before the spec's text is pinned, an edit may come between this judgement and the run of a later stage.
         pinned, records = self._sources is not None, self._records
         reasons = self.reasons(stage_name, options)
+        reasons = reasons if asked or not reasons or self.is_due(stage_name) else ()
         basis = self._basis(stage_name) if reasons else ()
         if self._records is not records:
             # Another thread has published meanwhile, which the basis may know and the reasons don't.
@@ -174,6 +180,16 @@ class TargetState:
         record = compared.record
         reasons = reasons_to_run(record, self.inputs(stage_name, record, options), self.artifacts(record))
         return (*reasons, Reason("input changed", f"{compared.more:,} more files")) if compared.more else reasons
+
+    def is_due(self, stage_name: str, options: Options | None = None) -> bool:
+        """Whether a stage is worth running for others: one that looks ahead of another stage is only ahead of a run.
+
+        Args:
+            stage_name: The stage.
+            options: Options of the stage that it looks ahead of.
+        """
+        ahead = STAGES[stage_name].before
+        return not ahead or self.record(ahead) is None or bool(self.reasons(ahead, options))
 
     def _is_pending(self, stage_name: str) -> bool:
         pending = self._pending

@@ -47,6 +47,8 @@ class Session:
         self.left_out = 0
         self.failures: list[str] = []
         self.verbose = False
+        self.asked: frozenset[str] = frozenset()
+        """The stages and groups of stages that somebody asks for, as doit calls them."""
         self.called_from = self.workspace.root
         self.worst = 0
         self._running: list[str] = []
@@ -62,7 +64,8 @@ class Session:
     def judge(self, target: str, stage: str, options: Options) -> Verdict:
         """Judge a stage; what can't be judged is left to the run, which reports it."""
         try:
-            return self.builder.judge(target, stage, options)
+            asked = not STAGES[stage].before or bool(self.asked & {stage, f"{stage}:{target}"})
+            return self.builder.judge(target, stage, options, asked=asked)
         except MltkError as error:
             return Verdict(target, stage, options, (Reason("unreadable", error.where or "", error.what),))
 

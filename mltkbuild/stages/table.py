@@ -47,6 +47,8 @@ class Stage:
             make it write further ones.
         slice: Which part of the spec it reads, `spec/SLICE.yaml`; empty for none.
         ahead_of: Stages whose properties it reads too, as it tries beforehand what they will do.
+        before: The stage that alone it is run for: it is due only where that one has reasons to run, or where somebody
+            asks for it. What it makes nothing else reads.
         revision: Counts up when the stage's own code makes other artifacts of the same inputs.
         tools: The packages whose version its result depends on.
         options: The command line options that change its result.
@@ -65,6 +67,7 @@ class Stage:
     makes: tuple[str, ...] = ()
     slice: str = ""
     ahead_of: tuple[str, ...] = ()
+    before: str = ""
     revision: int = 1
     tools: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -123,6 +126,7 @@ PREFLIGHT = Stage(
     makes=("preflight.json",),
     slice="preflight",
     ahead_of=("train", "quantize"),
+    before="train",
     tools=(*TOOLCHAIN, MICRO),
     user_code=True,
     command="check",
