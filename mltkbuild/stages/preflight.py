@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import GeneratorType
 from typing import Any
 
 from mltkbuild.data import samples as data
@@ -11,7 +13,7 @@ from mltkbuild.stages import train
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.tflite import spec_calibration
 from mltkbuild.tflite import quantize, trial
-from mltkbuild.training import keras_file, preflight, targets
+from mltkbuild.training import keras_file, preflight, published, targets
 
 VERSION = 1
 _SAMPLES = 8
@@ -47,12 +49,22 @@ def _tried(run: StageRun, keras_model: Any, training: data.Samples, validation: 
     keras_model = run.models.as_saved(keras_model)
     path = run.files.scratch / "untrained.keras"
     with run.code.at("build_model_function"), keras_file.saved_for_a_while(keras_model, path, label):
-        train.require_saved(run, keras_model, training, path)
-        loaded = run.models.load(path=path)
+        loaded = _loaded(run, keras_model, training, path)
     with run.code.at("tflite_converter", "build_model_function"):
         told = _converted(run, loaded, training if validation is None else validation)
     run.outcome.notes = tuple(dict.fromkeys((*run.outcome.notes, *told.notes)))
     return {"metrics": sorted(metrics), "operators": list(told.operators), "starts": told.starts}
+
+
+def _loaded(run: StageRun, keras_model: Any, training: data.Samples, path: Path) -> Any:
+    """The model as its file has it, which answers as it does."""
+    loaded = run.models.load(path=path)
+    # A generator that is in the midst of its samples is read after the training, which tells what can't be compared.
+    if not isinstance(training.x, GeneratorType):
+        with run.code.running("the saved model", count=False, count_variables=True):
+            place = run.code.place("build_model_function")
+            published.require_equal(keras_model, lambda: loaded, training, place)
+    return loaded
 
 
 def _converted(run: StageRun, keras_model: Any, part: data.Samples) -> trial.Trial:

@@ -264,7 +264,7 @@ SPEC = Stage(
     "spec",
     "run the spec, build its Keras model, write down what each stage reads",
     makes=(*map(slice_name, SLICES), "spec/model.json", "summary.txt"),
-    revision=2,
+    revision=3,
     tools=TOOLCHAIN,
     sources="code",
 )

@@ -54,18 +54,14 @@ def train_model(run: StageRun) -> None:
         keras_model = _after_training(run, keras_model, trained)
     saved = run.files.own("{name}.keras")
     keras_file.save(keras_model, saved, run.code.snapshot.label)
-    require_saved(run, keras_model, training, saved)
+    _require_saved(run, keras_model, training, saved)
     history.write_history(run.files.scratch, run.request.target, trained)
     run.outcome.seconds = trained.earlier_seconds
     run.outcome.facts |= _training_facts(trained)
 
 
-def require_saved(run: StageRun, keras_model: Any, training: data.Samples, path: Path) -> None:
-    """What is published must be what was trained.
-
-    Raises:
-        StageError: The file holds a model that answers otherwise.
-    """
+def _require_saved(run: StageRun, keras_model: Any, training: data.Samples, path: Path) -> None:
+    """What is published must be what was trained."""
 
     def load() -> Any:
         return run.models.load(path=path)

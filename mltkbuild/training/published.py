@@ -53,13 +53,20 @@ def require_equal(trained: Any, load: Callable[[], Any], samples: data.Samples, 
     if _are_equal(expected, found):
         return None
     told, fix = _culprit(trained, loaded, x)
-    difference = max(float(np.abs(one - other).max()) for one, other in zip(expected, found, strict=True))
     raise StageError(
         "the saved model doesn't answer as the trained one does",
         where=where,
-        found=f"{told}; answers to the same samples differ by up to {difference:.3g}",
+        found=f"{told}; answers to the same samples differ {_how_far(expected, found)}",
         fix=fix,
     )
+
+
+def _how_far(expected: list[np.ndarray], found: list[np.ndarray]) -> str:
+    shapes = [[answer.shape for answer in answers] for answers in (expected, found)]
+    if shapes[0] != shapes[1]:
+        return f"in shape: {shapes[0]} and {shapes[1]}"
+    difference = max(float(np.abs(one - other).max(initial=0)) for one, other in zip(expected, found, strict=True))
+    return f"by up to {difference:.3g}"
 
 
 def _few(samples: data.Samples) -> Any:

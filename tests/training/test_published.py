@@ -84,6 +84,14 @@ def test_forgotten_setting_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_answers_of_another_shape_are_told(tmp_path: Path) -> None:
+    """A file that holds another network."""
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(StageError, match="doesn't answer") as caught:
+        published.require_equal(network(), lambda: other, Samples(X), None)
+    assert "differ in shape: [(8, 2)] and [(8, 3)]" in str(caught.value.found)
+
+
 def test_layer_that_hides_its_state_is_named(tmp_path: Path) -> None:
     """The first one that answers otherwise, where no attribute tells."""
     hidden = Hidden(name="hidden")
