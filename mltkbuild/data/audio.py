@@ -73,6 +73,11 @@ class AudioPreparation:
                     found=f"an array of shape {samples.shape}",
                     fix="return samples, an array of one dimension",
                 )
+            if not np.isfinite(samples).all():
+                raise DataError(
+                    "noaug_preprocessing_function gives a value that is no finite number",
+                    fix="return samples from -1 to 1",
+                )
             audio_files.check_scale(samples, tell, "what noaug_preprocessing_function gives")
         return audio_files.trimmed(samples, self.below_db)
 

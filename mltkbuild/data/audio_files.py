@@ -65,7 +65,8 @@ def read(
             found = int(file.samplerate)
             check_rate(found, min(LOWEST_RATE, rate), fix=fix)
             samples = _mixed(file, math.ceil(longest * found))
-            _tell(file, len(samples), longest, tell)
+            wav_claims.tell_of_rest(content, file.frames, file.extra_info, tell)
+            _tell(file, len(samples), math.ceil(longest * found), tell)
             is_float = file.subtype in _FLOATS
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise DataError("a recording can't be read", found=str(error)[:200] or type(error).__name__, fix=fix) from error
@@ -103,10 +104,8 @@ def _mixed(file: soundfile.SoundFile, frames: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _tell(file: soundfile.SoundFile, read: int, longest: float, tell: Tell) -> None:
-    """Tell how a file differs from what it claims, and that it is longer than what was read of it."""
-    wanted = math.ceil(longest * file.samplerate)
-    wav_claims.tell_of_log(file.extra_info, tell)
+def _tell(file: soundfile.SoundFile, read: int, wanted: int, tell: Tell) -> None:
+    """Tell that a file has fewer samples than it claims, or more than were wanted."""
     if read < min(wanted, file.frames) and file.frames < _UNKNOWN_LENGTH:
         tell(wav_claims.CUT)
     if wanted < file.frames < _UNKNOWN_LENGTH:

@@ -77,3 +77,14 @@ def known_formats() -> tuple[str, ...]:
 
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def has_more(image: Any) -> bool:
+    """Whether a file has more pictures than the first, such as pages or frames; asked when that one was read.
+
+    A phone's JPEG that has a second one keeps the same picture smaller, or its depth: that is no more.
+    """
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except _DAMAGE:
+        return False

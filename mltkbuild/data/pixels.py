@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild.data.image_files import FIX, opened
+from mltkbuild.data.image_files import FIX, has_more, opened
 from mltkbuild.data.told import Tell, unheard
 from mltkbuild.errors import DataError
 
@@ -17,6 +17,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 BACKGROUND = (255, 255, 255, 255)
 """What is seen through transparent parts, where the model takes no fourth channel: white, as on most pages."""
 OVER_WHITE = "with transparent parts; they are seen over white"
+FIRST = "of several pictures each; the first was read"
 _LIKE = {"P": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "La": "LA", "LAB": "RGB", "HSV": "RGB"}
 """What other modes are before all: a palette may have an alpha of its own, which only this keeps apart from colours."""
 _PHOTOMETRIC, _SAMPLE_FORMAT, _WHITE_IS_ZERO, _SIGNED = 262, 339, 0, 2
@@ -57,7 +58,10 @@ def read(content: bytes | Path, form: Form, *, fix: str = FIX, tell: Tell = unhe
         DataError: The file can't be read, or doesn't say what is black and what is white.
     """
     with opened(content, fix=fix) as image:
-        return formed(eight_bits(image, fix), form, tell)
+        found = formed(eight_bits(image, fix), form, tell)
+        if has_more(image):
+            tell(FIRST)
+        return found
 
 
 def formed(image: Any, form: Form, tell: Tell = unheard) -> np.ndarray:

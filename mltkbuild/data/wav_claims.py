@@ -21,6 +21,7 @@ _CLAIM = re.compile(r"^\s*(?:SSND|BODY|Data Size|Data length|riff)\s*:?\s*(\d+) 
 _FRAMES = re.compile(
     r"^\*\*\* Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)", re.MULTILINE
 )
+_NIST, _NIST_HEAD = re.compile(rb"\ANIST_1A.*?\nsample_count -i (\d+)", re.DOTALL), 1024
 _RATE = re.compile(r"^\s*Bytes/sec\s*: \d+ \(should be ", re.MULTILINE)
 
 
@@ -75,15 +76,18 @@ def _is_chunk(content: bytes, place: int) -> bool:
     return all(32 <= byte < 127 for byte in name) and size <= len(content) - place
 
 
-def tell_of_log(log: str, tell: Tell) -> None:
-    """Tell what libsndfile wrote down about a header that claims what isn't so.
+def tell_of_rest(content: bytes, frames: int, log: str, tell: Tell) -> None:
+    """Tell of a header that claims what isn't so, as libsndfile wrote down, or didn't for a NIST SPHERE file.
 
     Args:
+        content: The file.
+        frames: How many samples libsndfile found in it.
         log: The text of its `SFC_GET_LOG_INFO`.
         tell: Takes it.
     """
     claims = [(int(claimed), int(held)) for claimed, held in _CLAIM.findall(log)]
     claims += [(int(claimed), int(held)) for held, claimed in _FRAMES.findall(log)]
+    claims += [(int(claimed), frames) for claimed in _NIST.findall(content[:_NIST_HEAD])]
     if any(claimed > held + _SLACK for claimed, held in claims):
         tell(CUT)
     if _RATE.search(log):

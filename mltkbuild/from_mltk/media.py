@@ -74,7 +74,7 @@ def _read_audio(path: Any) -> tuple[np.ndarray, np.int32]:
     try:
         samples, rate = soundfile.read(io.BytesIO(Path(name).read_bytes()), dtype="float32", always_2d=True)
         audio_files.check_rate(rate)
-    except (OSError, soundfile.LibsndfileError, RuntimeError) as error:
+    except (OSError, soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         raise DataError("a recording can't be read", where=name, found=str(error)[:200], fix=_FIX) from error
     return samples.mean(axis=1), np.int32(rate)
 

@@ -171,6 +171,22 @@ def test_silence_at_the_ends_is_trimmed() -> None:
     assert len(gap) == len(audio_files.trimmed(gap, 20))
 
 
+@pytest.mark.parametrize(("factor", "told"), [(1.0, []), (4.0, ["beyond"]), (32768.0, ["far"]), (np.nan, None)])
+def test_function_that_leaves_the_scale_is_told(factor: float, told: list[str] | None) -> None:
+    """What a spec's function makes of a recording is clipped, not in silence; what is no number is an error."""
+    spec = model("yes", "no", noaug_preprocessing_function=lambda params, x: x * factor)
+    said: list[str] = []
+    prepared = preparation(spec, "training")
+    sound = tone(440.0, 0.3, RATE) * 2
+    if told is None:
+        with pytest.raises(DataError, match="no finite number"):
+            prepared.row(Item("yes/1.wav", "", 0), recording(sound), random=True, tell=said.append)
+    else:
+        prepared.row(Item("yes/1.wav", "", 0), recording(sound), random=True, tell=said.append)
+        assert told == [text.partition(" ")[0] for text in said]
+        assert all("noaug_preprocessing_function" in text for text in said)
+
+
 # -- random steps ----------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mltkbuild.data.pixels import OVER_WHITE, Form, read
+from mltkbuild.data.pixels import FIRST, OVER_WHITE, Form, read
 from mltkbuild.errors import DataError
 
 GREY, COLOUR, CLEAR = Form(1, (2, 2)), Form(3, (2, 2)), Form(4, (2, 2))
@@ -110,6 +110,17 @@ def test_half_clear_is_half_seen() -> None:
     """What shows through counts as much as it shows."""
     content = encoded(Image.new("RGBA", (2, 2), (0, 100, 255, 128)), "PNG")
     np.testing.assert_allclose(np.array([127, 177, 255]), read(content, COLOUR)[0, 0].astype(int), atol=1)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP", "AVIF", "MPO"])
+def test_first_of_several_pictures_is_read(kind: str) -> None:
+    """Of pages and frames the first is read as if it were alone, which is told; a phone's second picture is none."""
+    one, other = (Image.fromarray(np.full((2, 2), level, np.uint8)) for level in (50, 200))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    said: list[str] = []
+    content = encoded(one, kind, save_all=True, append_images=[other], **options)
+    np.testing.assert_allclose(50, read(content, GREY, tell=said.append).astype(int), atol=2)
+    assert ([] if kind == "MPO" else [FIRST]) == said
 
 
 REFUSED = {

@@ -45,7 +45,7 @@ def heard(content: bytes) -> tuple[np.ndarray, list[str]]:
 
 def test_whole_files_have_nothing_to_tell() -> None:
     """Files of every kind as libsndfile writes them, and a chunk or padding behind the samples, are silent."""
-    for kind in ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3"):
+    for kind in ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3"):
         assert [] == heard(recorded(kind=kind))[1], kind
     for behind in (b"LIST\x04\0\0\0INFO", bytes(100), b"\0" * 3):
         found, said = heard(claiming(len(WAV) - HEAD, behind))
@@ -75,7 +75,7 @@ def test_samples_that_the_header_does_not_count_are_told() -> None:
     assert (500, [wav_claims.MORE]) == (len(found), said)
 
 
-@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "AU", "MP3"])
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "AU", "NIST", "MP3"])
 def test_cut_files_are_told(kind: str) -> None:
     """A file that ends in the middle is read as far as it goes."""
     content = recorded(kind=kind)
