@@ -23,8 +23,9 @@ SUFFIXES = (
 """How names of files in these formats end, wherever a folder of images is read; phones call some JPEGs `.mpo`."""
 MOST_PIXELS = 100_000_000
 """An image with more pixels is taken for a decompression bomb."""
-_FEW_PIXELS, _PER_BYTE = 16_000_000, 4000
-"""A larger image has a byte for each so many pixels, as even an empty page has; a damaged header claims more."""
+_FEW_PIXELS, _PER_BYTE, _ROW = 16_000_000, 4000, 8
+"""A larger image has a byte for each so many pixels, as even an empty page has; a damaged header claims more.
+A row takes the memory of some pixels itself."""
 _DAMAGE = (
     *(OSError, ValueError, SyntaxError, EOFError, ArithmeticError, MemoryError, RuntimeError, zlib.error),
     *(struct.error, LookupError, TypeError, AttributeError, AssertionError),
@@ -53,10 +54,7 @@ def opened(content: bytes | Path, *, fix: str = FIX) -> Iterator[Any]:
     try:
         data = content.read_bytes() if isinstance(content, Path) else content
         with Image.open(io.BytesIO(data), formats=known_formats()) as image:
-            pixels = image.width * image.height
-            if pixels > MOST_PIXELS or pixels > max(_FEW_PIXELS, _PER_BYTE * len(data)):
-                found = f"{image.width} x {image.height} pixels in {len(data):,} bytes"
-                raise DataError("an image is too large", where=where, found=found, fix=fix)
+            _check_size(image, len(data), fix)
             yield image
     except DataError as error:
         raise (error if where is None else error.at(str(where))) from error.__cause__
@@ -68,6 +66,18 @@ def opened(content: bytes | Path, *, fix: str = FIX) -> Iterator[Any]:
     except _DAMAGE as error:
         found = str(error)[:200] or type(error).__name__
         raise DataError("an image can't be read", where=where, found=found, fix=fix) from error
+
+
+def _check_size(image: Any, held: int, fix: str) -> None:
+    """Refuse an image that claims more pixels than there can be, or than its parts fill."""
+    found = f"{image.width} x {image.height} pixels in {held:,} bytes"
+    claimed = (image.width + _ROW) * image.height
+    if image.width * image.height > MOST_PIXELS or claimed > max(_FEW_PIXELS, _PER_BYTE * held):
+        raise DataError("an image is too large", found=found, fix=fix)
+    if image.format == "TIFF" and image.tile:
+        width, height = (max(part[1][place] for part in image.tile) for place in (2, 3))
+        if width * height < image.width * image.height:
+            raise DataError("an image claims more than it has", found=f"{found}; {width} x {height} are there", fix=fix)
 
 
 @functools.cache

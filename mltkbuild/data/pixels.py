@@ -94,7 +94,7 @@ def eight_bits(image: Any, fix: str = FIX, *, upright: bool = True) -> Any:
     from PIL import ImageOps
 
     # Gone once it is loaded.
-    raw = str(image.tile[0].args) if image.tile else ""
+    raw = str(image.tile[0][3]) if image.tile else ""
     tags = getattr(image, "tag_v2", {})
     if upright:
         ImageOps.exif_transpose(image, in_place=True)

@@ -30,8 +30,9 @@ def tiff(values: np.ndarray | Image.Image, **tags: int) -> bytes:
     """A TIFF whose tags say what they are told to say."""
     content = bytearray(encoded(values, "TIFF"))
     for name, value in tags.items():
-        number = {"bits": 258, "photometric": 262, "extra": 338}[name]
-        place = content.index(number.to_bytes(2, "little") + b"\x03\x00\x01\x00\x00\x00", 4)
+        number = {"height": 257, "bits": 258, "photometric": 262, "extra": 338}[name]
+        kind = b"\x04" if name == "height" else b"\x03"
+        place = content.index(number.to_bytes(2, "little") + kind + b"\x00\x01\x00\x00\x00", 4)
         content[place + 8 : place + 10] = value.to_bytes(2, "little")
     return bytes(content)
 
@@ -146,6 +147,10 @@ def test_header_that_claims_more_than_its_file_can_hold_is_refused() -> None:
     """A few bytes that claim millions of pixels reserve none of them."""
     with pytest.raises(DataError, match="too large"):
         read(b"P5 9999 9999 255\n" + bytes(1000), GREY)
+    with pytest.raises(DataError, match="too large"):
+        read(b"P5 1 5000000 255\n" + bytes(1000), GREY)
+    with pytest.raises(DataError, match="claims more than it has"):
+        read(tiff(LEVELS, height=1000), GREY)
     with pytest.raises(DataError, match="can't be read"):
         read(b"P5 400 400 255\n" + bytes(1000), GREY)
 
