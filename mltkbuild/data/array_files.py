@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
+SUFFIX, MAGIC = ".npy", b"\x93NUMPY"
+"""How the name of an array's file ends, and how the file begins."""
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, SyntaxError, NotImplementedError, zipfile.BadZipFile)
 """What NumPy raises on a file that is no array, or a damaged one."""
 _MOST_MEMBERS = 10_000

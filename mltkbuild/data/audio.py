@@ -13,6 +13,7 @@ from mltkbuild.data import audio_files, user_functions
 from mltkbuild.data.audio_transform import AudioTransform
 from mltkbuild.data.lazy import Rows
 from mltkbuild.data.listing import Item
+from mltkbuild.data.told import Tell, unheard
 from mltkbuild.errors import DataError
 
 
@@ -37,12 +38,12 @@ class AudioPreparation:
     backgrounds: str | None = None
     ragged = True
 
-    def row(self, item: Item, content: Any, *, random: bool) -> np.ndarray:
+    def row(self, item: Item, content: Any, *, random: bool, tell: Tell = unheard) -> np.ndarray:
         """Prepare one recording: int16 samples of its own length if random steps follow, else what the model sees."""
         if content is None:
             clip = np.zeros(self.finishing.length, np.int16)
         else:
-            clip = audio_files.as_int16(self._clip(item, content))
+            clip = audio_files.as_int16(self._clip(item, content, tell))
         if random:
             return clip
         return np.asarray(self._finish(clip, item.label))
@@ -60,8 +61,8 @@ class AudioPreparation:
 
         return tf.function(finish, input_signature=[tf.TensorSpec((None,), tf.int16), tf.TensorSpec((), tf.int64)])
 
-    def _clip(self, item: Item, content: bytes) -> np.ndarray:
-        samples = audio_files.read(content, self.rate)
+    def _clip(self, item: Item, content: bytes, tell: Tell) -> np.ndarray:
+        samples = audio_files.read(content, self.rate, tell=tell)
         if self.before is not None:
             seed = int.from_bytes(item.name.encode("utf-8", "surrogateescape")[-4:], "big")
             given = {"class_id": item.label, "filename": item.name, "batch_index": 0}
@@ -72,6 +73,12 @@ class AudioPreparation:
                     found=f"an array of shape {samples.shape}",
                     fix="return samples, an array of one dimension",
                 )
+            if not np.isfinite(samples).all():
+                raise DataError(
+                    "noaug_preprocessing_function gives a value that is no finite number",
+                    fix="return samples from -1 to 1",
+                )
+            audio_files.check_scale(samples, tell, "what noaug_preprocessing_function gives")
         return audio_files.trimmed(samples, self.below_db)
 
     def statistics(self, rows: Rows) -> dict[str, np.ndarray]:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild.data import array_files, user_functions
-from mltkbuild.data.image_files import FIX, opened
+from mltkbuild.data import array_files, image_files, pixels, user_functions
+from mltkbuild.data.image_files import FIX
 from mltkbuild.data.image_transform import Augmentation, ImageTransform
 from mltkbuild.data.lazy import Rows
 from mltkbuild.data.listing import Item
 from mltkbuild.data.normalizing import Normalization
+from mltkbuild.data.told import Tell, unheard
 from mltkbuild.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".npy")
-MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
+SUFFIXES = (*image_files.SUFFIXES, array_files.SUFFIX)
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _MOST_ZCA = 8192
 _CHUNK = 512
@@ -61,9 +61,16 @@ class ImagePreparation:
     known: Mapping[str, np.ndarray] = field(default_factory=dict)
     ragged = False
 
-    def row(self, item: Item, content: Any, *, random: bool) -> np.ndarray:
+    @property
+    def form(self) -> pixels.Form:
+        """What every image is brought to before anything else."""
+        return pixels.Form(CHANNELS[self.mode], self.size, self.interpolation)
+
+    def row(self, item: Item, content: Any, *, random: bool, tell: Tell = unheard) -> np.ndarray:
         """Prepare one image: an array of shape (height, width, channels), uint8 unless it was made of floats."""
-        image = _decoded(content, self) if isinstance(content, bytes) else _as_image(np.asarray(content), self)
+        image = (
+            _decoded(content, self, tell) if isinstance(content, bytes) else _as_image(np.asarray(content), self, tell)
+        )
         if self.before is not None:
             given = {"class_id": item.label, "filename": item.name, "batch_index": 0}
             seed = int.from_bytes(item.name.encode("utf-8", "surrogateescape")[-4:], "big")
@@ -148,21 +155,12 @@ class ImagePreparation:
         )
 
 
-def _decoded(content: bytes, wanted: ImagePreparation) -> np.ndarray:
+def _decoded(content: bytes, wanted: ImagePreparation, tell: Tell) -> np.ndarray:
     """An image file as uint8 of shape (height, width, channels)."""
-    from PIL import Image, ImageOps
-
-    if content[:6] == b"\x93NUMPY":
-        return _as_image(_array_of(content), wanted)
-    with opened(content, fix=f"{FIX}, or set my_model.bad_samples = 'skip'") as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            # Pillow cuts 16 bits off at 255 instead of scaling them.
-            upright = Image.fromarray((np.asarray(upright, np.uint16) >> 8).astype(np.uint8))
-        if upright.mode == "P":
-            # The palette may have an alpha of its own, which only this conversion keeps apart from the colours.
-            upright = upright.convert("RGBA")
-        return _resized(upright.convert(MODES[wanted.mode]), wanted)
+    if content[:6] == array_files.MAGIC:
+        return _as_image(_array_of(content), wanted, tell)
+    fix = f"{FIX}, or set my_model.bad_samples = 'skip'"
+    return pixels.read(content, wanted.form, fix=fix, tell=tell)
 
 
 def _array_of(content: bytes) -> Any:
@@ -173,17 +171,7 @@ def _array_of(content: bytes) -> Any:
         raise DataError("an array can't be read", found=str(error)[:200], fix=fix) from error
 
 
-def _resized(image: Any, wanted: ImagePreparation) -> np.ndarray:
-    from PIL import Image
-
-    height, width = wanted.size
-    if wanted.interpolation != "none" and image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling[wanted.interpolation.upper()])
-    found = np.asarray(image)
-    return found[:, :, None] if found.ndim == 2 else found
-
-
-def _as_image(array: np.ndarray, wanted: ImagePreparation) -> np.ndarray:
+def _as_image(array: np.ndarray, wanted: ImagePreparation, tell: Tell) -> np.ndarray:
     """An array of pixels in the wanted size and colour mode."""
     from PIL import Image
 
@@ -196,10 +184,10 @@ def _as_image(array: np.ndarray, wanted: ImagePreparation) -> np.ndarray:
         if image.shape[2] == channels and image.shape[:2] == wanted.size:
             return image
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        return _resized(picture.convert(MODES[wanted.mode]), wanted)
+        return pixels.formed(picture, wanted.form, tell)
     if image.shape[2] != channels:
         fix = f"give {channels} channels, or set my_model.input_shape"
         raise DataError("an array has another number of channels", found=str(image.shape), fix=fix)
     # Floats can't be converted between colours, and are resized channel by channel.
-    planes = [_resized(Image.fromarray(image[:, :, place].astype(np.float32)), wanted) for place in range(channels)]
-    return np.concatenate(planes, axis=2)
+    planes = [Image.fromarray(image[:, :, place].astype(np.float32)) for place in range(channels)]
+    return np.concatenate([pixels.resized(plane, wanted.form) for plane in planes], axis=2)

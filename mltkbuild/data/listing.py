@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mltkbuild.data.told import BROKEN_LINK, NO_FILE, Told
 from mltkbuild.errors import DataError, did_you_mean
 
 
@@ -25,7 +26,12 @@ class Item:
 
 
 def list_classes(
-    folder: str, classes: Sequence[str], suffixes: Sequence[str], *, follow_links: bool = True
+    folder: str,
+    classes: Sequence[str],
+    suffixes: Sequence[str],
+    *,
+    follow_links: bool = True,
+    told: Told | None = None,
 ) -> dict[str, list[str]]:
     """The sample files of each class.
 
@@ -34,6 +40,7 @@ def list_classes(
         classes: The labels whose files are wanted.
         suffixes: Endings of the names of sample files, in lower case, with the dot.
         follow_links: Whether folders behind symbolic links are searched.
+        told: Takes the files that are passed over.
 
     Returns:
         For each class the names of its files, relative to `folder`, sorted.
@@ -44,23 +51,26 @@ def list_classes(
     found = folders_of(folder)
     if not found:
         raise DataError("the data set's folder has no class folders", where=folder, fix="make a folder for each class")
+    told = Told() if told is None else told
     listed: dict[str, list[str]] = {}
     for label in classes:
         if label not in found:
             fix = did_you_mean(label, found, "its folders are")
             raise DataError(f"the data set has no folder for the class {label!r}", where=folder, fix=fix)
-        listed[label] = list_files(folder, label, suffixes, follow_links=follow_links)
+        here = Told()
+        listed[label] = list_files(folder, label, suffixes, follow_links=follow_links, told=here)
         if not listed[label]:
             raise DataError(
                 f"the class {label!r} has no samples",
                 where=os.path.join(folder, label),
-                found=f"no file that ends in {', '.join(suffixes)}",
-                fix="put its samples there, or take the class out of my_model.classes",
+                found="; ".join(["no file that ends as one", *here.notes()]),
+                fix=f"put its samples there ({', '.join(suffixes)}), or take the class out of my_model.classes",
             )
+        told.join(here)
     return listed
 
 
-def folders_of(folder: str) -> list[str]:
+def folders_of(folder: str, *, fix: str = "set my_model.dataset to a folder that exists and can be read") -> list[str]:
     """The names of the folders in a folder, sorted, hidden ones left out.
 
     Raises:
@@ -70,18 +80,31 @@ def folders_of(folder: str) -> list[str]:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        fix = "set my_model.dataset to a folder that exists and can be read"
         raise DataError("the data set's folder can't be read", where=folder, found=error.strerror, fix=fix) from error
 
 
-def list_files(folder: str, top: str, suffixes: Sequence[str], *, follow_links: bool = True) -> list[str]:
-    """The files below one folder of a data set, relative to the data set's folder, sorted."""
+def list_files(
+    folder: str, top: str, suffixes: Sequence[str], *, follow_links: bool = True, told: Told | None = None
+) -> list[str]:
+    """The files below one folder of a data set, relative to the data set's folder, sorted.
+
+    Hidden files and folders are left out; other files whose names don't end as those of samples, and links that lead
+    nowhere, are told as passed over.
+    """
     endings = tuple(suffixes)
-    names = _walk(folder, top, follow_links, ())
-    return sorted(name for name in names if name.lower().endswith(endings))
+    told = Told() if told is None else told
+    found = []
+    for name in _walk(folder, top, follow_links, told):
+        if name.lower().endswith(endings):
+            found.append(name)
+        else:
+            told.pass_over(name)
+    return sorted(found)
 
 
-def _walk(folder: str, top: str, follow_links: bool, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _walk(
+    folder: str, top: str, follow_links: bool, told: Told, above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[str]:
     """The files below a folder; a link back to a folder above ends there."""
     path = os.path.join(folder, *top.split("/"))
     try:
@@ -99,9 +122,11 @@ def _walk(folder: str, top: str, follow_links: bool, above: tuple[tuple[int, int
             continue
         name = f"{top}/{entry.name}"
         if entry.is_dir():
-            yield from _walk(folder, name, follow_links, (*above, here))
+            yield from _walk(folder, name, follow_links, told, (*above, here))
         elif entry.is_file():
             yield name
+        else:
+            told.pass_over(name, BROKEN_LINK if entry.is_symlink() else NO_FILE)
 
 
 def take_per_class(items: Sequence[Item], limit: int, key: Callable[[str], float]) -> list[Item]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild.data import array_files
-from mltkbuild.data.image_files import opened
-from mltkbuild.data.listing import as_items, list_classes
+from mltkbuild.data import array_files, pixels
+from mltkbuild.data.images import SUFFIXES
+from mltkbuild.data.listing import as_items, folders_of, list_classes, list_files
 from mltkbuild.data.splits import split
+from mltkbuild.data.told import Tell, Told
 from mltkbuild.errors import DataError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_READABLE = "make it readable, or give another folder"
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Loaded:
         inputs: One array of shape `(n, *input_shape)` for each input of the model.
         y: The targets, or class ids by subfolder; None when there are none.
         classes: The names of the subfolders.
+        told: Lines about files that were passed over, and about images that were changed.
     """
 
     inputs: tuple[np.ndarray, ...]
     y: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def load(path: Path, names: Sequence[str], shapes: Sequence[tuple[int, ...]], rescale: float = 1 / 255) -> Loaded:
@@ -39,7 +41,7 @@ def load(path: Path, names: Sequence[str], shapes: Sequence[tuple[int, ...]], re
 
     Args:
         path: A `.npz` with `x` and perhaps `y`, or with an array for each input by its name; a `.npy` of samples; or a
-            folder of `.npy` files or images, in subfolders by class or not.
+            folder of `.npy` files or images, in folders by class or not; all that lies below a class's folder is its.
         names: The model's inputs.
         shapes: Their shapes without the batch.
         rescale: What images' values, 0 to 255, are multiplied by.
@@ -61,7 +63,7 @@ def load(path: Path, names: Sequence[str], shapes: Sequence[tuple[int, ...]], re
 
 
 def load_classes(
-    folder: str, classes: Sequence[str], shape: tuple[int, ...], validation: float
+    folder: str, classes: Sequence[str], shape: tuple[int, ...], *, validation: float, told: Told
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read a folder that has a folder of `.npy` files or images for each class.
 
@@ -70,6 +72,7 @@ def load_classes(
         classes: The labels; others are left out.
         shape: The shape of one sample.
         validation: Which part is for validation; a file's name decides whether it belongs to it.
+        told: Takes the files that are passed over, and what is done to images.
 
     Returns:
         For 'training' and 'validation' samples and class ids; images' values are from 0 to 1.
@@ -77,18 +80,17 @@ def load_classes(
     Raises:
         DataError: A class has no folder or no files, or a file can't be read or has another shape.
     """
-    items = as_items(folder, list_classes(folder, classes, (".npy", *IMAGES)), classes)
+    items = as_items(folder, list_classes(folder, classes, SUFFIXES, told=told), classes)
     found = {}
     for subset, part in split(items, validation).items():
         if not part:
             continue
         rows = []
         for item in part:
-            path = Path(item.path)
-            row = _read(path) if path.suffix == ".npy" else _image(path, shape) * np.float32(1 / 255)
+            row = _content(Path(item.path), shape, 1 / 255, told.about(item.name))
             if row.shape != shape:
                 fix = f"save one sample of shape {shape} a file, or set my_model.input_shape"
-                raise DataError("a sample has another shape", where=path, found=f"{row.shape}", fix=fix)
+                raise DataError("a sample has another shape", where=item.path, found=f"{row.shape}", fix=fix)
             rows.append(row)
         found[subset] = (np.stack(rows), np.array([item.label for item in part]))
     return found
@@ -126,41 +128,52 @@ def _npz(path: Path, names: Sequence[str]) -> Loaded:
 
 
 def _folder(path: Path, shape: tuple[int, ...], rescale: float) -> Loaded:
-    classes = sorted(item.name for item in path.iterdir() if item.is_dir() and _samples_in(item))
-    groups = [path / name for name in classes] or [path]
+    told = Told()
+    found = {name: list_files(str(path), name, SUFFIXES, told=told) for name in folders_of(str(path), fix=_READABLE)}
+    groups = [names for names in found.values() if names]
+    beside = _beside(path, told, is_sample=not groups)
+    classes = tuple(name for name, names in found.items() if names)
     parts, ids = [], []
-    for number, group in enumerate(groups):
-        for file in _samples_in(group):
-            batch = _read(file) if file.suffix == ".npy" else _image(file, shape) * np.float32(rescale)
+    for number, names in enumerate(groups or [beside]):
+        for name in names:
+            batch = _content(path / name, shape, rescale, told.about(name))
             rows = batch[None] if batch.shape == shape else batch
             parts.append(rows)
             ids += [number] * len(rows)
     if not parts:
-        fix = f"put .npy files or images ({', '.join(IMAGES)}) in it, or in a subfolder for each class"
-        raise DataError("the folder has no samples", where=path, found="no such file", fix=fix)
+        nothing = "; ".join(["no file that ends as one", *told.notes()])
+        fix = f"put .npy files or images ({', '.join(SUFFIXES)}) in it, or in a folder for each class"
+        raise DataError("the folder has no samples", where=path, found=nothing, fix=fix)
     try:
         x = np.concatenate(parts)
     except ValueError as error:
         raise DataError(
             "the samples don't all have one shape", where=path, found=str(error), fix="give all of them one shape"
         ) from error
-    return Loaded((x,), np.array(ids) if classes else None, tuple(classes))
+    return Loaded((x,), np.array(ids) if classes else None, classes, tuple(told.notes()))
 
 
-def _samples_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in (".npy", *IMAGES) and file.is_file())
+def _beside(path: Path, told: Told, *, is_sample: bool) -> list[str]:
+    """The samples in a folder itself; beside folders of classes they belong to none, and are passed over."""
+    names = sorted(entry.name for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    found = [name for name in names if name.lower().endswith(SUFFIXES)]
+    for name in names:
+        if is_sample and name not in found:
+            told.pass_over(name)
+        elif not is_sample and name in found:
+            told.pass_over(name, "(beside the classes)")
+    return found if is_sample else []
 
 
-def _image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """An image in the size and the channels of a model's input, values from 0 to 255."""
-    from PIL import Image
-
-    if len(shape) != 3 or shape[2] not in _MODES:
+def _content(path: Path, shape: tuple[int, ...], rescale: float, tell: Tell) -> Any:
+    """What one file of a folder holds: an array as it is, or an image brought to the shape of a sample."""
+    if path.name.lower().endswith(array_files.SUFFIX):
+        return _read(path)
+    if len(shape) != 3 or shape[2] not in pixels.MODES:
         found = f"an input of shape {shape}"
         raise DataError("images don't fit the model", where=path, found=found, fix="give .npy files of that shape")
-    with opened(path) as image:
-        ready = image.convert(_MODES[shape[2]]).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-    return np.asarray(ready, np.float32).reshape(shape)
+    image = pixels.read(path, pixels.Form(shape[2], (shape[0], shape[1])), tell=tell)
+    return image.astype(np.float32) * np.float32(rescale)
 
 
 def _check(path: Path, loaded: Loaded, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mltkbuild.data.lazy import LazyRows, Rows, Transform
 from mltkbuild.data.listing import Item
+from mltkbuild.data.told import Tell, Told, unheard
 from mltkbuild.errors import DataError
 
 FOLDER = "data/features"
@@ -31,13 +32,14 @@ class Preparation(Protocol):
 
     ragged: bool
 
-    def row(self, item: Item, content: Any, *, random: bool) -> np.ndarray:
+    def row(self, item: Item, content: Any, *, random: bool, tell: Tell = unheard) -> np.ndarray:
         """Prepare one sample.
 
         Args:
             item: The sample.
             content: The bytes of its file, or an array; None for a sample that has neither.
             random: Whether random steps follow: then only what comes before them is done.
+            tell: Takes what is wrong with the sample and was mended.
 
         Returns:
             An array of a shape and type that all rows have; with `random` and `ragged` one of one dimension.
@@ -73,6 +75,20 @@ class Bad:
     name: str
     why: str
 
+    @classmethod
+    def of(cls, item: Item, error: DataError) -> Bad:
+        """What an error says of an item."""
+        return cls(item.name, error.what if error.found is None else f"{error.what}: {error.found}")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What became of one sample: its row, or what is wrong with it; and what there is to tell."""
+
+    item: Item
+    found: np.ndarray | DataError
+    remarks: Sequence[str]
+
 
 Read = Callable[[Item], Any]
 Progress = Callable[[int, int], None]
@@ -102,7 +118,8 @@ def write(  # noqa: PLR0913  # its one caller has each from elsewhere: an object
         progress: Takes how many are done, of how many.
 
     Returns:
-        What `data/features/SUBSET.json` holds: how many rows, their digest, names and the bad ones.
+        What `data/features/SUBSET.json` holds: how many rows, their digest, names, the bad ones, and the names of those
+        that something is told about, by what it is.
 
     Raises:
         DataError: A sample can't be used, or none is left.
@@ -112,17 +129,20 @@ def write(  # noqa: PLR0913  # its one caller has each from elsewhere: an object
     ragged = random and preparation.ragged
     kept: list[Item] = []
     bad: list[Bad] = []
+    told = Told()
 
     def rows() -> Iterator[np.ndarray]:
-        for done, (item, found) in enumerate(_prepared(items, preparation, read, random), 1):
+        for done, made in enumerate(_prepared(items, preparation, read, random), 1):
             progress(done, len(items))
-            if isinstance(found, np.ndarray):
-                kept.append(item)
-                yield found
+            if isinstance(made.found, np.ndarray):
+                kept.append(made.item)
+                for text in made.remarks:
+                    told.remark(text, [made.item.name])
+                yield made.found
             elif skip_bad:
-                bad.append(Bad(item.name, found.what if found.found is None else f"{found.what}: {found.found}"))
+                bad.append(Bad.of(made.item, made.found))
             else:
-                raise found
+                raise made.found
 
     path = folder / f"{subset}.npy"
     lengths, digest = _write_rows(path, rows(), len(items), ragged)
@@ -137,6 +157,7 @@ def write(  # noqa: PLR0913  # its one caller has each from elsewhere: an object
         "rows": digest,
         "names": [item.name for item in kept],
         "bad": [{"name": one.name, "why": one.why} for one in bad],
+        "remarks": {text: sorted(names) for text, names in told.remarks.items()},
     }
     (folder / f"{subset}.json").write_text(json.dumps(description, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     return description
@@ -146,29 +167,27 @@ def _fix_for(bad: Sequence[Bad]) -> str:
     return f"the first is {bad[0].name}: {bad[0].why}" if bad else "put samples into the data set"
 
 
-def _prepared(
-    items: Sequence[Item], preparation: Preparation, read: Read, random: bool
-) -> Iterator[tuple[Item, np.ndarray | DataError]]:
-    """Each item with its row or what is wrong with it, in order, a few made ahead in threads."""
+def _prepared(items: Sequence[Item], preparation: Preparation, read: Read, random: bool) -> Iterator[_Made]:
+    """What becomes of each item, in order, a few made ahead in threads."""
 
-    def make(item: Item) -> np.ndarray | DataError:
+    def make(item: Item) -> _Made:
+        remarks: list[str] = []
         try:
-            return preparation.row(item, read(item), random=random)
+            return _Made(item, preparation.row(item, read(item), random=random, tell=remarks.append), remarks)
         except DataError as error:
-            return error.at(item.path or item.name)
+            return _Made(item, error.at(item.path or item.name), remarks)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[tuple[Item, Future[np.ndarray | DataError]]] = deque()
+        waiting: deque[Future[_Made]] = deque()
         try:
             for item in items:
-                waiting.append((item, pool.submit(make, item)))
+                waiting.append(pool.submit(make, item))
                 if len(waiting) > WORKERS * _AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            for first, future in waiting:
-                yield first, future.result()
+                    yield waiting.popleft().result()
+            for future in waiting:
+                yield future.result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
 
@@ -252,6 +271,14 @@ def names_of(artifact: Callable[[str], Path], subset: str) -> list[str]:
 def bad_of(artifact: Callable[[str], Path], subset: str) -> list[str]:
     """The names of the samples that were left out."""
     return [str(bad["name"]) for bad in _description(artifact, subset).get("bad", ())]
+
+
+def told_of(artifact: Callable[[str], Path], subset: str) -> Told:
+    """What was told of a subset's samples."""
+    told = Told()
+    for text, names in _description(artifact, subset).get("remarks", {}).items():
+        told.remark(text, names)
+    return told
 
 
 def _description(artifact: Callable[[str], Path], subset: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class Facts(TypedDict, total=False):
     # data
     samples: Mapping[str, int | None]
     bad: int
+    passed_over: Mapping[str, int]
+    remarks: Mapping[str, int]
     # train
     epochs: int
     metrics: Mapping[str, float]

@@ -18,12 +18,11 @@ import soundfile
 import tensorflow as tf
 from PIL import Image
 
-from mltkbuild.data import audio_files, frontend
+from mltkbuild.data import audio_files, frontend, pixels
 from mltkbuild.data.image_files import opened
 from mltkbuild.data.user_functions import called_by_graph
 from mltkbuild.errors import DataError
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _TINY = 1e-6
 """Keeps quotients finite."""
 _FIX = "replace it, or leave it out of the data set"
@@ -75,7 +74,7 @@ def _read_audio(path: Any) -> tuple[np.ndarray, np.int32]:
     try:
         samples, rate = soundfile.read(io.BytesIO(Path(name).read_bytes()), dtype="float32", always_2d=True)
         audio_files.check_rate(rate)
-    except (OSError, soundfile.LibsndfileError, RuntimeError) as error:
+    except (OSError, soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         raise DataError("a recording can't be read", where=name, found=str(error)[:200], fix=_FIX) from error
     return samples.mean(axis=1), np.int32(rate)
 
@@ -182,8 +181,8 @@ def read_image_file(path: Any, target_channels: int | None = 0, return_numpy: bo
     """
     channels = target_channels or 0
     if _is_symbolic(path):
-        pixels = tf.numpy_function(lambda name: _read_image(name, channels), [path], tf.uint8)
-        return tf.ensure_shape(pixels, [None, None, channels or None])
+        read = tf.numpy_function(lambda name: _read_image(name, channels), [path], tf.uint8)
+        return tf.ensure_shape(read, [None, None, channels or None])
     found = _read_image(path, channels)
     return found if return_numpy else tf.convert_to_tensor(found)
 
@@ -193,9 +192,10 @@ def _read_image(path: Any, channels: int) -> np.ndarray:
     name = path_of(path)
     with opened(Path(name)) as image:
         # Palettes and depths other than 8 bits have no channels of their own.
-        wanted = _MODES.get(channels) or (image.mode if image.mode in _MODES.values() else "RGB")
-        pixels = np.asarray(image.convert(wanted))
-    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+        own = image.mode if image.mode in pixels.MODES.values() else "RGB"
+        # As TensorFlow decodes it, which MLTK had do this: 16 bits lose the lower ones, no orientation is obeyed.
+        found = np.asarray(pixels.eight_bits(image, upright=False).convert(pixels.MODES.get(channels, own)))
+    return found[..., np.newaxis] if found.ndim == 2 else found
 
 
 def load_img(path: Any, *options: Any, **named: Any) -> Any:

@@ -11,7 +11,7 @@ from mltkbuild.spec.data_mixin import DataGeneratorDatasetMixin
 
 
 class AudioDatasetMixin(DataGeneratorDatasetMixin):
-    """A data set of recordings: a folder with a folder of wav, flac or ogg files for each class.
+    """A data set of recordings: a folder with a folder of wav, flac, mp3 or other files for each class.
 
     `input_shape` is that of the spectrogram unless the spec sets it. The front end's settings are embedded in the
     `.tflite`, where the firmware finds them.

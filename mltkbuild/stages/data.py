@@ -8,6 +8,7 @@ from typing import Any
 from mltkbuild.data import oddities, prepared
 from mltkbuild.data import samples as data
 from mltkbuild.data.splits import SUBSETS
+from mltkbuild.data.told import counted
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.errors import DataError
 from mltkbuild.events import Counted
@@ -30,7 +31,8 @@ def load_data(run: StageRun) -> None:
     subsets = dict(parts)
     parts["calibration"] = parts["training"] if parts["validation"] is None else parts["validation"]
     classes = run.data.classes
-    manifest: dict[str, Any] = {"classes": list(classes or ())}
+    told = run.data.told
+    manifest: dict[str, Any] = {"classes": list(classes or ()), **told.counts}
     for subset, part in parts.items():
         manifest[subset] = data.describe(part, classes, stream)
         run.files.write_json(f"data/{subset}.json", manifest[subset])
@@ -39,6 +41,10 @@ def load_data(run: StageRun) -> None:
         # Of the few samples of a dry run the same is no oddity.
         run.outcome.notes = (*run.outcome.notes, *oddities.told(subsets, manifest))
     run.outcome.facts["samples"] = {subset: manifest[subset].get("samples") for subset in parts}
+    for fact in ("passed_over", "remarks"):
+        if found := told.counts.get(fact):
+            run.outcome.facts[fact] = found
+    run.outcome.notes = (*run.outcome.notes, *told.notes())
 
 
 def _loaded(run: StageRun) -> dict[str, data.Samples | None]:
@@ -54,7 +60,7 @@ def _prepare(run: StageRun) -> None:
     with run.code.at("dataset", "datagen"), run.code.running("the data set", DataError):
         source, plan = run.data.find_samples(), prepare.plan_of(model)
         skip_bad = run.peek.bad_samples == "skip"
-        bad = []
+        bad: dict[str, str] = {}
         for subset in SUBSETS:
             items = source.of(subset)
             if not items:
@@ -69,7 +75,8 @@ def _prepare(run: StageRun) -> None:
                 skip_bad=skip_bad,
                 progress=_teller(run, subset),
             )
-            bad += description["bad"]
+            bad |= {one["name"]: one["why"] for one in description["bad"]}
+            run.data.told.join(prepared.told_of(run.files.kept, subset))
         prepared.fit(run.files.scratch, plan.preparation(model, "training", source.folder))
     if not source.items["evaluation"]:
         instead = "validation" if source.items["validation"] else "training"
@@ -77,7 +84,8 @@ def _prepare(run: StageRun) -> None:
         run.outcome.notes = (f"there is no {missing} data: {instead} samples are evaluated", *run.outcome.notes)
     if bad:
         run.outcome.facts["bad"] = len(bad)
-        told = f"{len(bad)} bad samples left out; the first: {bad[0]['name']}, {bad[0]['why']}"
+        name, why = next(iter(bad.items()))
+        told = f"{counted(len(bad), 'bad sample')} left out; the first: {name}, {why}"
         run.outcome.notes = (*run.outcome.notes, told)
 
 

@@ -14,6 +14,7 @@ from mltkbuild.data import prepared
 from mltkbuild.data import samples as data
 from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
+from mltkbuild.data.told import Told
 from mltkbuild.errors import DataError, SpecError, short
 from mltkbuild.spec.any_model import AnyModel, peek_at
 from mltkbuild.spec.audio_mixin import AudioDatasetMixin
@@ -39,11 +40,13 @@ class Source:
         items: The samples of each subset.
         arrays: Their content by the first word of an item's name, for a data set in memory.
         folder: The folder that they lie in; empty for a data set in memory.
+        told: The files of the folder that were passed over.
     """
 
     items: Mapping[str, Sequence[Item]]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     folder: str = ""
+    told: Told = field(default_factory=Told)
 
     def of(self, subset: str) -> Sequence[Item]:
         """The samples of a subset, or those that stand in for them."""
@@ -82,8 +85,10 @@ def find(model: AnyModel, root: str, *, test: bool) -> Source:
         if not model.is_set("classes"):
             model.classes = folders_of(folder)
         _require_classes(model, folder)
-        parts = plan_of(model).list_samples(model, folder)
-        source = Source({**parts, "evaluation": _rated(model, folder, parts)} if rated else parts, folder=folder)
+        told = Told()
+        parts = plan_of(model).list_samples(model, folder, told)
+        parts = {**parts, "evaluation": _rated(model, folder, parts, told)} if rated else parts
+        source = Source(parts, folder=folder, told=told)
     else:
         source = _of_arrays(model, found)
     limit = data.TEST_SAMPLES_PER_CLASS if test else most_of_class(model)
@@ -97,7 +102,7 @@ def rated_classes(model: AnyModel) -> tuple[str, ...]:
     return tuple(peek_at(model).eval_classes) if is_rated else ()
 
 
-def _rated(model: AnyModel, folder: str, parts: Mapping[str, Sequence[Item]]) -> list[Item]:
+def _rated(model: AnyModel, folder: str, parts: Mapping[str, Sequence[Item]], told: Told) -> list[Item]:
     """The evaluation samples of an auto-encoder: of classes it is trained on those held out, of others all."""
     held_out = parts["evaluation"] or parts["validation"] or parts["training"]
     found = []
@@ -106,7 +111,8 @@ def _rated(model: AnyModel, folder: str, parts: Mapping[str, Sequence[Item]]) ->
             place = list(model.classes).index(label)
             found += [replace(item, label=number) for item in held_out if item.label == place]
         else:
-            listed = list_classes(folder, [label], plan_of(model).SUFFIXES, follow_links=model.follow_links)
+            endings, links = plan_of(model).SUFFIXES, model.follow_links
+            listed = list_classes(folder, [label], endings, follow_links=links, told=told)
             found += [replace(item, label=number) for item in as_items(folder, listed, [label])]
     return sorted(found)
 

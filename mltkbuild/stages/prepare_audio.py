@@ -15,6 +15,7 @@ from mltkbuild.data.audio_transform import AudioTransform, Augmentation
 from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, list_files
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.data.splits import place_of, split
+from mltkbuild.data.told import Told
 from mltkbuild.data.user_functions import ParallelProcessParams
 from mltkbuild.errors import DataError, SpecError, short
 from mltkbuild.spec.any_model import AnyModel
@@ -120,15 +121,20 @@ def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def list_samples(model: AnyModel, folder: str) -> dict[str, list[Item]]:
-    """The recordings of each subset in a folder, with `_unknown_` and `_silence_` where the spec has these classes."""
+def list_samples(model: AnyModel, folder: str, told: Told) -> dict[str, list[Item]]:
+    """The recordings of each subset in a folder, with `_unknown_` and `_silence_` where the spec has these classes.
+
+    What is passed over there, and in the folder of background noise, is told.
+    """
     classes = list(model.classes)
     known = [label for label in classes if label not in (UNKNOWN, SILENCE)]
-    listed = list_classes(folder, known, SUFFIXES, follow_links=model.follow_links)
+    listed = list_classes(folder, known, SUFFIXES, follow_links=model.follow_links, told=told)
     generator = generator_of(model, "training")
+    if (noise := _background_folder(generator, folder)) is not None:
+        audio_files.recordings_in(noise, told)
     how = {"group": model.split_group, "subset": model.split_subset}
     parts = split(as_items(folder, listed, classes), model.validation_fraction, **how)
-    others = _others(model, folder, known, classes) if UNKNOWN in classes else {}
+    others = _others(model, folder, known, told) if UNKNOWN in classes else {}
     strangers = {name: split(items, model.validation_fraction, **how) for name, items in others.items()}
     for subset, items in parts.items():
         mean = len(items) / len(known)
@@ -143,13 +149,13 @@ def list_samples(model: AnyModel, folder: str) -> dict[str, list[Item]]:
     return parts
 
 
-def _others(model: AnyModel, folder: str, known: Sequence[str], classes: Sequence[str]) -> dict[str, list[Item]]:
+def _others(model: AnyModel, folder: str, known: Sequence[str], told: Told) -> dict[str, list[Item]]:
     """The recordings of each folder that is no class, as those of `_unknown_`."""
-    label = classes.index(UNKNOWN)
+    label = list(model.classes).index(UNKNOWN)
     found = {}
     for name in folders_of(folder):
         if name not in known and not name.startswith("_"):
-            files = list_files(folder, name, SUFFIXES, follow_links=model.follow_links)
+            files = list_files(folder, name, SUFFIXES, follow_links=model.follow_links, told=told)
             found[name] = [Item(item.name, item.path, label) for item in as_items(folder, {name: files}, [name])]
     if not any(found.values()):
         raise DataError(

@@ -10,6 +10,7 @@ from mltkbuild.data.image_transform import Augmentation
 from mltkbuild.data.listing import Item, as_items, list_classes
 from mltkbuild.data.normalizing import Normalization
 from mltkbuild.data.splits import split
+from mltkbuild.data.told import Told
 from mltkbuild.data.user_functions import ParallelProcessParams
 from mltkbuild.errors import SpecError, short
 from mltkbuild.spec.any_model import AnyModel
@@ -120,9 +121,9 @@ def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def list_samples(model: AnyModel, folder: str) -> dict[str, list[Item]]:
-    """The images of each subset in a folder."""
-    listed = list_classes(folder, model.classes, SUFFIXES, follow_links=model.follow_links)
+def list_samples(model: AnyModel, folder: str, told: Told) -> dict[str, list[Item]]:
+    """The images of each subset in a folder; what is passed over there is told."""
+    listed = list_classes(folder, model.classes, SUFFIXES, follow_links=model.follow_links, told=told)
     return split(
         as_items(folder, listed, model.classes),
         model.validation_fraction,

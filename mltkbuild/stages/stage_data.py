@@ -14,6 +14,7 @@ import numpy as np
 from mltkbuild.data import loading, streams
 from mltkbuild.data import samples as data
 from mltkbuild.data.prepared import FOLDER
+from mltkbuild.data.told import Told
 from mltkbuild.errors import DataError, SpecError, StageError
 from mltkbuild.spec.any_model import AnyModel, is_autoencoder, is_classifier, is_prepared, peek_at
 from mltkbuild.spec.mixins import call_loader, count_classes, takes_classes
@@ -39,6 +40,9 @@ class StageData:
         code: Runs the spec's code.
         files: The stage's files.
         outcome: Takes notes.
+
+    Attributes:
+        told: What the folder of the data set was found to hold beside samples, and what was done to some of them.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class StageData:
         self._files = files
         self._outcome = outcome
         self._given = model.loaded_values()
+        self.told = Told()
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -70,6 +75,7 @@ class StageData:
         """Run the data set of a model whose samples are prepared, and list them."""
         keras.utils.set_random_seed(DATA_SEED)
         source = prepare.find(self._model, self._request.root, test=self._request.test)
+        self.told.join(source.told)
         if self.classes is not None:
             self._let_know(prepare.counts(source, self.classes))
         return source
@@ -183,7 +189,8 @@ class StageData:
         """Load a data set that is just a folder of arrays or images by class."""
         model = self._model
         folder = os.path.join(self._request.root, os.path.expanduser(os.fspath(model.dataset)))
-        parts = loading.load_classes(folder, model.classes, model.input_shape, model.validation_split)
+        held_out = model.validation_split
+        parts = loading.load_classes(folder, model.classes, model.input_shape, validation=held_out, told=self.told)
         part = parts.get("training" if subset == "training" else "validation", parts["training"])
         model.validation_data = parts.get("validation") if subset == "training" else None
         (model.x, model.y), model.loaded_subset = part, subset

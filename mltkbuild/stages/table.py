@@ -112,6 +112,7 @@ DATA = Stage(
         "data/calibration.json",
     ),
     slice="data",
+    revision=2,
     user_code=True,
     figures=(
         Figure("training_samples", ("samples", "training"), ("data/manifest.json", "training", "samples")),
@@ -244,9 +245,10 @@ VIEW_DATA = Stage(
     "view_data",
     "show the data set in one HTML page",
     needs=("spec", "data"),
-    reads=("data/training.json", "data/validation.json", "data/evaluation.json"),
+    reads=("data/manifest.json", "data/training.json", "data/validation.json", "data/evaluation.json"),
     makes=("data_view.html",),
     slice="train",
+    revision=2,
     command="view_data",
 )
 

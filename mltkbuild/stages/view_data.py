@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import audio_files
 from mltkbuild.data import samples as data
 from mltkbuild.data.lazy import LazyRows
 from mltkbuild.data.listing import Item
-from mltkbuild.data.prepared import WORKERS, bad_of, names_of
+from mltkbuild.data.prepared import WORKERS, bad_of, names_of, told_of
 from mltkbuild.data.splits import SUBSETS
+from mltkbuild.data.told import Told
 from mltkbuild.disk.digests import bytes_digest
 from mltkbuild.errors import DataError
 from mltkbuild.pictures import data_page
@@ -24,7 +26,12 @@ from mltkbuild.stages.stage_run import StageRun
 EACH = {"training": 4, "validation": 2, "evaluation": 2}
 """So many samples of each class are shown."""
 DRAWS = 2
-_MEDIA = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg"}
+_MEDIA = {
+    **dict.fromkeys((".wav", ".wave"), "audio/wav"),
+    **dict.fromkeys((".ogg", ".oga", ".opus"), "audio/ogg"),
+    **{".flac": "audio/flac", ".mp3": "audio/mpeg"},
+}
+"""Recordings that browsers play."""
 _LARGEST_SOUND = 2 << 20
 
 
@@ -105,11 +112,12 @@ def _seen(run: StageRun, subset: str, part: data.Samples, chosen: np.ndarray) ->
 
 def _media(item: Item | None, seen: Sequence[tuple[str, np.ndarray]]) -> list[Any]:
     """A sample's recording, if it has one, and its pictures."""
-    kind = _MEDIA.get(Path(item.path).suffix.lower()) if item is not None and item.path else None
+    suffix = Path(item.path).suffix.lower() if item is not None and item.path else ""
+    kind = _MEDIA.get(suffix)
     found: list[Any] = []
     if item is not None and kind is not None and Path(item.path).stat().st_size <= _LARGEST_SOUND:
         found.append(data_page.Sound("the recording", Path(item.path).read_bytes(), kind))
-    is_features = kind is not None or (item is not None and not item.path and " " not in item.name)
+    is_features = suffix in audio_files.SUFFIXES or (item is not None and not item.path and " " not in item.name)
     drawn = (data_page.picture(caption, row, is_features=is_features) for caption, row in seen)
     return [*found, *(picture for picture in drawn if picture is not None)]
 
@@ -130,7 +138,17 @@ def _findings(
             data_page.Finding(what, names)
             for what, names in prepare.plan_of(run.model).anomalies(run.model, items).items()
         ]
-    return findings
+        for subset in SUBSETS:
+            run.data.told.join(told_of(run.files.kept, subset))
+    return [*findings, *_told(run.data.told)]
+
+
+def _told(told: Told) -> Iterator[data_page.Finding]:
+    """What the reader of the data set's folder told, as the data stage did."""
+    for text, names in sorted(told.remarks.items()):
+        yield data_page.Finding(text, sorted(names))
+    for suffix, names in sorted(told.passed.items()):
+        yield data_page.Finding(f"passed over as no samples: {suffix}", sorted(names))
 
 
 def _contents(source: prepare.Source) -> dict[str, dict[str, str]]:

@@ -45,7 +45,7 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
                 answers[kind] = model.predict(loaded)
                 results[kind] = _evaluated(answers[kind], loaded, options, Path(scratch, kind), Path(path).name)
             texts.append(Path(scratch, kind, "summary.txt").read_text(encoding="utf-8"))
-            if notes := [*left, *model.notes(loaded)]:
+            if notes := [*loaded.told, *left, *model.notes(loaded)]:
                 texts += [f"note: {note}\n" for note in notes]
                 results["notes"] = notes
         if len(answers) == 2:

@@ -108,15 +108,17 @@ def quantize(path: str, output: str, data: str | None, settings: Mapping[str, An
     converter = {**TrainMixin.tflite_converter.default, "generate_unquantized": False, **changed}
     keras_model = keras_model_of(path, trust)
     with about(path), tempfile.TemporaryDirectory(prefix="mltkbuild-") as scratch:
-        samples = _calibration(keras_model, data, rescale, most) if quantizing.wants_calibration(converter) else None
+        wanted = quantizing.wants_calibration(converter)
+        samples, told = _calibration(keras_model, data, rescale, most) if wanted else (None, ())
         converted, float32 = Path(scratch, "model.tflite"), Path(scratch, "float32.tflite")
         found = convert(keras_model, samples, converter, mode=mode, converted=converted, float32=float32, align=True)
         content = converted.read_bytes()
     write(output, content)
-    return {**found.tflm, "bytes": len(content), "notes": list(found.notes)}
+    return {**found.tflm, "bytes": len(content), "notes": [*told, *found.notes]}
 
 
-def _calibration(keras_model: Any, data: str | None, rescale: float, most: int) -> list[Any]:
+def _calibration(keras_model: Any, data: str | None, rescale: float, most: int) -> tuple[list[Any], tuple[str, ...]]:
+    """Some of the samples, evenly spread, and what is told of where they lie."""
     if data is None:
         fix = "give --data FILE.npz or a folder, or --float for a model that isn't quantized"
         raise UsageError("quantizing needs calibration samples", found="no --data", fix=fix)
@@ -124,7 +126,7 @@ def _calibration(keras_model: Any, data: str | None, rescale: float, most: int) 
     count = len(loaded.inputs[0])
     picked = [count * place // min(most, count) for place in range(min(most, count))]
     rows = [[part[place] for part in loaded.inputs] for place in picked]
-    return [row[0] for row in rows] if len(loaded.inputs) == 1 else rows
+    return ([row[0] for row in rows] if len(loaded.inputs) == 1 else rows), loaded.told
 
 
 def samples_of(inputs: Sequence[Any], data: str, rescale: float) -> loading.Loaded:

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from mltkbuild.tflite import graph, micro, params
 from mltkbuild.tflite.dictionary import Typed
@@ -254,3 +255,19 @@ def test_class_without_a_folder_is_told(front: Front, made: Path, tmp_path: Path
         arguments = ("--data", str(tmp_path / kind), "--classes", "low,mid,high")
         result = front.mltk("evaluate", str(made / "plain.keras"), *arguments)
         assert (0, True) == (result.code, "the data has no folder for high" in result.out), result.out + result.err
+
+
+@pytest.mark.real
+def test_folder_of_images_is_told_of(front: Front, made: Path, tmp_path: Path) -> None:
+    """What a command passed over in a folder of images, and what it did to some, is a note of that command."""
+    for place, name in enumerate(("high", "low", "mid")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.fromarray(np.full((6, 6), 80 * place, np.uint8)).save(tmp_path / "data" / name / "1.jfif", "JPEG")
+    Image.new("LA", (6, 6), (0, 0)).save(tmp_path / "data/low/clear.png")
+    (tmp_path / "data/low/2.heic").write_bytes(b"")
+    given = (str(made / "plain.keras"), "--data", str(tmp_path / "data"))
+    for arguments in (("evaluate", *given), ("quantize", *given, "-o", str(tmp_path / "made.tflite"))):
+        result = front.mltk(*arguments)
+        assert 0 == result.code, result.err
+        for note in ("1 file passed over: 1 .heic", "1 sample with transparent parts; they are seen over white: low"):
+            assert note in result.out + result.err

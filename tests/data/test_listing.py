@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mltkbuild.data.listing import Item, as_items, folders_of, list_classes, list_files, take_per_class
 from mltkbuild.data.splits import SUBSETS, place_of, split
+from mltkbuild.data.told import NO_FILE, Told
 from mltkbuild.errors import DataError
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -35,6 +36,18 @@ def test_files_are_listed_by_class_in_order(tmp_path: Path) -> None:
         folder, {"no": ["no/1.wav"]}, ["yes", "no"]
     )
     assert ["no", "yes"] == folders_of(folder)
+
+
+def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+    """Files with other endings are told, of the wanted classes alone; hidden ones aren't."""
+    folder = make(tmp_path, "yes/1.wav", "yes/deep/x.txt", "yes/.x.txt", "no/1.wav", "other/x.txt", "x.txt")
+    os.mkfifo(tmp_path / "no" / "pipe.wav")
+    told = Told()
+    list_classes(folder, ["yes", "no"], (".wav",), told=told)
+    assert {".txt": {"yes/deep/x.txt"}, NO_FILE: {"no/pipe.wav"}} == told.passed
+    with pytest.raises(DataError, match="no samples") as caught:
+        list_classes(folder, ["other"], (".wav",))
+    assert "1 file passed over: 1 .txt" in str(caught.value.found)
 
 
 def test_links_are_followed_at_most_once(tmp_path: Path) -> None:
