@@ -101,8 +101,9 @@ def _require_rates(scheduler: Any, epochs: int) -> None:
             found = f"for epoch {epoch + 1}: {error}"
             raise SpecError("lr_schedule gives no learning rate", found=found, fix="return a float") from error
         rate = float(optimizer.learning_rate)
-        if not math.isfinite(rate) or rate < 0:
-            raise SpecError("lr_schedule gives no learning rate", found=f"{rate} for epoch {epoch + 1}")
+        if not math.isfinite(rate):
+            found = f"{rate} for epoch {epoch + 1}"
+            raise SpecError("lr_schedule gives no learning rate", found=found, fix="return a finite number")
 
 
 def one_step(

@@ -50,7 +50,6 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "schedule's argument": ({"lr_schedule": {"function": abs}}, "lr_schedule isn't", "function"),
     "no rate": ({"lr_schedule": lambda epoch: None}, "lr_schedule gives no", "epoch 1"),
     "no rate later": ({"lr_schedule": lambda epoch: 0.1 if epoch < 4 else math.nan}, "lr_schedule gives no", "epoch 5"),
-    "negative rate": ({"lr_schedule": lambda epoch: 0.1 - epoch}, "lr_schedule gives no", "-0.9 for epoch 2"),
     "endless": ({"epochs": -1}, "epochs = -1", "early_stopping is None"),
     "weights": ({"class_weights": {"d": 2.0}}, "class_weights has", "'d'"),
 }
@@ -79,6 +78,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "endless": {"epochs": -1, "early_stopping": {"monitor": "loss"}},
     "schedule": {"lr_schedule": lambda epoch, rate: rate * 0.9},
     "schedule as a callback": {"lr_schedule": keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)},
+    "uphill": {"lr_schedule": lambda epoch: 0.1 - epoch},
     "balanced": {"class_weights": "balanced"},
 }
 
