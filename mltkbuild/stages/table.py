@@ -102,6 +102,7 @@ DATA = Stage(
         "data/calibration.json",
     ),
     slice="data",
+    revision=2,
     user_code=True,
     figures=(
         Figure("training_samples", ("samples", "training"), ("data/manifest.json", "training", "samples")),

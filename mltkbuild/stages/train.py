@@ -24,7 +24,8 @@ from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.training import fit, history, keeper, keras_file, published, targets, weights
+from mltkbuild.tflite import ports
+from mltkbuild.training import fit, fitting, history, keeper, keras_file, published, targets, weights
 
 
 def train_model(run: StageRun) -> None:
@@ -44,6 +45,9 @@ def train_model(run: StageRun) -> None:
         )
     if validation is not None:
         validation = run.data.finished("validation", validation)
+    with run.code.at("dataset", "x"):
+        training = fitting.fitted(keras_model, training)
+        validation = None if validation is None else fitting.fitted(keras_model, validation)
     for subset, part in (("training", training), ("validation", validation)):
         _require_fitting(run, keras_model, subset, part)
     targets.require_fitting(keras_model, training, run.code.place("loss", "build_model_function"))
@@ -180,21 +184,23 @@ def _keeper(run: StageRun, reading: Reading) -> keeper.Keeper:
 
 
 def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
-    """Raise a SpecError when the samples aren't what the model's one input takes."""
-    inputs = getattr(keras_model, "inputs", None) or []
-    if part is None or part.is_stream or len(inputs) != 1:
+    """Raise a SpecError when the samples aren't what the model's inputs take."""
+    if part is None or part.is_stream or not ports.are_told(keras_model):
         return
-    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
-    fits = len(expected) == len(given) and all(
-        size in (None, found) for size, found in zip(expected, given, strict=True)
-    )
-    if not fits:
-        raise SpecError(
-            f"the {subset} samples don't fit the model's input",
-            where=run.code.place("build_model_function"),
-            found=f"samples of shape {given}, an input of shape {expected}",
-            fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
+    inputs = keras_model.inputs
+    for entry, array in zip(inputs, ports.inputs_of(keras_model, part.x), strict=True):
+        expected, given = tuple(entry.shape[1:]), tuple(array.shape[1:])
+        fits = len(expected) == len(given) and all(
+            size in (None, found) for size, found in zip(expected, given, strict=True)
         )
+        if not fits:
+            which = "input" if len(inputs) == 1 else f"input {entry.name}"
+            raise SpecError(
+                f"the {subset} samples don't fit the model's {which}",
+                where=run.code.place("build_model_function"),
+                found=f"samples of shape {given}, an input of shape {expected}",
+                fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
+            )
 
 
 def _after_training(run: StageRun, keras_model: Any, trained: history.Training) -> Any:
