@@ -47,7 +47,9 @@ class Samples:
 
     def part(self, index: Any) -> Samples:
         """Some of the samples, by a slice or by their numbers."""
-        return Samples(*(parts.mapped(lambda array: array[index], value) for value in (self.x, self.y, self.weight)))
+        picked = [parts.mapped(lambda array: array[index], value) for value in (self.x, self.y, self.weight)]
+        # What an auto-encoder is to give back stays what it is given.
+        return Samples(picked[0], picked[0] if self.y is self.x else picked[1], picked[2])
 
     @property
     def arrays(self) -> dict[str, Any]:

@@ -108,7 +108,12 @@ def as_taken(keras_model: Any, x: Any) -> Any:
     Raises:
         DataError: They don't fit the inputs.
     """
-    return _packed(_input_of(keras_model), inputs_of(keras_model, x))
+    return packed(keras_model, inputs_of(keras_model, x))
+
+
+def packed(keras_model: Any, inputs: Sequence[Any]) -> Any:
+    """Arrays in the order of a model's inputs, in the structure that it takes."""
+    return _packed(_input_of(keras_model), inputs)
 
 
 def as_compared(keras_model: Any, y: Any) -> Any:
@@ -120,7 +125,7 @@ def as_compared(keras_model: Any, y: Any) -> Any:
     return _packed(_output_of(keras_model), targets_of(keras_model, y))
 
 
-def _packed(structure: Any, arrays: list[Any]) -> Any:
+def _packed(structure: Any, arrays: Sequence[Any]) -> Any:
     if isinstance(structure, Mapping):
         return {name: array for name, array in zip(sorted(structure), arrays, strict=True) if array is not None}
     return tuple(arrays) if isinstance(structure, list | tuple) and len(arrays) > 1 else arrays[0]

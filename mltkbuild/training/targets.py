@@ -15,6 +15,7 @@ from mltkbuild.tflite import ports
 
 _CATEGORICAL = frozenset({"categorical_crossentropy", "categorical_focal_crossentropy"})
 _SPARSE = frozenset({"sparse_categorical_crossentropy"})
+_SEVERAL_LABELS = frozenset({"binary_crossentropy", "binary_focal_crossentropy"})
 _EACH_VALUE = frozenset(
     {"binary_crossentropy", "binary_focal_crossentropy", "mean_squared_error", "mse", "mean_absolute_error", "mae"}
     | {"huber", "huber_loss", "log_cosh", "logcosh", "mean_squared_logarithmic_error", "msle"}
@@ -39,6 +40,11 @@ def require_fitting(keras_model: Any, training: Samples, where: str | None) -> N
     losses = _losses(keras_private.compile_settings(keras_model).get("loss"), names)
     for place, (name, y, loss) in enumerate(zip(names, targets, losses, strict=False)):
         _require_one(_name(loss), y, outputs[place].shape, output=name, where=where)
+
+
+def may_have_several_labels(keras_model: Any) -> bool:
+    """Whether the loss of a model's one output lets a sample have several labels, or none."""
+    return _name(keras_private.compile_settings(keras_model).get("loss")) in _SEVERAL_LABELS
 
 
 def _require_one(name: str | None, y: Any, shape: Sequence[int | None], **place: str | None) -> None:
