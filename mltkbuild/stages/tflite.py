@@ -147,7 +147,17 @@ def _vectors(run: StageRun) -> Sequence[Sequence[np.ndarray]] | None:
     with run.code.running("the data loader", DataError, count=False):
         part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch), labels=False)
     with run.code.at("dataset", "x"):
-        arrays = parts.in_order(part.x, [entry["name"] for entry in entries], "input")
+        arrays = _in_order(part.x, [entry["name"] for entry in entries])
     picked = np.linspace(0, len(part) - 1, min(VECTORS, len(part))).astype(int)
     pairs = list(zip(arrays, entries, strict=True))
     return [[predict.quantized(np.asarray(array[place]), entry)[None] for array, entry in pairs] for place in picked]
+
+
+def _in_order(x: Any, names: Sequence[str]) -> list[Any]:
+    """The arrays of x in the order of the file's inputs."""
+    if len(names) == 1:
+        return [parts.first_of(x)]
+    if isinstance(x, Mapping) and not set(names) <= set(x):
+        # The keys of a model whose inputs are a dict, in Keras' order; the file has the inputs' own names.
+        return parts.in_order(x, sorted(x), "input")
+    return parts.in_order(x, names, "input")

@@ -40,6 +40,8 @@ def require_fitting(keras_model: Any, training: Samples, where: str | None) -> N
     losses = _losses(keras_private.compile_settings(keras_model).get("loss"), names)
     for place, (name, y, loss) in enumerate(zip(names, targets, losses, strict=False)):
         _require_one(_name(loss), y, outputs[place].shape, output=name, where=where)
+        if not training.is_stream:
+            _require_shares(_name(loss), y, where)
 
 
 def may_have_several_labels(keras_model: Any) -> bool:
@@ -67,6 +69,21 @@ def _require_one(name: str | None, y: Any, shape: Sequence[int | None], **place:
     else:
         return
     raise SpecError(what, where=place["where"], found=found, fix=fix)
+
+
+def _require_shares(name: str | None, y: Any, where: str | None) -> None:
+    """Categorical losses take rows of shares, which are 1 in sum: Keras computes with others in silence."""
+    if name not in _CATEGORICAL or y is None or y.ndim != 2 or y.shape[1] < 2:
+        return
+    odd = np.flatnonzero(~np.isclose(y.sum(axis=1, dtype=np.float64), 1.0, rtol=0.0, atol=0.01))
+    if len(odd):
+        row = np.array2string(y[odd[0]], threshold=8, separator=", ")
+        raise SpecError(
+            "the loss takes one-hot rows, and the labels are others",
+            where=where,
+            found=f"{name}, sample {odd[0]}: {row}",
+            fix="set the loss to binary_crossentropy for several labels a sample, or give rows that are 1 in sum",
+        )
 
 
 def _losses(loss: Any, names: Sequence[str]) -> list[Any]:

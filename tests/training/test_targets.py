@@ -68,6 +68,18 @@ def test_loss_and_labels_that_fit_pass(name: str) -> None:
     targets.require_fitting(network(loss, values), Samples(X, y), None)
 
 
+def test_rows_of_several_labels_need_another_loss() -> None:
+    """Keras computes a categorical loss of them in silence; rows of shares pass."""
+    y = np.array([[1, 1, 0], [0, 0, 1], [1, 0, 0]])
+    with pytest.raises(SpecError, match="the labels are others") as caught:
+        targets.require_fitting(network("categorical_crossentropy"), Samples(X[:3], y), None)
+    assert "sample 0: [1, 1, 0]" in str(caught.value.found)
+    assert not targets.may_have_several_labels(network("categorical_crossentropy"))
+    targets.require_fitting(network("categorical_crossentropy"), Samples(X, np.full((6, 3), 1 / 3)), None)
+    targets.require_fitting(network("binary_crossentropy"), Samples(X[:3], y), None)
+    assert targets.may_have_several_labels(network(keras.losses.BinaryCrossentropy()))
+
+
 LOSSES = {"left": "mse", "right": "categorical_crossentropy"}
 
 
