@@ -9,6 +9,7 @@ import pytest
 
 from mltkbuild.engine.builder import Builder
 from mltkbuild.errors import MltkError, StageError
+from mltkbuild.events import Event, Note
 from mltkbuild.workers.executor import Processes
 
 from .conftest import Files, Running, tiny_spec
@@ -52,6 +53,57 @@ my_model.build_model_function = build
 my_model.eval_custom_function = measure
 my_model.epochs = 1
 """
+PORTS = """
+import keras
+import numpy as np
+import tensorflow as tf
+from mltkbuild import DatasetMixin, EvaluateClassifierMixin, EvaluateMixin, MltkModel, TrainMixin
+
+# @mltk_model
+class Ports(MltkModel, TrainMixin, DatasetMixin, EvaluateClassifierMixin):
+    pass
+
+def load(subset, test):
+    rng = np.random.default_rng(1)
+    zed, alpha = rng.normal(0, 1, (48, 6)).astype("float32"), rng.normal(0, 5, (48, 4)).astype("float32")
+    x, y = {"alpha": alpha, "zed": zed}, {"kind": zed[:, :3].argmax(1), "area": alpha[:, :2]}
+    WAY
+    return x, y
+
+def build(model):
+    entries = {"zed": keras.Input((6,), name="zed"), "alpha": keras.Input((4,), name="alpha")}
+    kind = keras.layers.Dense(3, name="kind", activation="softmax")(entries["zed"])
+    ends = {"kind": kind, "area": keras.layers.Dense(2, name="area")(entries["alpha"])}
+    network = NETWORK
+    network.compile("adam", {"kind": "sparse_categorical_crossentropy", "area": "mse"})
+    # The right answer, which no other order gives.
+    weights = network.get_layer("kind"), network.get_layer("area")
+    weights[0].set_weights([np.eye(6, 3), np.zeros(3)])
+    weights[1].set_weights([np.eye(4, 2), np.zeros(2)])
+    return network
+
+my_model = Ports()
+my_model.classes = ["a", "b", "c"]
+my_model.input_shape = (6,)
+my_model.dataset = load
+my_model.build_model_function = build
+my_model.epochs = 1
+my_model.train_kwargs = {"callbacks": []}
+my_model.final_weights = "last"
+my_model.batch_size = 48
+"""
+WAYS = {
+    "dicts": ("pass", "keras.Model(entries, ends)"),
+    "dicts for lists": ("pass", "keras.Model(list(entries.values()), list(ends.values()))"),
+    "tuples": (
+        "x, y = (zed, alpha), (y['kind'], y['area'])",
+        "keras.Model(list(entries.values()), list(ends.values()))",
+    ),
+    "a stream of dicts": (
+        "x, y = tf.data.Dataset.from_tensor_slices((x, y)).batch(12), None",
+        "keras.Model(entries, list(ends.values()))",
+    ),
+}
 FORGETS = """
 class Scale(keras.layers.Layer):
     def __init__(self, factor=1.0, **settings):
@@ -100,6 +152,43 @@ def test_outputs_stay_in_their_places(tmp_path: Path, executor: Processes) -> No
     assert ["part", "whole"] == [port["name"] for port in json.loads((folder / "tflm.json").read_text())["outputs"]]
     header = next((folder / "export").glob("*_model.h")).read_text()
     assert header.index("// part: ") < header.index("// whole: ")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_input_and_output_has_its_own(tmp_path: Path, executor: Processes, way: str) -> None:
+    """From the loader to the evaluation of the `.tflite` and the firmware's test, by name or in order."""
+    way_in, network = WAYS[way]
+    files = workspace(tmp_path, PORTS.replace("WAY", way_in).replace("NETWORK", network))
+    build(files, executor, "evaluate")
+    build(files, executor, "export")
+    folder = files.root / "build/kws"
+    for kind in ("keras", "tflite"):
+        results = json.loads((folder / f"eval/{kind}/results.json").read_text())
+        assert results["outputs"]["kind"]["overall_accuracy"] > 0.95
+        assert (["a", "b", "c"], 48) == (results["outputs"]["kind"]["classes"], results["n_samples"])
+        assert results["outputs"]["area"]["metrics"]["mean_squared_error"] < 0.05
+        assert (folder / f"eval/{kind}/kind/confusion_matrix.png").is_file()
+    parity = json.loads((folder / "eval/parity.json").read_text())
+    assert {"kind", "area"} == {one["output"] for one in parity["outputs"]}
+    vectors = next((folder / "export").glob("*_test_vector.h")).read_text()
+    assert [f"vector_{port}" in vectors for port in ("input0[4]", "input1[4]", "output0[4]", "output1[4]")] == [
+        True
+    ] * 4
+
+
+def test_loggers_of_a_spec_are_shown(tmp_path: Path, executor: Processes) -> None:
+    """While the stage runs, with its name; the two models predict alike, and what comes of it is a figure."""
+    head, _, rest = HEADS.partition("    x = np.concatenate")
+    text = f"{head}    logger.info('measuring')\n    logger.warning('odd')\n    x = np.concatenate{rest}"
+    files = workspace(tmp_path, text.replace('**({"y_dtype": "float32"} if is_file else {"verbose": 0})', "verbose=0"))
+    heard: list[Event] = []
+    builder = Builder(files.workspace, Running(lambda request, _: executor.run(request, heard.append)))
+    try:
+        builder.build("kws", "evaluate")
+    finally:
+        builder.close()
+    said = [event.text for event in heard if isinstance(event, Note)]
+    assert ["evaluate:kws: measuring", "evaluate:kws: warning: odd"] * 2 == said
 
 
 def test_forgotten_setting_costs_no_training(tmp_path: Path, executor: Processes) -> None:

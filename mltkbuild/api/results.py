@@ -138,7 +138,8 @@ class EvaluationResults(dict[str, Any]):
     `classes`, `overall_accuracy`, `class_accuracies`, `precision`, `recall`, `f1`, `confusion_matrix`, `roc_auc`,
     `roc_auc_avg`, and by class the curves `fpr`, `tpr` and `roc_thresholds`. An auto-encoder's type is 'auto_encoder';
     it has `classes`, `overall_accuracy`, `overall_roc_auc`, `threshold`, `overall_roc`, `class_stats` and `histogram`.
-    Another model's type is 'generic'; it has `metrics`, and each of them by its name.
+    Another model's type is 'generic'; it has `metrics`, and each of them by its name. A model of several outputs has
+    `outputs`, too: by the name of each what a model of that output alone would have.
 
     Args:
         state: The target, whose evaluate stage is up to date.
@@ -155,10 +156,11 @@ class EvaluationResults(dict[str, Any]):
         model_type = "auto_encoder" if "overall_roc" in found else "classification" if "classes" in found else "generic"
         super().__init__({**metrics, **found, "name": state.target, "model_type": model_type})
         self.__dict__["_summary"] = _text(state, f"eval/{kind}/summary.txt")
+        folder = Path(state.folder.artifact(f"eval/{kind}"))
+        names = (f"{picture}.png" for picture in PICTURES)
+        of_outputs = sorted(folder.glob("*/*.png")) if "outputs" in found else []
         self.__dict__["pictures"] = [
-            state.folder.artifact(name)
-            for name in (f"eval/{kind}/{picture}.png" for picture in PICTURES)
-            if Path(state.folder.artifact(name)).exists()
+            str(path) for path in (*(folder / name for name in names), *of_outputs) if path.exists()
         ]
 
     def __getattr__(self, name: str) -> Any:

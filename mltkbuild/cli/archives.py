@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import click
@@ -19,13 +20,14 @@ from mltkbuild.cli.file_commands import existing
 from mltkbuild.cli.init import LAYOUT
 from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
-from mltkbuild.front.report import plural, size, table
+from mltkbuild.front.report import metrics_text, plural, size, table
 from mltkbuild.shown import shown
 from mltkbuild.stages.table import EVALUATE, STAGES
 
 _OWN = ("dodo.py", "pyproject.toml", "gitignore")
 _LARGEST_YAML = 64 << 10
 _LARGEST_FIGURE = 1e15
+_MOST_METRICS = 100
 _LONGEST_TEXT = 200
 _MLTK_NAMES = {"eval/keras/eval-results.json": "eval/h5/eval-results.json"}
 # -- unpack ----------------------------------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ def _stages(archive: ArchiveFile, found: Contents) -> list[dict[str, Any]]:
     return result
 
 
-def _figures(archive: ArchiveFile, found: Contents) -> dict[tuple[str, str], float]:
+def _figures(archive: ArchiveFile, found: Contents) -> dict[tuple[str, str], float | dict[str, float]]:
     """The figures that the artifacts hold, by stage and name."""
     wanted: dict[str, list[tuple[str, str, list[str]]]] = {}
     for stage in STAGES.values():
@@ -176,16 +178,23 @@ def _figures(archive: ArchiveFile, found: Contents) -> dict[tuple[str, str], flo
             artifact, *keys = figure.member or ("",)
             member = _MLTK_NAMES.get(artifact, artifact) if found.mltk else artifact
             wanted.setdefault(member, []).append((stage.name, figure.name, keys))
-    known: dict[tuple[str, str], float] = {}
+    known: dict[tuple[str, str], float | dict[str, float]] = {}
     # One document at a time: a small one can take much memory.
     for member, places_in in wanted.items():
         if member in archive.members and archive.members[member].size <= LARGEST_JSON:
             document = read_json(archive, member)
             for stage_name, name, keys in places_in:
-                value = _figure(_at(document, keys))
-                if value is not None:
+                at = _at(document, keys)
+                value = _metrics(at) if isinstance(at, Mapping) else _figure(at)
+                if value is not None and value != {}:
                     known[stage_name, name] = value
     return known
+
+
+def _metrics(metrics: Mapping[Any, object]) -> dict[str, float]:
+    """The metrics of an evaluation that are numbers; no model has thousands."""
+    known = ((shown(name, _LONGEST_TEXT), _figure(value)) for name, value in islice(metrics.items(), _MOST_METRICS))
+    return {name: value for name, value in known if value is not None}
 
 
 def _figure(value: object) -> float | None:
@@ -217,8 +226,11 @@ def summary_text(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", table(("member", "size", "packed"), members)])
 
 
-def _figures_text(figures: Mapping[str, float]) -> str:
-    texts = (f"{name.replace('_', ' ')} {_number_text(value)}" for name, value in figures.items())
+def _figures_text(figures: Mapping[str, float | Mapping[str, float]]) -> str:
+    texts = (
+        f"{name.replace('_', ' ')} {metrics_text(value) if isinstance(value, Mapping) else _number_text(value)}"
+        for name, value in figures.items()
+    )
     return ", ".join(texts)
 
 

@@ -26,8 +26,9 @@ from mltkbuild.stages.table import ARCHIVE, EVALUATE, STAGES
 # How good a model is comes before what it costs.
 _COLUMNS = sorted(
     ((stage.name, figure) for stage in STAGES.values() for figure in stage.figures if figure.column),
-    key=lambda column: column[1].unit != "rate",
+    key=lambda column: column[1].unit not in ("rate", "metrics"),
 )
+_HEADS = tuple(dict.fromkeys(figure.column for _, figure in _COLUMNS))
 
 
 @click.command("list")
@@ -72,7 +73,7 @@ def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
         tell(json.dumps([_status_json(steps) for steps in plans], indent=1))
         return
     rows = [row for steps in plans for row in (_stage_rows(steps) if every else [_model_row(steps)])]
-    header = ("model", "stage", "state", *(figure.column for _, figure in _COLUMNS))
+    header = ("model", "stage", "state", *_HEADS)
     tell(table(header, rows) if rows else no_models(session))
 
 
@@ -96,7 +97,10 @@ def state_text(step: Step) -> str:
 
 def _figure_cells(steps: Sequence[Step]) -> tuple[str, ...]:
     found = figures(steps)
-    return tuple(figure_text(figure, found[figure.name]) or "-" for _, figure in _COLUMNS)
+    texts: dict[str, str] = {}
+    for _, figure in _COLUMNS:
+        texts[figure.column] = texts.get(figure.column) or figure_text(figure, found[figure.name])
+    return tuple(texts[column] or "-" for column in _HEADS)
 
 
 def _model_row(steps: Sequence[Step]) -> tuple[str, ...]:
@@ -109,7 +113,7 @@ def _model_row(steps: Sequence[Step]) -> tuple[str, ...]:
 
 def _stage_rows(steps: Sequence[Step]) -> list[tuple[str, ...]]:
     cells = _figure_cells(steps)
-    empty = ("",) * len(_COLUMNS)
+    empty = ("",) * len(_HEADS)
     return [
         (step.target, step.stage, state_text(step), *(cells if step.stage == EVALUATE.name else empty))
         for step in steps

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mltkbuild.data import parts
 from mltkbuild.data.lazy import LazyRows, bits, finish, key_of
 from mltkbuild.data.samples import Samples
 
@@ -79,6 +80,8 @@ class Batches:
     def dataset(self, epoch: int, first: int = 0) -> Any:
         """An endless `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, weight)`; `steps` batches make an epoch.
 
+        Several inputs without targets are `(x,)`, which tells them from inputs and targets.
+
         Args:
             epoch: The epoch that it begins with, counted from 0.
             first: The first batch that is wanted, for an epoch that was begun before.
@@ -88,16 +91,20 @@ class Batches:
         samples = self._samples
         lazy = samples.x if isinstance(samples.x, LazyRows) else None
         held = tuple(None if isinstance(part, LazyRows) else part for part in (samples.x, samples.y, samples.weight))
-        tensors = tuple(tf.convert_to_tensor(_as_keras_does(part)) for part in held if part is not None)
+        tensors = tuple(
+            parts.mapped(lambda array: tf.convert_to_tensor(as_keras_does(array)), part)
+            for part in held
+            if part is not None
+        )
 
         def gather(rows: Any, data: Any) -> Any:
             picked, drawn = rows
-            batch = tuple(tf.gather(tensor, picked, axis=0) for tensor in data[: len(tensors)])
+            batch = tf.nest.map_structure(lambda tensor: tf.gather(tensor, picked, axis=0), data[: len(tensors)])
             if lazy is not None:
                 x = finish(lazy, picked, drawn)
                 # An auto-encoder is to give back what it is given, augmented as it is.
                 batch = (x, x, *batch) if samples.y is lazy else (x, *batch)
-            return batch if len(batch) > 1 else batch[0]
+            return batch if len(batch) > 1 or parts.are_several(samples.x) else batch[0]
 
         # A data set of no tensors at all is none: an auto-encoder's samples are all finished on the fly.
         data = tf.data.Dataset.from_tensors(tensors or (0,)).repeat()
@@ -114,7 +121,7 @@ class Batches:
         return chosen.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _as_keras_does(array: Any) -> Any:
+def as_keras_does(array: Any) -> Any:
     """Floats in Keras' own number type, other numbers as they are."""
     import keras
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,23 @@ class Loaded:
         y: The targets, or class ids by subfolder; None when there are none.
         classes: The names of the subfolders.
         told: Lines about files that were passed over, and about images that were changed.
+        others: What else a `.npz` holds, by name: targets of several outputs.
     """
 
     inputs: tuple[np.ndarray, ...]
     y: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def load(path: Path, names: Sequence[str], shapes: Sequence[tuple[int, ...]], rescale: float = 1 / 255) -> Loaded:
     """Read samples for a model.
 
     Args:
-        path: A `.npz` with `x` and perhaps `y`, or with an array for each input by its name; a `.npy` of samples; or a
-            folder of `.npy` files or images, in folders by class or not; all that lies below a class's folder is its.
+        path: A `.npz` with `x` and perhaps `y`, or with an array for each input by its name or number (`NAME`,
+            `x_NAME`, `x0`), and for each of several outputs likewise (`NAME`, `y_NAME`, `y0`); a `.npy` of samples; or
+            a folder of `.npy` files or images, in folders by class or not; all that lies below a class's folder is its.
         names: The model's inputs.
         shapes: Their shapes without the batch.
         rescale: What images' values, 0 to 255, are multiplied by.
@@ -115,16 +118,39 @@ def _npz(path: Path, names: Sequence[str]) -> Loaded:
     except array_files.UNREADABLE as error:
         raise _unreadable(path, error, "numpy.savez") from error
     y = arrays.pop("y", None)
-    if set(names) <= set(arrays):
-        return Loaded(tuple(arrays[name] for name in names), y)
-    if len(names) == 1 and ("x" in arrays or len(arrays) == 1):
-        return Loaded((arrays.get("x", next(iter(arrays.values()))),), y)
+    called = names_in(arrays, names, "x")
+    if called is None and len(names) == 1 and ("x" in arrays or len(arrays) == 1):
+        called = ["x" if "x" in arrays else next(iter(arrays))]
+    if called is not None:
+        inputs = tuple(arrays.pop(name) for name in called)
+        return Loaded(inputs, y, others=arrays)
     raise DataError(
         "the file has no samples for the model's inputs",
         where=path,
         found=f"arrays {', '.join(arrays) or 'none'}; the model takes {', '.join(names)}",
-        fix="save an array x, or one for each input by its name, and y for the targets",
+        fix="save an array x, or one for each input by its name or as x0, x1, ..., and y for the targets",
     )
+
+
+def names_in(arrays: Collection[str], names: Sequence[str], what: str) -> list[str] | None:
+    """How arrays are called that belong to a model's inputs or outputs; None unless each has one.
+
+    Args:
+        arrays: The names of arrays.
+        names: The names of the inputs or outputs, in their order.
+        what: 'x' or 'y'.
+
+    Returns:
+        For each the first of its own name, `x_NAME`, `x0` and `x_0` that is there.
+    """
+    found = []
+    for place, name in enumerate(names):
+        ways = (name, f"{what}_{name}", f"{what}{place}", f"{what}_{place}")
+        own = next((way for way in ways if way in arrays and way not in found), None)
+        if own is None:
+            return None
+        found.append(own)
+    return found
 
 
 def _folder(path: Path, shape: tuple[int, ...], rescale: float) -> Loaded:

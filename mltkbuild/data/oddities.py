@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.data.samples import Samples
 
 FEWEST = 5
@@ -18,11 +19,11 @@ _MOST_VALUES = 4096
 _MOST_NAMES = 5
 
 
-def told(parts: Mapping[str, Samples | None], described: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def told(subsets: Mapping[str, Samples | None], described: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Look at the subsets of a data set.
 
     Args:
-        parts: The samples by subset: 'training', 'validation', 'evaluation'.
+        subsets: The samples by subset: 'training', 'validation', 'evaluation'.
         described: What `samples.describe` says of each.
 
     Yields:
@@ -35,7 +36,7 @@ def told(parts: Mapping[str, Samples | None], described: Mapping[str, Mapping[st
         yield f"there are fewer than {FEWEST} training samples of {_listed(few)}"
     if missing := [label for label, count in validation.items() if not count and training.get(label)]:
         yield f"there is no validation sample of {_listed(missing)}"
-    yield from _shared(parts)
+    yield from _shared(subsets)
 
 
 def _listed(names: list[str]) -> str:
@@ -43,9 +44,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _shared(parts: Mapping[str, Samples | None]) -> Iterator[str]:
+def _shared(subsets: Mapping[str, Samples | None]) -> Iterator[str]:
     """Evaluation samples that a training has seen, or that have chosen its best epoch."""
-    found = {name: _keys(parts.get(name)) for name in ("training", "validation", "evaluation")}
+    found = {name: _keys(subsets.get(name)) for name in ("training", "validation", "evaluation")}
     evaluated = found["evaluation"]
     if not evaluated:
         return
@@ -62,8 +63,16 @@ def _shared(parts: Mapping[str, Samples | None]) -> Iterator[str]:
 
 def _keys(part: Samples | None) -> list[int]:
     """A number for each sample in memory, the same for equal ones."""
-    if part is None or not isinstance(part.x, np.ndarray):
+    if part is None or part.is_stream:
         return []
-    rows = part.x.reshape(len(part.x), -1)
+    arrays = parts.by_name(part.x).values()
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        # Prepared samples belong to a subset by their names.
+        return []
+    return list(map(hash, zip(*map(_row_keys, arrays), strict=True)))
+
+
+def _row_keys(array: np.ndarray) -> list[int]:
+    rows = array.reshape(len(array), -1)
     rows = rows[:, :: -(-rows.shape[1] // _MOST_VALUES)]
     return [hash(row.tobytes()) for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild.data import streams
+from mltkbuild.data import parts, streams
 from mltkbuild.data.lazy import LazyRows
 from mltkbuild.errors import DataError
 
@@ -23,10 +23,12 @@ class Samples:
     """One subset of a data set.
 
     Args:
-        x: An array whose first axis counts the samples; or a stream, a `tf.data.Dataset` or `keras.utils.PyDataset` of
-            batches `x`, `(x, y)` or `(x, y, weight)`.
-        y: Labels or target values, one a sample; None for a stream or for data without labels.
-        weight: How much each sample weighs in the loss; None for all the same.
+        x: An array whose first axis counts the samples, or for several inputs a tuple or dict of them; or a stream, a
+            `tf.data.Dataset` or `keras.utils.PyDataset` of batches `x`, `(x, y)` or `(x, y, weight)`.
+        y: Labels or target values, one a sample, for several outputs a tuple or dict of them; None for a stream or for
+            data without labels.
+        weight: How much each sample weighs in the loss, for several outputs one array for all or one for each; None
+            for all the same.
     """
 
     x: Any
@@ -36,33 +38,45 @@ class Samples:
     @property
     def is_stream(self) -> bool:
         """True when the samples come in batches of the loader's own making."""
-        return not isinstance(self.x, np.ndarray | LazyRows)
+        several = parts.are_several(self.x) and len(self.x) > 0
+        return not (several or isinstance(self.x, np.ndarray | LazyRows))
 
     def __len__(self) -> int:
         """The number of samples in memory."""
-        return int(self.x.shape[0])
+        return int(parts.first_of(self.x).shape[0])
+
+    def part(self, index: Any) -> Samples:
+        """Some of the samples, by a slice or by their numbers."""
+        picked = [parts.mapped(lambda array: array[index], value) for value in (self.x, self.y, self.weight)]
+        # What an auto-encoder is to give back stays what it is given.
+        return Samples(picked[0], picked[0] if self.y is self.x else picked[1], picked[2])
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """All arrays as people call them: `x`, of several `x[0]` or `x['left']`; `y` and `sample_weight` likewise."""
+        given = (("x", self.x), ("y", self.y), ("sample_weight", self.weight))
+        return {
+            parts.called(what, name): array
+            for what, value in given
+            if value is not None
+            for name, array in parts.by_name(value).items()
+        }
 
 
 def as_samples(x: Any, y: Any = None, weight: Any = None) -> Samples:
     """Turn what a loader gave into Samples: lists, tensors and tables become arrays; arrays and streams stay.
 
     Raises:
-        DataError: The samples differ in shape, or are an array for each of several inputs.
+        DataError: The samples differ in shape.
     """
-    if _are_several_inputs(x, y):
-        raise DataError(
-            "the samples of a model with several inputs come as a stream",
-            found=f"x is a list of {len(x)} arrays",
-            fix="return tf.data.Dataset.from_tensor_slices(((x1, x2), y)).batch(my_model.batch_size) in place of x",
-        )
-    return Samples(_array(x), _array(y), _array(weight))
+    return Samples(*map(_arrays, (parts.as_parts(x, y), parts.as_parts(y, x), parts.as_parts(weight, x))))
 
 
-def _are_several_inputs(x: Any, y: Any) -> bool:
-    """Whether x is no list of samples, but of arrays that each have as many rows as y."""
-    if not isinstance(x, list | tuple) or not isinstance(y, np.ndarray) or len(x) == len(y):
-        return False
-    return all(isinstance(part, np.ndarray) and len(part) == len(y) for part in x)
+def _arrays(value: Any) -> Any:
+    """One array, or several in a tuple or dict."""
+    if isinstance(value, dict) or (isinstance(value, tuple) and all(hasattr(part, "__array__") for part in value)):
+        return parts.mapped(_array, value)
+    return _array(value)
 
 
 def _array(value: Any) -> Any:
@@ -109,7 +123,7 @@ def split_validation(
             fix="give more samples, or another validation_split",
         )
     if not stratify and seed is None:
-        return _part(samples, slice(0, cut)), _part(samples, slice(cut, None))
+        return samples.part(slice(0, cut)), samples.part(slice(cut, None))
     rng = None if seed is None else np.random.default_rng(seed)
     held = np.zeros(len(samples), bool)
     for members in _groups(samples) if stratify else [np.arange(len(samples))]:
@@ -123,7 +137,7 @@ def split_validation(
             found=f"{len(samples)} samples, validation_split = {fraction}",
             fix="give more samples, or another validation_split",
         )
-    return _part(samples, ~held), _part(samples, held)
+    return samples.part(~held), samples.part(held)
 
 
 def _groups(samples: Samples) -> list[np.ndarray]:
@@ -138,16 +152,9 @@ def _groups(samples: Samples) -> list[np.ndarray]:
     return [np.flatnonzero(ids == label) for label in np.unique(ids)]
 
 
-def _part(samples: Samples, index: Any) -> Samples:
-    def pick(value: Any) -> Any:
-        return None if value is None else value[index]
-
-    return Samples(pick(samples.x), pick(samples.y), pick(samples.weight))
-
-
 def head(samples: Samples, count: int) -> Samples:
     """The first samples; a stream as it is."""
-    return samples if samples.is_stream else _part(samples, slice(0, count))
+    return samples if samples.is_stream else samples.part(slice(0, count))
 
 
 def check(samples: Samples, subset: str, classes: Sequence[str] | None) -> None:
@@ -167,18 +174,19 @@ def check(samples: Samples, subset: str, classes: Sequence[str] | None) -> None:
                 fix="let the stream yield (x, y) or (x, y, weight)",
             )
         return
-    arrays = {"x": samples.x, "y": samples.y, "sample_weight": samples.weight}
+    arrays = samples.arrays
     for name, value in arrays.items():
-        if value is not None:
-            _check_numbers(name, value, subset)
+        _check_numbers(name, value, subset)
+    first = next(iter(arrays))
     for name, value in arrays.items():
-        if value is not None and len(value) != len(samples):
+        if len(value) != len(samples):
             raise DataError(
-                f"x and {name} of the {subset} data differ in length",
+                f"{first} and {name} of the {subset} data differ in length",
                 found=f"{len(samples)} samples, {name} of shape {value.shape}",
                 fix=f"give one entry of {name} for each sample",
             )
-    if classes is not None:
+    # Which of several outputs the classes are of, the model will tell.
+    if classes is not None and not parts.are_several(samples.y):
         _check_labels(samples.y, subset, classes)
 
 
@@ -193,7 +201,9 @@ def _check_numbers(name: str, value: Any, subset: str) -> None:
         raise DataError(
             f"{name} of the {subset} data is no array of numbers",
             found=f"an array of type {value.dtype} and shape {value.shape}",
-            fix=f"give class ids: {ids}" if name == "y" else "bring all samples to one shape and one number type",
+            fix=f"give class ids: {ids}"
+            if name.startswith("y")
+            else "bring all samples to one shape and one number type",
         )
     if value.size == 0 or value.ndim == 0:
         what = "samples" if value.ndim == 0 or len(value) == 0 else f"values in {name}"
@@ -230,9 +240,9 @@ def _check_labels(y: Any, subset: str, classes: Sequence[str]) -> None:
 
 
 def labels(samples: Samples) -> Any:
-    """The class id of each sample in memory, from ids or one-hot rows; None without such labels."""
+    """The class id of each sample in memory, from ids or one-hot rows; None without such labels, or for several y."""
     y = samples.y
-    if samples.is_stream or y is None or y.ndim > 2:
+    if samples.is_stream or y is None or parts.are_several(y) or y.ndim > 2:
         return None
     if y.ndim == 2 and y.shape[1] > 1:
         # Several labels a sample, or several target values, name no class.
@@ -248,9 +258,9 @@ def small(samples: Samples, classes: Sequence[str] | None) -> Samples:
         return replace(samples, x=streams.first(samples.x, TEST_BATCHES))
     ids = labels(samples) if classes else None
     if ids is None:
-        return _part(samples, slice(0, TEST_SAMPLES))
+        return samples.part(slice(0, TEST_SAMPLES))
     picked = [np.flatnonzero(ids == label)[:TEST_SAMPLES_PER_CLASS] for label in np.unique(ids)]
-    return _part(samples, np.sort(np.concatenate(picked)))
+    return samples.part(np.sort(np.concatenate(picked)))
 
 
 def describe(samples: Samples | None, classes: Sequence[str] | None, stream_digest: str) -> dict[str, Any]:
@@ -266,14 +276,9 @@ def describe(samples: Samples | None, classes: Sequence[str] | None, stream_dige
     if samples.is_stream:
         spec = getattr(samples.x, "element_spec", None)
         return {"kind": "stream", "type": type(samples.x).__name__, "elements": str(spec), "digest": stream_digest}
-    description: dict[str, Any] = {
-        "kind": "arrays",
-        "samples": len(samples),
-        "x": f"{samples.x.dtype} {tuple(samples.x.shape)}",
-        "digest": content_digest(samples),
-    }
-    if samples.y is not None:
-        description["y"] = f"{samples.y.dtype} {tuple(samples.y.shape)}"
+    description: dict[str, Any] = {"kind": "arrays", "samples": len(samples), "digest": content_digest(samples)}
+    for name, value in replace(samples, weight=None).arrays.items():
+        description[name] = f"{value.dtype} {tuple(value.shape)}"
     ids = labels(samples) if classes is not None else None
     if ids is not None:
         description["classes"] = {label: int((ids == number).sum()) for number, label in enumerate(classes or ())}
@@ -283,11 +288,13 @@ def describe(samples: Samples | None, classes: Sequence[str] | None, stream_dige
 def content_digest(samples: Samples) -> str:
     """SHA-256 over types, shapes and bytes of the arrays."""
     digest = hashlib.sha256()
-    for name, value in (("x", samples.x), ("y", samples.y), ("weight", samples.weight)):
+    for name, value in samples.arrays.items():
+        # Digests of weights were made under this name.
+        what = name.removeprefix("sample_")
         if isinstance(value, LazyRows):
-            digest.update(f"{name} {value.digest}\n".encode())
-        elif value is not None:
-            digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
+            digest.update(f"{what} {value.digest}\n".encode())
+        else:
+            digest.update(f"{what} {value.dtype.str} {value.shape}\n".encode())
             digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
 
@@ -328,20 +335,36 @@ def finished(samples: Samples, seed: int | None = None) -> Samples:
 
 
 def _collected(batches: Iterable[tuple[Any, Any]], subset: str) -> Samples:
-    xs, ys = [], []
-    for x, y in batches:
-        xs.append(x)
-        ys.append(y)
-    if not xs:
+    found = [Samples(x, y) for x, y in batches]
+    if not found:
         raise DataError(f"the stream of {subset} data gave no batch")
     try:
-        collected = Samples(np.concatenate(xs), None if ys[0] is None else np.concatenate(ys))
+        collected = joined(found)
     except ValueError as error:
         raise DataError(
             f"the batches of the {subset} data don't fit together", found=str(error), fix="give all samples one shape"
         ) from error
     check(collected, subset, None)
     return collected
+
+
+def joined(found: Sequence[Samples]) -> Samples:
+    """Some samples behind each other, without weights; raises a ValueError where their shapes differ."""
+    each = found[0]
+    if len({tuple(part.arrays) for part in found}) > 1:
+        raise ValueError(f"one has {', '.join(each.arrays)}, another {', '.join(found[-1].arrays)}")
+
+    def pick(values: Sequence[Any]) -> Any:
+        first = values[0]
+        if first is None:
+            return None
+        if isinstance(first, dict):
+            return {name: np.concatenate([value[name] for value in values]) for name in first}
+        if isinstance(first, tuple):
+            return tuple(np.concatenate(column) for column in zip(*values, strict=True))
+        return np.concatenate(values)
+
+    return Samples(pick([part.x for part in found]), pick([part.y for part in found]))
 
 
 def calibration_samples(samples: Samples, limit: int, classes: Sequence[str] | None) -> Any:
@@ -351,24 +374,29 @@ def calibration_samples(samples: Samples, limit: int, classes: Sequence[str] | N
     everywhere, for they may be sorted; of a stream the first.
 
     Returns:
-        A float32 array of shape (n, *input_shape).
+        A float32 array of shape (n, *input_shape); for several inputs a tuple or dict of them.
     """
     if samples.is_stream:
         batches = streams.batches(samples.x, labels=False)
-        samples = _part(_collected(_until(batches, limit), "calibration"), slice(0, limit))
+        samples = _collected(_until(batches, limit), "calibration").part(slice(0, limit))
     count = len(samples)
     if count <= limit:
-        return samples.x.astype(np.float32)
+        return parts.mapped(lambda array: array.astype(np.float32), samples.x)
     ids = labels(samples) if classes else None
-    if ids is None:
-        return samples.x[np.arange(limit) * count // limit].astype(np.float32)
+    picked = np.arange(limit) * count // limit if ids is None else _evenly(ids, limit)
+    return parts.mapped(lambda array: array[picked].astype(np.float32), samples.x)
+
+
+def _evenly(ids: np.ndarray, limit: int) -> np.ndarray:
+    """The numbers of the first samples of each class, as many of each as there are, in their order."""
+    count = len(ids)
     # The k-th sample of every class comes before the (k+1)-th of any.
     rank = np.empty(count, np.int64)
     for label in np.unique(ids):
         members = np.flatnonzero(ids == label)
         rank[members] = np.arange(len(members))
-    picked = np.sort(np.lexsort((np.arange(count), rank))[:limit])
-    return samples.x[picked].astype(np.float32)
+    chosen: np.ndarray = np.sort(np.lexsort((np.arange(count), rank))[:limit])
+    return chosen
 
 
 def _until(batches: Iterator[tuple[Any, Any]], limit: int) -> Iterator[tuple[Any, Any]]:
@@ -376,6 +404,6 @@ def _until(batches: Iterator[tuple[Any, Any]], limit: int) -> Iterator[tuple[Any
     count = 0
     for x, y in batches:
         yield x, y
-        count += len(x)
+        count += len(parts.first_of(x))
         if count >= limit:
             return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from types import GeneratorType
 from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.errors import DataError
 
 _ENDLESS = -1
@@ -44,8 +45,6 @@ def check(stream: object, subset: str) -> None:
             found=f"a {type(stream).__name__}",
             fix=f"{fix}; tf.data.Dataset.from_generator takes the function that makes the generator",
         )
-    if isinstance(stream, dict):
-        fix = "build a model with one input, and return one array"
     raise DataError(f"x of the {subset} data is no array and no stream", found=f"a {type(stream).__name__}", fix=fix)
 
 
@@ -110,10 +109,16 @@ def has_processes(stream: Any) -> bool:
     return is_py_dataset(stream) and bool(getattr(stream, "use_multiprocessing", False)) and stream.workers > 0
 
 
+def has_targets(stream: Any) -> bool:
+    """Whether a `tf.data.Dataset` yields `(x, y)` with one array as y, or a tuple or dict of them."""
+    element = stream.element_spec if is_dataset(stream) else ()
+    targets = parts.by_name(element[1]).values() if isinstance(element, tuple) and len(element) > 1 else ()
+    return bool(targets) and all(hasattr(part, "shape") for part in targets)
+
+
 def has_one_target(stream: Any) -> bool:
     """Whether a `tf.data.Dataset` yields `(x, y)` with one array as y."""
-    element = stream.element_spec if is_dataset(stream) else ()
-    return isinstance(element, tuple) and len(element) > 1 and hasattr(element[1], "shape")
+    return has_targets(stream) and not parts.are_several(stream.element_spec[1])
 
 
 def _nodes(stream: Any) -> Iterator[Any]:
@@ -154,26 +159,94 @@ def _first_of_py_dataset(stream: Any, count: int) -> Any:
     return First()
 
 
+def restructured(stream: Any, function: Callable[..., Any]) -> Any:
+    """A stream of the same kind of what a function makes of each element's parts.
+
+    Args:
+        stream: Yields tuples.
+        function: Takes the parts of an element, and gives one.
+    """
+    if is_dataset(stream):
+        # What is made of parts is no more than another order of them, which needs no translation.
+        import tensorflow as tf
+
+        return stream.map(tf.autograph.experimental.do_not_convert(function))
+    if isinstance(stream, GeneratorType):
+        return (function(*element) for element in stream)
+    return _restructured_py_dataset(stream, function)
+
+
+def _restructured_py_dataset(stream: Any, function: Callable[..., Any]) -> Any:
+    import keras
+
+    class Restructured(keras.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__(stream.workers, stream.use_multiprocessing, stream.max_queue_size)
+
+        @property
+        def num_batches(self) -> int | None:
+            found: int | None = stream.num_batches
+            return found
+
+        def __getitem__(self, index: int) -> Any:
+            return function(*stream[index])
+
+        def on_epoch_begin(self) -> None:
+            stream.on_epoch_begin()
+
+        def on_epoch_end(self) -> None:
+            stream.on_epoch_end()
+
+    return Restructured()
+
+
+def element_of(stream: Any) -> Any:
+    """What one element of a stream is made of, without its values: None for a generator, which begins only once."""
+    if is_dataset(stream):
+        return stream.element_spec
+    return stream[0] if is_py_dataset(stream) else None
+
+
 def batches(stream: Any, limit: int | None = None, *, labels: bool = True) -> Iterator[tuple[Any, Any]]:
     """The batches `(x, y)` of a stream as arrays; y is None without labels, weights are left out.
 
     Args:
-        stream: Yields `x`, `(x, y)` or `(x, y, weight)`.
+        stream: Yields `x`, `(x, y)` or `(x, y, weight)`, where x and y may be tuples or dicts of arrays.
         limit: How many batches to read; None for all.
         labels: Whether labels are wanted; without them they may have any form.
 
     Raises:
         DataError: An element is no batch of arrays.
     """
-    for element in islice(stream, limit):
-        parts = element if isinstance(element, tuple | list) else (element,)
-        x = np.asarray(parts[0])
-        y = np.asarray(parts[1]) if labels and len(parts) > 1 else None
-        if x.ndim == 0 or (y is not None and y.shape[:1] != x.shape[:1]):
-            shapes = f"x of shape {x.shape}" + ("" if y is None else f", y of shape {y.shape}")
-            raise DataError(
-                "the data loader's stream doesn't give batches",
-                found=shapes,
-                fix="yield (x, y) whose first axes count the samples: call .batch(my_model.batch_size) on a dataset",
-            )
+    for item in islice(stream, limit):
+        element = item if isinstance(item, tuple | list) else (item,)
+        x = _structure("x", element[0])
+        y = _structure("y", element[1]) if labels and len(element) > 1 else None
+        _check_batch({"x": x} if y is None else {"x": x, "y": y})
         yield x, y
+
+
+def _structure(what: str, value: Any) -> Any:
+    """One array, or a tuple or dict of them."""
+    if any(map(parts.are_several, parts.by_name(value).values())):
+        raise DataError(
+            "the data loader's stream nests arrays",
+            found=f"{what} is a {type(value).__name__} that holds another",
+            fix="yield one array, a tuple of arrays, or a dict of arrays",
+        )
+    return parts.mapped(np.asarray, value)
+
+
+def _check_batch(given: Mapping[str, Any]) -> None:
+    """The first axis of each array counts the samples of the batch."""
+    arrays = {
+        parts.called(what, name): array for what, value in given.items() for name, array in parts.by_name(value).items()
+    }
+    counts = {array.shape[:1] for array in arrays.values()}
+    if len(counts) == 1 and () not in counts:
+        return
+    raise DataError(
+        "the data loader's stream doesn't give batches",
+        found=", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items()),
+        fix="yield (x, y) whose first axes count the samples: call .batch(my_model.batch_size) on a dataset",
+    )

@@ -22,6 +22,28 @@ _BINS = 40
 _ALL = "all abnormal"
 
 
+def mean_scores(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], scoring: Scoring) -> np.ndarray:
+    """Score every sample of a model that rebuilds each input in the output of the same place: the mean of their scores.
+
+    Args:
+        inputs: The samples, an array of shape `(n, ...)` an input.
+        outputs: What the model made of them, an array an output.
+        scoring: As for `scores_of`.
+
+    Raises:
+        DataError: There are no samples.
+        StageError: The model doesn't rebuild its inputs, or a score is no single finite number.
+    """
+    if len(inputs) != len(outputs):
+        raise StageError(
+            "the model's outputs are no reconstructions of its inputs",
+            found=f"{len(inputs)} inputs and {len(outputs)} outputs",
+            fix="end the auto-encoder in one output an input, or evaluate it by my_model.eval_custom_function",
+        )
+    scores = [scores_of(x, rebuilt, scoring) for x, rebuilt in zip(inputs, outputs, strict=True)]
+    return scores[0] if len(scores) == 1 else np.mean(scores, axis=0)
+
+
 def scores_of(x: np.ndarray, rebuilt: np.ndarray, scoring: Scoring) -> np.ndarray:
     """Score every sample.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, final
+from typing import Any, NotRequired, TypedDict, final
 
 Figure = Any
 """A float; None where it is undefined."""
@@ -63,7 +63,16 @@ class MetricResults(TypedDict):
     metrics: Mapping[str, Figure]
 
 
-Results = ClassifierResults | MetricResults
+@final
+class OutputsResults(TypedDict):
+    """The results of several outputs, each by its name; `metrics` are all of them in one table."""
+
+    n_samples: int
+    metrics: Mapping[str, Figure]
+    outputs: Mapping[str, ClassifierResults | MetricResults]
+
+
+Results = ClassifierResults | MetricResults | OutputsResults
 
 
 class ClassStats(TypedDict):
@@ -113,6 +122,8 @@ class Differences(TypedDict):
 class ParityResults(TypedDict):
     """How well a model and its `.tflite` agree in one output."""
 
+    output: NotRequired[str]
+
     version: int
     n_samples: int
     agreement: Figure
@@ -125,3 +136,11 @@ class ParityResults(TypedDict):
     percentile_99_difference_lsb: Figure
     lsb: Figure
     histogram: Differences
+
+
+class OutputsParity(TypedDict):
+    """How well a model and its `.tflite` agree in several outputs; `agreement` is the least of theirs."""
+
+    version: int
+    agreement: Figure
+    outputs: Sequence[ParityResults]

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mltkbuild.errors import DataError, StageError
-from mltkbuild.evaluation.documents import ClassifierResults, MetricResults, Results, Thresholds
-from mltkbuild.evaluation.evaluation_files import summary, write_classifier, write_document, write_metrics
-from mltkbuild.evaluation.rates import Rates, rates_of, require_finite, rounded, significant
+from mltkbuild.evaluation.documents import ClassifierResults, Results, Thresholds
+from mltkbuild.evaluation.evaluation_files import (
+    folder_names,
+    summary,
+    write_classifier,
+    write_document,
+    write_metrics,
+)
+from mltkbuild.evaluation.rates import Rates, rates_of, require_finite, rounded
 from mltkbuild.tflite.predict import no_samples
-
-Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
-"""The arrays of a model's outputs, or their targets: one, several in order, or several by name."""
 
 # How far a probability may leave [0, 1] by rounding before the scores count as logits.
 _PROBABILITY_SLACK = 1e-3
+# How far the shares of a row of labels may be from 1 in sum.
+_SUM_SLACK = 0.01
 
 
 def labels_of(y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -39,7 +44,7 @@ def labels_of(y: np.ndarray, n_classes: int) -> np.ndarray:
     y = np.asarray(y)
     fix = f"let the evaluation data yield one-hot rows of {n_classes} values, or ids from 0 to {n_classes - 1}"
     if y.ndim == 2 and y.shape[1] == n_classes and n_classes > 1:
-        unclear = np.flatnonzero((y == y.max(axis=1, keepdims=True)).sum(axis=1) != 1)
+        unclear = np.flatnonzero(~_name_one(y))
         if len(unclear):
             row = int(unclear[0])
             raise DataError("a one-hot row names not exactly one class", found=f"row {row}: {y[row].tolist()}", fix=fix)
@@ -52,6 +57,37 @@ def labels_of(y: np.ndarray, n_classes: int) -> np.ndarray:
     if len(wrong):
         raise DataError("a target is no class id", found=f"{wrong[0]:g} for {n_classes} classes", fix=fix)
     return ids.astype(np.int64)
+
+
+def _name_one(y: np.ndarray) -> np.ndarray:
+    """Which rows are shares of classes, 0 to 1 and 1 in sum give or take 0.01, with one largest."""
+    largest = (y == y.max(axis=1, keepdims=True)).sum(axis=1) == 1
+    shares = np.isclose(y.sum(axis=1, dtype=np.float64), 1.0, rtol=0.0, atol=_SUM_SLACK)
+    found: np.ndarray = largest & shares & (y.min(axis=1) >= 0)
+    return found
+
+
+def ids_of(y: np.ndarray, width: int) -> np.ndarray | None:
+    """The class ids that targets are by themselves, without a word of the spec; None for targets that are no classes.
+
+    Args:
+        y: The targets of one output.
+        width: How many values the output has.
+
+    Returns:
+        int64 ids of shape `(n,)`: of rows with one 1 and else 0 of an output of as many values, of whole numbers below
+        that, or of zeros and ones for an output of one value.
+    """
+    if y.dtype.kind not in "biuf" or not y.size or y.ndim not in (1, 2):
+        return None
+    if y.ndim == 2 and y.shape[1] == width > 1:
+        one_hot = ((y == 0) | (y == 1)).all() and (y.sum(axis=1, dtype=np.float64) == 1).all()
+        return np.asarray(y.argmax(axis=1), np.int64) if one_hot else None
+    if y.ndim == 2 and y.shape[1] != 1:
+        return None
+    ids = y.reshape(-1)
+    known = (ids >= 0) & (ids < max(width, 2)) & (ids == np.floor(ids))
+    return ids.astype(np.int64) if known.all() else None
 
 
 def scores_of(predictions: np.ndarray, n_classes: int) -> np.ndarray:
@@ -169,141 +205,53 @@ def _thresholds(rates: Rates | None, positive: str) -> Thresholds | None:
     }
 
 
-def generic_results(keras_model: Any, x: Any, y: Any, batch_size: int) -> MetricResults:
-    """Measure a Keras model with the loss and the metrics it was compiled with.
+class Balance:
+    """Chooses the first samples of each class, batch by batch.
 
     Args:
-        keras_model: A compiled model.
-        x: What its inputs take: an array of shape `(n, ...)`, or a list or dict of them.
-        y: The targets of its outputs, likewise; None for a model whose loss needs none.
-        batch_size: How many samples are run at once.
-
-    Returns:
-        `n_samples` and `metrics`, a value of 6 significant digits per name; None for one that isn't finite. A metric
-        with several values counts them: `f1_score[0]`.
-
-    Raises:
-        StageError: The model isn't compiled.
+        max_per_class: How many of each; -1 for all.
     """
-    if not keras_model.compiled:
-        raise StageError(
-            "the model has no metrics to evaluate",
-            found="a model that isn't compiled",
-            fix="call keras_model.compile(...) with a loss and metrics where the model is built",
-        )
-    metrics = keras_model.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
-    named: dict[str, float | None] = {}
-    for name, value in metrics.items():
-        values = np.ravel(value)
-        names = [name] if len(values) == 1 else [f"{name}[{place}]" for place in range(len(values))]
-        named.update(zip(names, map(significant, values), strict=True))
-    return {"n_samples": len(next(iter(_by_output(x).values()))), "metrics": named}
 
+    def __init__(self, max_per_class: int) -> None:
+        self._most = max_per_class
+        self._counts: Counter[int] = Counter()
 
-def error_results(predictions: Arrays, y: Arrays) -> MetricResults:
-    """Measure how far predictions are from targets where their shapes agree, axes of length 1 aside.
+    @property
+    def chooses(self) -> bool:
+        """Whether any sample may be left out."""
+        return self._most >= 0
 
-    Args:
-        predictions: An array of shape `(n, ...)`, or a list or dict of them for a model of several outputs.
-        y: The targets, in the same order or with the same names.
-
-    Returns:
-        `n_samples` and `metrics`: `mean_squared_error` and `mean_absolute_error` to 6 significant digits, or nothing.
-        Several outputs have theirs each: `mean_squared_error[0]` or `mean_squared_error[name]`.
-
-    Raises:
-        DataError: There are no samples.
-        StageError: A prediction isn't finite, or there are targets for other outputs.
-    """
-    outputs, targets = _by_output(predictions), _by_output(y)
-    if outputs.keys() != targets.keys():
-        raise StageError(
-            "the targets don't fit the model's outputs",
-            found=f"outputs {', '.join(outputs) or 'one'}; targets {', '.join(targets) or 'one'}",
-            fix="let the evaluation data yield one array of targets per output, in their order or by their names",
-        )
-    metrics: dict[str, float | None] = {}
-    for name, values in outputs.items():
-        if len(values) == 0:
-            raise no_samples()
-        require_finite(values)
-        given, wanted = _squeezed(values), _squeezed(targets[name])
-        if given.shape == wanted.shape:
-            place = f"[{name}]" if name else ""
-            metrics[f"mean_squared_error{place}"] = significant(float(np.mean((given - wanted) ** 2)))
-            metrics[f"mean_absolute_error{place}"] = significant(float(np.mean(np.abs(given - wanted))))
-    return {"n_samples": len(next(iter(outputs.values()))), "metrics": metrics}
-
-
-def _by_output(arrays: Any) -> dict[str, Any]:
-    """Several arrays by name or number; a single one by the empty name."""
-    if isinstance(arrays, Mapping):
-        return dict(arrays)
-    if isinstance(arrays, list | tuple):
-        return {str(place): values for place, values in enumerate(arrays)}
-    return {"": arrays}
-
-
-def select_balanced(labels: np.ndarray, max_per_class: int) -> np.ndarray:
-    """Choose the first `max_per_class` samples of each class; -1 chooses all.
-
-    Returns:
-        The indices, ascending.
-    """
-    if max_per_class < 0:
-        return np.arange(len(labels))
-    firsts = [np.flatnonzero(labels == label)[:max_per_class] for label in np.unique(labels)]
-    return np.sort(np.concatenate([np.arange(0), *firsts]))
-
-
-def evaluate_model(*, predictions: Any, y: Any, classes: Sequence[str] | None, folder: Path, title: str) -> Results:
-    """Compare predictions with targets and write the results.
-
-    Args:
-        predictions: What the model returned, dequantized: shape `(n, ...)`; without classes also a list or dict of
-            arrays, for several outputs.
-        y: The targets, in any form that `labels_of` reads; for a model without classes, of the predictions' shape.
-        classes: The class names; None for a model that isn't a classifier.
-        folder: Where `write_results` puts its files.
-        title: The heading of the summary and the pictures.
-
-    Returns:
-        What `classifier_results` returns, or `error_results` without classes.
-
-    Raises:
-        DataError: The targets name no class, or there are none.
-        StageError: Predictions don't fit the targets and classes, or aren't finite.
-    """
-    results: Results
-    if classes is None:
-        results = error_results(predictions, y)
-    else:
-        labels = labels_of(y, len(classes))
-        results = classifier_results(labels, scores_of(predictions, len(classes)), classes)
-    write_results(folder, title, results)
-    return results
+    def pick(self, labels: np.ndarray) -> np.ndarray:
+        """The places of the samples of the next batch that are chosen, ascending."""
+        if self._most < 0:
+            return np.arange(len(labels))
+        chosen = [np.arange(0)]
+        for label in np.unique(labels).tolist():
+            places = np.flatnonzero(labels == label)[: max(self._most - self._counts[label], 0)]
+            self._counts[label] += len(places)
+            chosen.append(places)
+        return np.sort(np.concatenate(chosen))
 
 
 def write_results(folder: Path, title: str, results: Results) -> None:
     """Write `results.json`, `summary.txt`, and a classifier's tables and pictures or `metrics.csv`.
 
-    The same results give the same bytes.
+    Each of several outputs has a folder of its own with the same files. The same results give the same bytes.
 
     Args:
         folder: Where the files go; it is made if it isn't there.
         title: The heading of the summary and the pictures.
-        results: What `classifier_results`, `generic_results` or `error_results` returned.
+        results: The document.
     """
     write_document(folder, results, summary(title, results))
     if "confusion_matrix" in results:
         write_classifier(folder, title, results)
-    else:
-        write_metrics(folder, results)
-
-
-def _squeezed(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
-    return values.reshape(len(values), *(size for size in values.shape[1:] if size != 1))
+        return
+    write_metrics(folder, results["metrics"])
+    if "outputs" in results:
+        names = folder_names(list(results["outputs"]))
+        for name, section in results["outputs"].items():
+            write_results(folder / names[name], f"{title}, output {name}", section)
 
 
 def _require_fitting(y_true: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from mltkbuild.evaluation.documents import (
     ClassifierResults,
     DetectorResults,
     Figure,
-    MetricResults,
+    OutputsResults,
     Results,
     Thresholds,
 )
@@ -22,6 +24,7 @@ from mltkbuild.pictures import curves, plots
 
 CURVE_COLUMNS = ("class", "threshold", "fpr", "tpr", "precision")
 _SUMMARY_CLASSES = 20
+_LONGEST_NAME = 60
 
 
 def write_classifier(folder: Path, title: str, results: ClassifierResults) -> None:
@@ -54,9 +57,19 @@ def write_classifier(folder: Path, title: str, results: ClassifierResults) -> No
         _write_thresholds(folder, title, results["thresholds"])
 
 
-def write_metrics(folder: Path, results: MetricResults) -> None:
+def write_metrics(folder: Path, metrics: Mapping[str, Figure]) -> None:
     """Write `metrics.csv`, a row per metric, into a folder that exists."""
-    write_csv(folder / "metrics.csv", ("metric", "value"), results["metrics"].items())
+    write_csv(folder / "metrics.csv", ("metric", "value"), metrics.items())
+
+
+def folder_names(outputs: Sequence[str]) -> dict[str, str]:
+    """A folder for each output: its name as far as it makes a file's name anywhere, else with its number."""
+    plain = {name: re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME] for name in outputs}
+    seen = Counter(name.lower() for name in plain.values())
+    return {
+        name: found if found == name and seen[found.lower()] == 1 else f"{place}_{found}"
+        for place, (name, found) in enumerate(plain.items())
+    }
 
 
 def write_document(folder: Path, results: Results | DetectorResults, text: str) -> None:
@@ -72,8 +85,11 @@ def heading(title: str) -> list[str]:
 
 
 def summary(title: str, results: Results) -> str:
-    """The figures of a classifier, or the metrics of another model, for people."""
+    """The figures of a classifier, or the metrics of another model, for people; of several outputs one by one."""
     lines = heading(title)
+    if "outputs" in results:
+        texts = [summary(f"{title}, output {name}", section) for name, section in results["outputs"].items()]
+        return "\n".join([*texts, *_others(title, results)])
     if "confusion_matrix" not in results:
         figures = [[name, figure_text(value, "g")] for name, value in results["metrics"].items()]
         samples = results["n_samples"]
@@ -89,6 +105,17 @@ def summary(title: str, results: Results) -> str:
         rows = [[f"[{place}] {name}", *map(str, matrix[place])] for place, name in enumerate(classes)]
         lines += ["", *aligned([head, *rows]), "", "Rows are true classes, columns are predicted ones."]
     return "\n".join([*lines, ""])
+
+
+def _others(title: str, results: OutputsResults) -> list[str]:
+    """The metrics of several outputs together, as far as they are of none alone."""
+    own = {f"{name}_accuracy" for name in results["outputs"]}
+    for name, section in results["outputs"].items():
+        if "confusion_matrix" not in section:
+            own |= {f"{name}_{metric}" for metric in section["metrics"]}
+    left = {name: value for name, value in results["metrics"].items() if name not in own}
+    rows = [[name, figure_text(value, "g")] for name, value in left.items()]
+    return [*heading(f"{title}, all outputs"), *aligned(rows), ""] if rows else []
 
 
 def _class_rows(results: ClassifierResults) -> Iterator[list[Any]]:

@@ -7,29 +7,23 @@ the arithmetic before the output. A float output has no steps: its differences a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mltkbuild.errors import StageError
-from mltkbuild.evaluation.documents import ParityResults
 from mltkbuild.evaluation.evaluate import scores_of
-from mltkbuild.evaluation.evaluation_files import heading
 from mltkbuild.evaluation.rates import require_finite
-from mltkbuild.evaluation.tables import aligned, figure_text, write_csv, write_json
-from mltkbuild.pictures.columns import Panel, columns_png
 from mltkbuild.tflite.predict import no_samples
 
-VERSION = 1
 LARGEST = 20
 """So many samples with the largest differences are listed, beside those whose answers part."""
-COLUMNS = (
-    *("output", "sample", "label", "float_answer", "float_score", "tflite_answer", "tflite_score", "difference"),
-    *("difference_lsb", "answers_part"),
-)
 _LSB_BINS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+_EXACT = 1 << 20
+_BITS = 12
+_BINS = 1 << 31 - _BITS
+_ROWS = 4096
 _UNIT_BINS = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 
@@ -93,6 +87,116 @@ class Parity:
         return self.lsb(self.largest)
 
 
+class Comparison:
+    """Compares one output of two models, batch by batch.
+
+    Args:
+        scale: The `.tflite`'s output step; 0.0 for a float output.
+        classes: The labels of a classifier; None for other models.
+    """
+
+    def __init__(self, scale: float, classes: Sequence[str] | None = None) -> None:
+        self._scale = scale
+        self._classes = classes
+        self._up_to = tuple(_LSB_BINS if scale else _UNIT_BINS)
+        self._counts = np.zeros(len(self._up_to) + 1, np.int64)
+        self._samples = 0
+        self._sum = self._largest = 0.0
+        self._spread = _Spread()
+        self._parted: list[Row] = []
+        self._worst: list[Row] = []
+
+    def add(
+        self,
+        exact: np.ndarray,
+        found: np.ndarray,
+        answers: tuple[np.ndarray, np.ndarray] | None = None,
+        labels: np.ndarray | None = None,
+    ) -> None:
+        """Take the next batch.
+
+        Args:
+            exact: The float model's, of shape `(n, ...)`.
+            found: The `.tflite`'s, dequantized, of the same shape.
+            answers: The class ids that both name, of shape `(n,)`; None without classes.
+            labels: The true class ids, if they are known.
+
+        Raises:
+            StageError: The outputs have different shapes.
+        """
+        if exact.shape != found.shape:
+            raise StageError(
+                "the float model and the .tflite give outputs of different shapes",
+                found=f"{exact.shape} and {found.shape}",
+                fix="convert the model again",
+            )
+        if len(exact) == 0:
+            return
+        one, other = (values.reshape(len(values), -1).astype(np.float64) for values in (exact, found))
+        difference = np.abs(one - other)
+        worst = difference.max(axis=1)
+        pair = _Pair(one, other, answers, self._classes or (), labels, self._samples)
+        self._parted += map(pair.row, pair.parted())
+        rows = [pair.row(place) for place in np.argsort(-worst, kind="stable")[:LARGEST]]
+        # Sorting keeps the order of equals: the sample that came first stays first.
+        self._worst = sorted([*self._worst, *rows], key=lambda row: -row.difference)[:LARGEST]
+        self._samples += len(one)
+        self._sum += float(difference.sum())
+        self._largest = max(self._largest, float(worst.max()))
+        self._spread.add(difference)
+        steps = np.rint(difference / self._scale) if self._scale else difference
+        self._counts += _histogram(steps, self._up_to)
+
+    def result(self) -> Parity:
+        """What all batches come to.
+
+        Raises:
+            DataError: There are no samples.
+        """
+        if not self._samples:
+            raise no_samples()
+        listed = {row.sample: row for row in (*self._parted, *self._worst)}
+        return Parity(
+            samples=self._samples,
+            agreement=None if self._classes is None else 1.0 - len(self._parted) / self._samples,
+            parted=tuple(row.sample for row in self._parted),
+            largest=self._largest,
+            mean=self._sum / self._spread.count,
+            percentile_99=self._spread.percentile_99(),
+            scale=self._scale,
+            rows=tuple(listed.values()),
+            up_to=self._up_to,
+            histogram=tuple(self._counts.tolist()),
+        )
+
+
+class _Spread:
+    """The 99th percentile of values from 0 on: exact for a million of them, else rounded up by at most 0.05 %."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._values: list[np.ndarray] = []
+        self._bins: np.ndarray | None = None
+
+    def add(self, values: np.ndarray) -> None:
+        self.count += values.size
+        self._values.append(values.ravel())
+        if self._bins is None and self.count <= _EXACT:
+            return
+        if self._bins is None:
+            self._bins = np.zeros(_BINS, np.int64)
+        for part in self._values:
+            # The bits of floats from 0 on rise with them: the upper 20 are the exponent and 11 of the fraction.
+            self._bins += np.bincount(part.astype(np.float32).view(np.uint32) >> _BITS, minlength=_BINS)
+        self._values = []
+
+    def percentile_99(self) -> float:
+        if self._bins is None:
+            return float(np.percentile(np.concatenate(self._values), 99))
+        place = int(np.searchsorted(np.cumsum(self._bins), 0.99 * self.count))
+        return float(np.array((place + 1 << _BITS) - 1, np.uint32).view(np.float32)) if place else 0.0
+
+
 def compare(
     exact: np.ndarray,
     found: np.ndarray,
@@ -115,35 +219,17 @@ def compare(
         DataError: There are no samples.
         StageError: The outputs have different shapes, aren't finite, or don't fit the classes.
     """
+    comparison = Comparison(scale, classes)
     if exact.shape != found.shape:
-        raise StageError(
-            "the float model and the .tflite give outputs of different shapes",
-            found=f"{exact.shape} and {found.shape}",
-            fix="convert the model again",
-        )
-    if len(exact) == 0:
-        raise no_samples()
+        comparison.add(exact, found)
     require_finite(exact)
     require_finite(found)
-    one, other = exact.reshape(len(exact), -1).astype(np.float64), found.reshape(len(found), -1).astype(np.float64)
-    answers = None if classes is None else _answers(exact, found, len(classes))
-    pair = _Pair(one, other, answers, classes or (), labels)
-    difference, parted = np.abs(one - other), pair.parted()
-    worst = difference.max(axis=1)
-    listed = dict.fromkeys([*parted.tolist(), *np.argsort(-worst, kind="stable")[:LARGEST].tolist()])
-    up_to = tuple(_LSB_BINS if scale else _UNIT_BINS)
-    return Parity(
-        samples=len(one),
-        agreement=None if answers is None else 1.0 - len(parted) / len(one),
-        parted=tuple(parted.tolist()),
-        largest=float(worst.max()),
-        mean=float(difference.mean()),
-        percentile_99=float(np.percentile(difference, 99)),
-        scale=scale,
-        rows=tuple(map(pair.row, listed)),
-        up_to=up_to,
-        histogram=_histogram(np.rint(difference / scale) if scale else difference, up_to),
-    )
+    answers = _answers(exact, found, len(classes)) if classes is not None and len(exact) else None
+    for start in range(0, len(exact), _ROWS):
+        rows = slice(start, start + _ROWS)
+        named = None if answers is None else (answers[0][rows], answers[1][rows])
+        comparison.add(exact[rows], found[rows], named, None if labels is None else labels[rows])
+    return comparison.result()
 
 
 def _answers(exact: np.ndarray, found: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,13 +240,14 @@ def _answers(exact: np.ndarray, found: np.ndarray, n_classes: int) -> tuple[np.n
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both models' outputs, of shape `(n, values)`, and what they are judged by."""
+    """Both models' outputs for some samples, of shape `(n, values)`, and what they are judged by."""
 
     exact: np.ndarray
     found: np.ndarray
     answers: tuple[np.ndarray, np.ndarray] | None
     classes: Sequence[str]
     labels: np.ndarray | None
+    first: int
 
     def parted(self) -> np.ndarray:
         """The samples whose answers differ."""
@@ -173,7 +260,7 @@ class _Pair:
         ids = None if self.answers is None else tuple(int(answer[place]) for answer in self.answers)
         scores = self.exact[place], self.found[place]
         return Row(
-            sample=place,
+            sample=self.first + int(place),
             label=self.classes[int(self.labels[place])] if self.labels is not None and self.classes else None,
             answers=None if ids is None else (self.classes[ids[0]], self.classes[ids[1]]),
             scores=None if ids is None else (_score(scores[0], ids[0]), _score(scores[1], ids[1])),
@@ -187,132 +274,6 @@ def _score(outputs: np.ndarray, answer: int) -> float:
     return float(outputs[min(answer, len(outputs) - 1)])
 
 
-def _histogram(difference: np.ndarray, up_to: Sequence[float]) -> tuple[int, ...]:
+def _histogram(difference: np.ndarray, up_to: Sequence[float]) -> np.ndarray:
     bins = np.searchsorted(np.asarray(up_to), difference.ravel(), side="left")
-    return tuple(np.bincount(bins, minlength=len(up_to) + 1).tolist())
-
-
-def _figure(value: float | None) -> float | None:
-    return None if value is None else float(f"{float(value):.6g}")
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-def as_json(parity: Parity) -> ParityResults:
-    """The comparison of one output as a document; `version` counts its format."""
-    return {
-        "version": VERSION,
-        "n_samples": parity.samples,
-        "agreement": _figure(parity.agreement),
-        "parted": list(parity.parted),
-        "largest_difference": _figure(parity.largest),
-        "largest_difference_lsb": _figure(parity.largest_lsb),
-        "mean_difference": _figure(parity.mean),
-        "mean_difference_lsb": _figure(parity.lsb(parity.mean)),
-        "percentile_99_difference": _figure(parity.percentile_99),
-        "percentile_99_difference_lsb": _figure(parity.lsb(parity.percentile_99)),
-        "lsb": _figure(parity.scale),
-        "histogram": {
-            "unit": "LSB" if parity.scale else "output",
-            "up_to": [*parity.up_to, None],
-            "counts": list(parity.histogram),
-        },
-    }
-
-
-def as_text(parity: Parity, title: str) -> str:
-    """The comparison of one output for people."""
-    figures = [["samples compared", str(parity.samples)]]
-    if parity.agreement is not None:
-        figures.append(["answers that agree", f"{parity.samples - len(parity.parted)} ({_share(parity.agreement)})"])
-    for name, value in (("largest", parity.largest), ("mean", parity.mean), ("99th percentile", parity.percentile_99)):
-        steps = f" ({parity.lsb(value):.2f} LSB)" if parity.scale else ""
-        figures.append([f"{name} difference", f"{value:.6g}{steps}"])
-    lines = [*heading(title), *(f"{name.ljust(28)}{value}" for name, value in figures)]
-    unit = "LSB" if parity.scale else "of the output"
-    told = [[name, str(count)] for name, count in zip(_bin_names(parity), parity.histogram, strict=True) if count]
-    lines += ["", *aligned([[f"difference, {unit}", "values"], *told])]
-    parted = [row for row in parity.rows if row.parts]
-    if parted:
-        rows = [["samples whose answers part", "true", "float", "score", ".tflite", "score"]]
-        rows += [_part_cells(row) for row in parted[:LARGEST]]
-        lines += ["", *aligned(rows)]
-        lines += [f"and {len(parted) - LARGEST} more in parity.csv"] * (len(parted) > LARGEST)
-    return "\n".join([*lines, ""])
-
-
-def _share(agreement: float) -> str:
-    """A share in percent; 100 % only if it is all."""
-    return f"{min(agreement, 0.9999):.2%}" if agreement < 1 else "100%"
-
-
-def _part_cells(row: Row) -> list[str]:
-    (first, second), (before, after) = row.answers or ("", ""), row.scores or (0.0, 0.0)
-    return [str(row.sample), row.label or "", first, figure_text(before), second, figure_text(after)]
-
-
-def _bin_names(parity: Parity) -> list[str]:
-    """What each bin of the histogram holds."""
-    ends = [f"{end:g}" for end in parity.up_to]
-    if not parity.scale:
-        return ["0", *(f"to {end}" for end in ends[1:]), f"over {ends[-1]}"]
-    starts = [f"{end + 1:g}" for end in (-1, *parity.up_to)]
-    pairs = zip(starts[:-1], ends, strict=True)
-    return [*(start if start == end else f"{start} to {end}" for start, end in pairs), f"{starts[-1]} or more"]
-
-
-def _table(parities: Sequence[Parity]) -> Iterator[list[object]]:
-    for output, parity in enumerate(parities):
-        for row in parity.rows:
-            answers, scores = row.answers or (None, None), row.scores or (None, None)
-            told = [answers[0], _figure(scores[0]), answers[1], _figure(scores[1])]
-            steps = _figure(parity.lsb(row.difference))
-            yield [output, row.sample, row.label, *told, _figure(row.difference), steps, int(row.parts)]
-
-
-def report(  # noqa: PLR0913, PLR0917  # those of compare, and where it goes
-    folder: Path,
-    title: str,
-    exact: np.ndarray,
-    found: np.ndarray,
-    scale: float,
-    classes: Sequence[str] | None,
-    labels: np.ndarray | None,
-) -> ParityResults:
-    """Compare one output of two models, as `compare` does, and write what came of it, as `write` does.
-
-    Returns:
-        The document.
-    """
-    compared = compare(exact, found, scale=scale, classes=classes, labels=labels)
-    write(folder, title, compared)
-    return as_json(compared)
-
-
-def write(folder: Path, title: str, *parities: Parity) -> None:
-    """Write `parity.json`, `parity.txt`, `parity.csv` and `parity.png`; the same values give the same bytes.
-
-    Args:
-        folder: Where the files go; it is made if it isn't there.
-        title: The heading of the text and the picture.
-        parities: One per output. The document of several has them as a list, `outputs`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    several = len(parities) > 1
-    documents = [as_json(parity) for parity in parities]
-    write_json(folder / "parity.json", {"version": VERSION, "outputs": documents} if several else documents[0])
-    titles = [f"{title}, output {place}" if several else title for place in range(len(parities))]
-    texts = [as_text(parity, name) for parity, name in zip(parities, titles, strict=True)]
-    (folder / "parity.txt").write_text("\n".join(texts), encoding="utf-8")
-    write_csv(folder / "parity.csv", COLUMNS, _table(parities))
-    panels = [_panel(parity, f"output {place}" if several else "") for place, parity in enumerate(parities)]
-    columns_png(folder / "parity.png", panels, title=title)
-
-
-def _panel(parity: Parity, name: str) -> Panel:
-    """The histogram of one output, without the empty bins after the last one that has values."""
-    used = max((place for place, count in enumerate(parity.histogram) if count), default=0) + 1
-    unit = "LSB" if parity.scale else "units of the output"
-    below = f"difference of an output value, {unit}"
-    return Panel(name, _bin_names(parity)[:used], parity.histogram[:used], below, "output values")
+    return np.bincount(bins, minlength=len(up_to) + 1)

@@ -21,7 +21,7 @@ from mltkbuild.spec.audio_settings import AudioFeatureGeneratorSettings
 from mltkbuild.spec.data_mixin import DataGeneratorDatasetMixin
 from mltkbuild.spec.image_generator import ParallelImageDataGenerator
 from mltkbuild.spec.image_mixin import ImageDatasetMixin
-from mltkbuild.spec.model import MltkModel
+from mltkbuild.spec.model import LOGGER, MltkModel
 from mltkbuild.spec.properties import place_of_caller
 
 _CORE = {name: getattr(mixins, name) for name in mixins.__all__}
@@ -68,7 +68,7 @@ def _function(name: str) -> Callable[..., Any]:
 
 def _logger(*args: object, **kwargs: object) -> logging.Logger:
     """The logger that MLTK's specs ask for."""
-    return logging.getLogger("mltkbuild.spec")
+    return logging.getLogger(LOGGER)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from mltkbuild.shown import shown
 from mltkbuild.stages.table import Figure, Stage
 from mltkbuild.training.epochs import TELLING
 
+_METRICS = 3
+_MOST_TELLING = ("binary_accuracy", "accuracy", "mean_squared_error")
 WORD = 12
 """A longer word is cut within, so that no line loses much more than it must."""
 
@@ -84,9 +86,26 @@ def figure_text(figure: Figure, value: object) -> str:
         metrics = value if isinstance(value, Mapping) else {}
         name = next((name for name in TELLING if name in metrics), None)
         return f"{name} {metrics[name]:.4f}" if name else ""
+    if figure.unit == "metrics":
+        return metrics_text(value) if isinstance(value, Mapping) else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return {"bytes": size, "rate": "{:.4f}".format, "count": "{:,}".format}[figure.unit](value)
+
+
+def metrics_text(metrics: Mapping[str, object]) -> str:
+    """Of the metrics of an evaluation the ones that tell most of each output; else the first ones."""
+    known = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    best: dict[str, tuple[int, str]] = {}
+    for name in known:
+        rank = next((rank for rank, end in enumerate(_MOST_TELLING) if f"_{name}".endswith(f"_{end}")), None)
+        if rank is not None:
+            output = name.removesuffix(_MOST_TELLING[rank])
+            best[output] = min(best.get(output, (rank, name)), (rank, name))
+    names = [name for _, name in best.values()] or list(known)
+    more = f" (and {len(names) - _METRICS} more)" if len(names) > _METRICS else ""
+    texts = (f"{name} {known[name]:{'.4f' if name.endswith('accuracy') else '.4g'}}" for name in names[:_METRICS])
+    return ", ".join(texts) + more
 
 
 def figures_text(stage: Stage, facts: Mapping[str, object]) -> str:

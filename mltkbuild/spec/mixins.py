@@ -282,8 +282,20 @@ class DatasetMixin(Mixin):
         "a tf.data.Dataset, or the path of a folder",
         reads=("data",),
     )
-    x = Property[Any](None, ANY, "The samples, an array whose first axis counts them", reads=("data",), loaded=True)
-    y = Property[Any](None, ANY, "The labels or target values, one a sample", reads=("data",), loaded=True)
+    x = Property[Any](
+        None,
+        ANY,
+        "The samples, an array whose first axis counts them; for several inputs a tuple, or a dict by their names",
+        reads=("data",),
+        loaded=True,
+    )
+    y = Property[Any](
+        None,
+        ANY,
+        "The labels or target values, one a sample; for several outputs a tuple, or a dict by their names",
+        reads=("data",),
+        loaded=True,
+    )
     validation_data = Property[Any](
         None, ANY, "The samples (and labels) that training is judged by, as (x, y)", reads=("data",), loaded=True
     )
@@ -397,7 +409,21 @@ def is_train_and_test(value: object) -> bool:
         return False
     if len(value) == 4:
         return all(hasattr(part, "__len__") and not isinstance(part, str) for part in value)
-    return len(value) == 2 and all(isinstance(part, tuple | list) and len(part) == 2 for part in value)
+    if len(value) != 2 or not all(isinstance(part, tuple | list) and len(part) == 2 for part in value):
+        return False
+    return not _are_inputs_and_targets(*value)
+
+
+def _are_inputs_and_targets(first: Any, second: Any) -> bool:
+    """Whether `((a, b), (c, d))` are the inputs and targets of a model with two each: as many rows, of other kinds."""
+    arrays = (*first, *second)
+    if not all(hasattr(array, "shape") and len(array.shape) for array in arrays):
+        return False
+    if len({array.shape[0] for array in arrays}) > 1:
+        return False
+    rebuilt = all(one is other for one, other in zip(first, second, strict=True))
+    alike = all(one.shape == other.shape and one.dtype == other.dtype for one, other in zip(first, second, strict=True))
+    return rebuilt or not alike
 
 
 def _of_subset(samples: Any, subset: str) -> Any:

@@ -29,6 +29,8 @@ from mltkbuild.spec.properties import (
     properties_of,
 )
 
+LOGGER = "mltkbuild.spec"
+"""The logger of what a spec's functions tell."""
 VERSION = Rule("an integer from 0 to 2147483647", lambda value: is_int(value) and 0 <= value < 2**31, operator.index)
 
 # What MLTK's model has and this one has not, with the way to go.
@@ -230,13 +232,13 @@ class MltkModel:
         self._parameters[key] = value
 
     def create_logger(self, name: str, parent: object = None) -> logging.Logger:
-        """A logger whose lines go to the log of the stage that runs.
+        """A logger whose lines, from the level INFO on, are shown and go to the log of the stage that runs.
 
         Args:
             name: What the lines are about.
             parent: Ignored; MLTK's logger hierarchy.
         """
-        return logging.getLogger(f"mltkbuild.spec.{name}")
+        return logging.getLogger(f"{LOGGER}.{name}")
 
     def add_archive_file(self, name: str) -> None:
         """Put one more file into the archive.

@@ -1,26 +1,33 @@
-"""Assembles the evaluation: the trained model and its `.tflite`, on the same samples."""
+"""Assembles the evaluation: the trained model and its `.tflite`, on the same samples, some at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.data import samples as data
+from mltkbuild.data.chunks import chunks
 from mltkbuild.errors import DataError, SpecError
-from mltkbuild.evaluation import autoencoder, evaluate, parity
-from mltkbuild.evaluation.documents import MetricResults, Results
+from mltkbuild.evaluation import autoencoder, evaluate, parity_files
+from mltkbuild.evaluation.compiled import CompiledMetrics
+from mltkbuild.evaluation.documents import Results
+from mltkbuild.evaluation.judging import KERAS, TFLITE, Judge
 from mltkbuild.from_mltk.evaluation import ClassifierEvaluationResults, EvaluationResults
-from mltkbuild.spec.any_model import if_any, is_autoencoder
+from mltkbuild.spec.any_model import if_any, is_autoencoder, is_prepared
 from mltkbuild.spec.mixins import EvaluateMixin
 from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.tflite import calibration, micro, predict
+from mltkbuild.tflite import calibration, micro, ports, predict
 from mltkbuild.tflite.tflite_model import TfliteModel
+from mltkbuild.training import targets
 
 Kind = Literal["keras", "tflite"]
+KINDS: tuple[Kind, Kind] = ("keras", "tflite")
 ACCURACY: Mapping[Kind, Literal["keras_accuracy", "tflite_accuracy"]] = {
     "keras": "keras_accuracy",
     "tflite": "tflite_accuracy",
@@ -46,27 +53,40 @@ def _title(run: StageRun, kind: Kind) -> str:
 def evaluate_model(run: StageRun) -> None:
     """Evaluate both models and compare their answers."""
     custom = if_any(run.model, EvaluateMixin.eval_custom_function)
-    keras_model = run.models.load(compiled=run.data.classes is None)
+    facts = run.files.read_json("tflm.json")
+    keras_model = run.models.load(compiled=run.data.classes is None or len(facts["outputs"]) > 1)
     if custom is not None:
         _evaluate_by(run, custom, keras_model)
         return
     part = run.data.load_evaluation()
     run.data.same_data("evaluation", part)
-    part = run.data.finished("evaluation", part)
-    with run.code.running("the data loader", DataError, count=False):
-        part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch))
-    classes = _evaluated_classes(run)
-    if classes is not None:
-        limit = run.model.eval_max_samples_per_class
+    both, judging = _Both(run, keras_model, facts), _judging(run, keras_model, facts)
+    for samples in _samples(run, part):
         with run.code.at("dataset", "x"):
-            chosen = evaluate.select_balanced(evaluate.labels_of(part.y, len(classes)), limit)
-        part = data.Samples(part.x[chosen], part.y[chosen])
-    with run.code.running("evaluating", count=False, count_variables=True):
-        exact = predict.predict_keras(keras_model, part.x, run.peek.batch_size)
-        _write_evaluation(run, "keras", keras_model, exact, part)
-        found = _predict_tflite(run, part.x)
-        _write_evaluation(run, "tflite", keras_model, found, part)
-        _write_parity(run, exact, found, part)
+            inputs = both.inputs_of(samples.x)
+        with run.code.running("evaluating", count=False, count_variables=True):
+            judging.add(inputs, samples, both.answers(inputs))
+    both.tell()
+    judging.write()
+
+
+def _samples(run: StageRun, part: data.Samples) -> Iterator[data.Samples]:
+    """The evaluation samples, some at a time: of each class no more than the spec says."""
+    random = is_prepared(run.model) and run.model.augments("evaluation")
+    limit = if_any(run.model, EvaluateMixin.eval_steps_per_epoch)
+    found = chunks(part, run.peek.batch_size, limit, run.peek.seed if random else None)
+    classes = _evaluated_classes(run)
+    balance = None if classes is None else evaluate.Balance(run.model.eval_max_samples_per_class)
+    while True:
+        with run.code.running("the data loader", DataError, count=False):
+            samples = next(found, None)
+        if samples is None:
+            return
+        if balance is not None and classes is not None and balance.chooses and not parts.are_several(samples.y):
+            with run.code.at("dataset", "x"):
+                samples = samples.part(balance.pick(evaluate.labels_of(samples.y, len(classes))))
+        if len(samples):
+            yield samples
 
 
 def _evaluated_classes(run: StageRun) -> tuple[str, ...] | None:
@@ -74,29 +94,37 @@ def _evaluated_classes(run: StageRun) -> tuple[str, ...] | None:
     return tuple(run.model.eval_classes) if is_autoencoder(run.model) else run.data.classes
 
 
-def _write_parity(run: StageRun, exact: np.ndarray, found: np.ndarray, part: data.Samples) -> None:
-    """Write how well both models agree."""
-    facts = run.files.read_json("tflm.json")
-    classes = run.data.classes
-    labels = evaluate.labels_of(part.y, len(classes)) if classes is not None else None
-    folder, title = run.files.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite"
-    scale = facts["outputs"][0]["scale"]
-    document = parity.report(folder, title, exact, found, scale=scale, classes=classes, labels=labels)
-    run.outcome.facts["parity"] = document["agreement"]
+class _Both:
+    """The Keras model and its `.tflite`, which get the same samples."""
 
+    def __init__(self, run: StageRun, keras_model: Any, facts: Mapping[str, Any]) -> None:
+        self._run = run
+        self._model = keras_model
+        self._tflite = run.files.artifact("{name}.converted.tflite")
+        several = len(facts["inputs"]) > 1
+        self._ranges = [calibration.Range(port, port["name"] if several else "") for port in facts["inputs"]]
+        self._on_reference = not (facts["runs"] and micro.is_here())
+        if self._on_reference:
+            _tell_of_reference(run)
 
-def _predict_tflite(run: StageRun, x: np.ndarray) -> np.ndarray:
-    """What the `.tflite` answers: on TensorFlow Lite Micro, or on LiteRT's reference kernels if it can't run there."""
-    tflite = run.files.artifact("{name}.converted.tflite")
-    facts = run.files.read_json("tflm.json")
-    port = facts["inputs"][0]
-    note = calibration.range_note(x, port["scale"], port["zero_point"], port["dtype"])
-    if note is not None:
-        run.outcome.notes = (*run.outcome.notes, note)
-    if facts["runs"] and micro.is_here():
-        return predict.predict_tflite(tflite, x)
-    _tell_of_reference(run)
-    return predict.predict_reference(tflite, x)
+    def inputs_of(self, x: Any) -> list[np.ndarray]:
+        """The arrays of x in the order of the models' inputs."""
+        return ports.inputs_of(self._model, x) if ports.are_told(self._model) else [parts.first_of(x)]
+
+    def answers(self, inputs: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+        """What both answer: the `.tflite` on TensorFlow Lite Micro, or on LiteRT's reference kernels if it can't."""
+        taken = ports.packed(self._model, inputs) if ports.are_told(self._model) else inputs[0]
+        for values, seen in zip(inputs, self._ranges, strict=False):
+            seen.add(values)
+        return {
+            KERAS: predict.predict_keras(self._model, taken, self._run.peek.batch_size),
+            TFLITE: predict.predict_tflite(self._tflite, inputs, on_reference=self._on_reference),
+        }
+
+    def tell(self) -> None:
+        """Note what leaves the calibrated ranges."""
+        notes = (seen.note() for seen in self._ranges)
+        self._run.outcome.notes = (*self._run.outcome.notes, *(note for note in notes if note is not None))
 
 
 def _tell_of_reference(run: StageRun) -> None:
@@ -107,48 +135,118 @@ def _tell_of_reference(run: StageRun) -> None:
         run.outcome.notes = (*run.outcome.notes, predict.ON_REFERENCE)
 
 
-def _write_evaluation(run: StageRun, kind: Kind, keras_model: Any, predictions: Any, part: data.Samples) -> None:
-    if run.data.classes is not None:
-        _write_classifier(run, kind, predictions, part, run.data.classes)
-        return
+# -- what the answers are worth --------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Judging:
+    """Counts what both models get right, each output by what it is; writes results and parity."""
+
+    run: StageRun
+    keras_model: Any
+    judge: Judge
+    compiled: CompiledMetrics | None
+
+    def add(self, inputs: list[np.ndarray], samples: data.Samples, answers: Mapping[str, list[np.ndarray]]) -> None:
+        """Take the next samples and what both models answered."""
+        model, y = self.keras_model, samples.y
+        told = ports.are_told(model)
+        with self.run.code.at("dataset", "x"):
+            wanted = None if y is None else ports.targets_of(model, y) if told else list(parts.by_name(y).values())
+            self.judge.add(wanted, answers)
+        if self.compiled is not None:
+            x = ports.as_taken(model, samples.x) if told else samples.x
+            self.compiled.add(len(samples), x, ports.as_compared(model, y) if told and y is not None else y)
+
+    def write(self) -> None:
+        """Write the results of both models, and their parity."""
+        more: Mapping[Kind, Mapping[str, Any]] = {
+            "keras": {} if self.compiled is None else self.compiled.result(),
+            "tflite": {},
+        }
+        for kind in KINDS:
+            _write_results(self.run, kind, self.judge.results(kind, more[kind]))
+        if self.run.data.classes is not None and not self.judge.knows_classes:
+            told = "no output has targets that are my_model.classes, one a sample: there is no accuracy by class"
+            self.run.outcome.notes = (*self.run.outcome.notes, told)
+        _write_parity(self.run, self.judge)
+
+
+@dataclass
+class _Detecting:
+    """Measures an auto-encoder: its reconstructions' scores tell normal samples from others."""
+
+    run: StageRun
+    classes: tuple[str, ...]
+    judge: Judge
+    labels: list[np.ndarray] = field(default_factory=list)
+    scores: dict[str, list[np.ndarray]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    def add(self, inputs: list[np.ndarray], samples: data.Samples, answers: Mapping[str, list[np.ndarray]]) -> None:
+        """Take the next samples and what both models made of them."""
+        with self.run.code.at("dataset", "x"):
+            self.labels.append(evaluate.labels_of(samples.y, len(self.classes)))
+        scoring = self.run.model.get_scoring_function()
+        with self.run.code.at("scoring_function", "loss"), self.run.code.running("scoring_function"):
+            for kind, rebuilt in answers.items():
+                self.scores[kind].append(autoencoder.mean_scores(inputs, rebuilt, scoring))
+        self.judge.add(None, answers)
+
+    def write(self) -> None:
+        """Write the results of both models, and their parity."""
+        run = self.run
+        for kind in KINDS:
+            if not self.labels:
+                raise predict.no_samples()
+            with run.code.at("dataset", "x"):
+                scores, labels = np.concatenate(self.scores[kind]), np.concatenate(self.labels)
+                results = autoencoder.detector_results(scores, labels, self.classes)
+            autoencoder.write(_folder(run, kind), _title(run, kind), results)
+            run.outcome.facts[ACCURACY[kind]] = results["overall_accuracy"]
+            run.outcome.facts[AUC[kind]] = results["overall_roc_auc"]
+        _write_parity(run, self.judge)
+
+
+def _judging(run: StageRun, keras_model: Any, facts: Mapping[str, Any]) -> _Judging | _Detecting:
+    """What judges a model by what it is: an auto-encoder, a classifier, or what its targets say of each output."""
+    outputs = facts["outputs"]
+    names = ports.output_names(keras_model) if ports.are_told(keras_model) else [end["name"] for end in outputs]
+    classes = run.data.classes
+    judge = Judge(
+        names,
+        [end["scale"] for end in outputs],
+        classes,
+        is_classifier=classes is not None,
+        # A loss is read only where labels ask for it.
+        several_labels=lambda: targets.may_have_several_labels(run.models.load(compiled=True)),
+    )
     if is_autoencoder(run.model):
-        _write_detector(run, kind, predictions, part)
-        return
-    results: MetricResults
-    if kind == "keras":
-        results = evaluate.generic_results(keras_model, part.x, part.y, run.peek.batch_size)
-    elif part.y is None:
-        results = {"n_samples": len(part.x), "metrics": {}}
+        return _Detecting(run, _evaluated_classes(run) or (), judge)
+    if classes is not None and len(outputs) == 1:
+        return _Judging(run, keras_model, judge, None)
+    return _Judging(run, keras_model, judge, CompiledMetrics(keras_model, run.peek.batch_size, names))
+
+
+def _write_results(run: StageRun, kind: Kind, results: Results) -> None:
+    evaluate.write_results(_folder(run, kind), _title(run, kind), results)
+    if "overall_accuracy" in results:
+        run.outcome.facts[ACCURACY[kind]] = results["overall_accuracy"]
     else:
-        results = evaluate.error_results(predictions, part.y)
-    evaluate.write_results(_folder(run, kind), _title(run, kind), results)
-    run.outcome.facts[METRICS[kind]] = results["metrics"]
+        run.outcome.facts[METRICS[kind]] = results["metrics"]
 
 
-def _write_classifier(run: StageRun, kind: Kind, predictions: Any, part: data.Samples, classes: Sequence[str]) -> None:
-    """Count what a classifier got right."""
-    labels = evaluate.labels_of(part.y, len(classes))
-    results = evaluate.classifier_results(labels, evaluate.scores_of(predictions, len(classes)), classes)
-    evaluate.write_results(_folder(run, kind), _title(run, kind), results)
-    run.outcome.facts[ACCURACY[kind]] = results["overall_accuracy"]
-
-
-def _write_detector(run: StageRun, kind: Kind, rebuilt: np.ndarray, part: data.Samples) -> None:
-    """Evaluate an auto-encoder: its reconstructions' scores tell normal samples from others."""
-    classes = _evaluated_classes(run) or ()
-    with run.code.at("scoring_function", "loss"), run.code.running("scoring_function"):
-        scores = autoencoder.scores_of(part.x, rebuilt, run.model.get_scoring_function())
-    with run.code.at("dataset", "x"):
-        results = autoencoder.detector_results(scores, evaluate.labels_of(part.y, len(classes)), classes)
-    autoencoder.write(_folder(run, kind), _title(run, kind), results)
-    run.outcome.facts[ACCURACY[kind]] = results["overall_accuracy"]
-    run.outcome.facts[AUC[kind]] = results["overall_roc_auc"]
+def _write_parity(run: StageRun, judge: Judge) -> None:
+    """Write how well both models agree."""
+    folder, title = run.files.own("eval/parity.json").parent, f"{run.request.target}: Keras and .tflite"
+    run.outcome.facts["parity"] = parity_files.write(folder, title, judge.parities())["agreement"]
 
 
 def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) -> None:
     """Let the spec's own function evaluate, once for each model."""
     logger = run.model.create_logger("evaluate")
-    converted = TfliteModel(run.files.artifact("{name}.converted.tflite"))
+    named = isinstance(getattr(keras_model, "output", None), Mapping)
+    names = ports.output_names(keras_model) if named else ()
+    converted = TfliteModel(run.files.artifact("{name}.converted.tflite"), names)
     if not micro.is_here():
         _tell_of_reference(run)
     both: tuple[tuple[Kind, Any], ...] = (("keras", keras_model), ("tflite", converted))
@@ -158,9 +256,7 @@ def _evaluate_by(run: StageRun, custom: Callable[..., Any], keras_model: Any) ->
             results = custom(run.model, built_model=built, eval_dir=str(folder), show=False, logger=logger)
         with run.code.at("eval_custom_function"):
             document = _custom_results(results)
-            evaluate.write_results(folder, _title(run, kind), document)
-        if "overall_accuracy" in document:
-            run.outcome.facts[ACCURACY[kind]] = document["overall_accuracy"]
+            _write_results(run, kind, document)
 
 
 def _custom_results(results: object) -> Results:

@@ -11,9 +11,9 @@ from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, SpecError
 from mltkbuild.stages import train
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.stages.tflite import spec_calibration
-from mltkbuild.tflite import quantize, trial
-from mltkbuild.training import keras_file, preflight, published, targets
+from mltkbuild.stages.tflite import samples_for, spec_calibration
+from mltkbuild.tflite import ports, quantize, trial
+from mltkbuild.training import fitting, keras_file, preflight, published, targets
 
 VERSION = 1
 _SAMPLES = 8
@@ -26,6 +26,9 @@ def check(run: StageRun) -> None:
     run.data.same_data("training", training)
     run.data.same_data("validation", validation)
     keras_model = run.models.build()
+    with run.code.at("dataset", "x"):
+        training = fitting.fitted(keras_model, training)
+        validation = None if validation is None else fitting.fitted(keras_model, validation)
     for subset, part in (("training", training), ("validation", validation)):
         _require_fitting(run, keras_model, subset, part)
     targets.require_fitting(keras_model, training, run.code.place("loss", "build_model_function"))
@@ -69,11 +72,11 @@ def _loaded(run: StageRun, keras_model: Any, training: data.Samples, path: Path)
 
 def _converted(run: StageRun, keras_model: Any, part: data.Samples) -> trial.Trial:
     converter = {**run.peek.tflite_converter}
-    calibration = _calibration(run, converter, part) if quantize.wants_calibration(converter) else None
+    calibration = _calibration(run, keras_model, converter, part) if quantize.wants_calibration(converter) else None
     return trial.try_out(keras_model, calibration, converter, mode=run.peek.tflm, folder=run.files.scratch)
 
 
-def _calibration(run: StageRun, converter: Mapping[str, Any], part: data.Samples) -> Any:
+def _calibration(run: StageRun, keras_model: Any, converter: Mapping[str, Any], part: data.Samples) -> Any:
     """A few samples: the spec's own, those in memory, or made up for a stream that may begin only once."""
     few = {**converter, "representative_dataset_max_samples": _SAMPLES}
     if callable(few["representative_dataset"]):
@@ -81,22 +84,25 @@ def _calibration(run: StageRun, converter: Mapping[str, Any], part: data.Samples
     if part.is_stream:
         return trial.MADE_UP
     with run.code.running("the data loader", DataError, count=False):
-        return data.calibration_samples(part, _SAMPLES, run.data.classes)
+        found = data.calibration_samples(part, _SAMPLES, run.data.classes)
+    return samples_for(keras_model, found)
 
 
 def _require_fitting(run: StageRun, keras_model: Any, subset: str, part: data.Samples | None) -> None:
-    """Raise a SpecError when the samples aren't what the model's one input takes."""
-    inputs = getattr(keras_model, "inputs", None) or []
-    if part is None or part.is_stream or len(inputs) != 1:
+    """Raise a SpecError when the samples aren't what the model's inputs take."""
+    if part is None or part.is_stream or not ports.are_told(keras_model):
         return
-    expected, given = tuple(inputs[0].shape[1:]), tuple(part.x.shape[1:])
-    fits = len(expected) == len(given) and all(
-        size in (None, found) for size, found in zip(expected, given, strict=True)
-    )
-    if not fits:
-        raise SpecError(
-            f"the {subset} samples don't fit the model's input",
-            where=run.code.place("build_model_function"),
-            found=f"samples of shape {given}, an input of shape {expected}",
-            fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
+    inputs = keras_model.inputs
+    for entry, array in zip(inputs, ports.inputs_of(keras_model, part.x), strict=True):
+        expected, given = tuple(entry.shape[1:]), tuple(array.shape[1:])
+        fits = len(expected) == len(given) and all(
+            size in (None, found) for size, found in zip(expected, given, strict=True)
         )
+        if not fits:
+            which = "input" if len(inputs) == 1 else f"input {entry.name}"
+            raise SpecError(
+                f"the {subset} samples don't fit the model's {which}",
+                where=run.code.place("build_model_function"),
+                found=f"samples of shape {given}, an input of shape {expected}",
+                fix="give keras.Input the shape of one sample, or reshape the samples in the data loader",
+            )

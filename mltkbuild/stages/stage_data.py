@@ -216,14 +216,13 @@ class StageData:
 
     def _load_by_class(self) -> data.Samples:
         """The evaluation samples of an auto-encoder whose loader gives those of one class at a time, as MLTK asks."""
-        xs, ys = [], []
+        found = []
         for number, label in enumerate(self._peek.eval_classes):
             part, _ = self.load("evaluation", classes=[label])
             with self._code.at("dataset", "x"):
                 part = data.in_memory(part, self._peek.eval_steps_per_epoch)
-            xs.append(part.x)
-            ys.append(np.full(len(part), number, np.int64))
-        return data.Samples(np.concatenate(xs), np.concatenate(ys))
+            found.append(data.Samples(part.x, np.full(len(part), number, np.int64)))
+        return data.joined(found)
 
     def same_data(self, subset: str, part: data.Samples | None) -> None:
         """Raise a StageError when the loader gives other samples than the data stage saw."""

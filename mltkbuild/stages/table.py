@@ -16,9 +16,10 @@ class Figure:
         name: What JSON calls it, and with spaces people.
         fact: The keys that lead to it in the record's facts; empty where it is told of archives alone.
         member: The artifact that holds it and the keys that lead to it there; of a list its length.
-        unit: 'count', 'bytes', 'rate' (four decimals) or 'metric' (of the metrics, the one that tells most).
+        unit: 'count', 'bytes', 'rate' (four decimals), 'metric' (of a training's metrics, the one that tells most), or
+            'metrics' (of an evaluation's, the one that tells most of each output).
         shown: How the line of a stage on the terminal says it; empty where it doesn't.
-        column: Its column in `mltk status`; empty for none.
+        column: Its column in `mltk status`, which it may share with another one; empty for none.
     """
 
     name: str
@@ -182,7 +183,7 @@ EVALUATE = Stage(
     reads=("{name}.keras", "{name}.converted.tflite", "tflm.json", "data/evaluation.json"),
     makes=("eval/keras/results.json", "eval/keras/summary.txt", "eval/tflite/results.json", "eval/tflite/summary.txt"),
     slice="evaluate",
-    revision=2,
+    revision=3,
     # Keras predicts, and TensorFlow Lite Micro does. NumPy and scikit-learn only count what these answer, by
     # definitions that don't move, and matplotlib draws it: a release of theirs is no reason to evaluate again.
     tools=(*TOOLCHAIN, MICRO),
@@ -201,6 +202,22 @@ EVALUATE = Stage(
             ("tflite_accuracy",),
             ("eval/tflite/eval-results.json", "overall_accuracy"),
             unit="rate",
+            shown="int8 {}",
+            column="int8",
+        ),
+        Figure(
+            "float_metrics",
+            ("keras_metrics",),
+            ("eval/keras/eval-results.json", "metrics"),
+            unit="metrics",
+            shown="float {}",
+            column="float",
+        ),
+        Figure(
+            "int8_metrics",
+            ("tflite_metrics",),
+            ("eval/tflite/eval-results.json", "metrics"),
+            unit="metrics",
             shown="int8 {}",
             column="int8",
         ),

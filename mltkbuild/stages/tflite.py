@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.data import samples as data
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.firmware import export as exporting
@@ -15,7 +16,7 @@ from mltkbuild.spec.any_model import if_any
 from mltkbuild.spec.mixins import EvaluateMixin
 from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.tflite import micro, predict, quantization_report
+from mltkbuild.tflite import micro, ports, predict, quantization_report
 from mltkbuild.tflite import params as embedding
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
@@ -29,7 +30,7 @@ def quantize(run: StageRun) -> None:
     """Convert the trained model, and publish the result only if it runs on TensorFlow Lite Micro."""
     converter = {**run.peek.tflite_converter}
     keras_model = run.models.load()
-    calibration = _calibration(run, converter) if quantizing.wants_calibration(converter) else None
+    calibration = _calibration(run, converter, keras_model) if quantizing.wants_calibration(converter) else None
     converted, float32 = run.files.own("{name}.converted.tflite"), run.files.own("{name}.float32.tflite")
     with run.code.at("tflite_converter"):
         found = convert(keras_model, calibration, converter, mode=run.peek.tflm, converted=converted, float32=float32)
@@ -41,13 +42,25 @@ def quantize(run: StageRun) -> None:
     run.outcome.notes = (*run.outcome.notes, *found.notes)
 
 
-def _calibration(run: StageRun, converter: Mapping[str, Any]) -> Any:
+def _calibration(run: StageRun, converter: Mapping[str, Any], keras_model: Any) -> Any:
     """The samples that set the int8 ranges: the spec's generator, or the validation (else training) data."""
     if callable(converter["representative_dataset"]):
         return spec_calibration(run, converter)
     part = _calibration_part(run)
     with run.code.running("the data loader", DataError, count=False):
-        return data.calibration_samples(part, converter["representative_dataset_max_samples"], run.data.classes)
+        found = data.calibration_samples(part, converter["representative_dataset_max_samples"], run.data.classes)
+    with run.code.at("dataset", "x"):
+        return samples_for(keras_model, found)
+
+
+def samples_for(keras_model: Any, found: Any) -> Any:
+    """Calibration samples as the conversion takes them: one array, or for each sample one an input of the model.
+
+    Raises:
+        DataError: They don't fit the model's inputs.
+    """
+    arrays = ports.inputs_of(keras_model, found) if ports.are_told(keras_model) else [found]
+    return arrays[0] if len(arrays) == 1 else list(zip(*arrays, strict=True))
 
 
 def spec_calibration(run: StageRun, converter: Mapping[str, Any]) -> list[Any]:
@@ -141,12 +154,23 @@ def export(run: StageRun) -> None:
 
 def _vectors(run: StageRun) -> Sequence[Sequence[np.ndarray]] | None:
     """The evaluation samples of the firmware's test, as the model's input takes them."""
-    ports = run.files.read_json("tflm.json")["inputs"]
-    if len(ports) != 1:
-        return None
+    entries = run.files.read_json("tflm.json")["inputs"]
     part = run.data.load_evaluation()
     run.data.same_data("evaluation", part)
     with run.code.running("the data loader", DataError, count=False):
         part = data.in_memory(part, if_any(run.model, EvaluateMixin.eval_steps_per_epoch), labels=False)
-    picked = np.linspace(0, len(part.x) - 1, min(VECTORS, len(part.x))).astype(int)
-    return [[predict.quantized(part.x[place], ports[0])[None]] for place in picked]
+    with run.code.at("dataset", "x"):
+        arrays = _in_order(part.x, [entry["name"] for entry in entries])
+    picked = np.linspace(0, len(part) - 1, min(VECTORS, len(part))).astype(int)
+    pairs = list(zip(arrays, entries, strict=True))
+    return [[predict.quantized(np.asarray(array[place]), entry)[None] for array, entry in pairs] for place in picked]
+
+
+def _in_order(x: Any, names: Sequence[str]) -> list[Any]:
+    """The arrays of x in the order of the file's inputs."""
+    if len(names) == 1:
+        return [parts.first_of(x)]
+    if isinstance(x, Mapping) and not set(names) <= set(x):
+        # The keys of a model whose inputs are a dict, in Keras' order; the file has the inputs' own names.
+        return parts.in_order(x, sorted(x), "input")
+    return parts.in_order(x, names, "input")

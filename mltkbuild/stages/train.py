@@ -24,7 +24,7 @@ from mltkbuild.stages import slices
 from mltkbuild.stages.running_code import Reading
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import TRAIN
-from mltkbuild.training import fit, history, keeper, keras_file, published, weights
+from mltkbuild.training import fit, fitting, history, keeper, keras_file, published, weights
 
 
 def train_model(run: StageRun) -> None:
@@ -44,6 +44,9 @@ def train_model(run: StageRun) -> None:
         )
     if validation is not None:
         validation = run.data.finished("validation", validation)
+    with run.code.at("dataset", "x"):
+        training = fitting.fitted(keras_model, training)
+        validation = None if validation is None else fitting.fitted(keras_model, validation)
     settings = settings_of(run)
     start_weights = run.request.options.get("weights")
     if start_weights is not None:

@@ -13,6 +13,8 @@ from mltkbuild.data import audio_files
 from mltkbuild.data import samples as data
 from mltkbuild.data.lazy import LazyRows
 from mltkbuild.data.listing import Item
+from mltkbuild.data.parts import by_name as arrays_of
+from mltkbuild.data.parts import first_of
 from mltkbuild.data.prepared import WORKERS, bad_of, names_of, told_of
 from mltkbuild.data.splits import SUBSETS
 from mltkbuild.data.told import Told
@@ -49,10 +51,15 @@ def view_data(run: StageRun) -> None:
     source = _found(run) if is_prepared(run.model) else prepare.Source({})
     files = {item.name: item for items in source.items.values() for item in items}
     shown = [one for subset in SUBSETS for one in _shown(run, subset, parts[subset], labels[subset], files)]
-    shape = next((tuple(part.x.shape[1:]) for part in parts.values() if part is not None and not part.is_stream), ())
+    shape = next((_shape(part) for part in parts.values() if part is not None and not part.is_stream), ())
     page = data_page.Page(run.request.target, shape, counts, _findings(run, parts, source), shown)
     data_page.write(run.files.own("data_view.html"), page)
     run.outcome.facts |= {"samples": {subset: sum(part.values()) for subset, part in counts.items()}}
+
+
+def _shape(part: data.Samples) -> tuple[int, ...]:
+    """The shape of a sample; of several inputs that of the first."""
+    return tuple(first_of(part.x).shape[1:])
 
 
 def _part(run: StageRun, subset: str) -> data.Samples | None:
@@ -100,7 +107,8 @@ def _shown(
 def _seen(run: StageRun, subset: str, part: data.Samples, chosen: np.ndarray) -> list[list[tuple[str, np.ndarray]]]:
     """What the model sees of some samples: without randomness, and as training draws them."""
     if not isinstance(part.x, LazyRows):
-        return [[("", part.x[place])] for place in chosen]
+        arrays = arrays_of(part.x)
+        return [[(name, array[place]) for name, array in arrays.items()] for place in chosen]
     few = part.x[chosen]
     with run.code.running("the data set", DataError, count=False):
         versions = [("as it is", np.asarray(few))]
@@ -172,7 +180,10 @@ def _contents(source: prepare.Source) -> dict[str, dict[str, str]]:
 def _rows(parts: Mapping[str, data.Samples | None]) -> dict[str, dict[str, str]]:
     """Digests of samples in memory, by subset and name."""
     return {
-        subset: {f"{subset} {number}": bytes_digest(np.asarray(row).tobytes()) for number, row in enumerate(part.x)}
+        subset: {
+            f"{subset} {number}": bytes_digest(b"".join(np.asarray(row).tobytes() for row in rows))
+            for number, rows in enumerate(zip(*arrays_of(part.x).values(), strict=True))
+        }
         for subset, part in parts.items()
         if part is not None and not part.is_stream
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,27 +93,45 @@ def warnings_about(samples: Sequence[Sequence[np.ndarray]], inputs: Sequence[Any
             yield f"all {len(samples)} calibration samples of {entry.name} are equal"
 
 
-def range_note(values: np.ndarray, scale: float, zero_point: int, dtype: str) -> str | None:
-    """Say how far the values that a quantized input gets leave its calibrated range, or leave it empty.
+class Range:
+    """Whether the values that a quantized input gets leave its calibrated range, or leave it empty; batch by batch.
 
     Args:
-        values: What is fed to the input, before it is quantized.
-        scale: The input's quantization step; 0.0 for a float input, of which nothing can be said.
-        zero_point: The quantized value that stands for 0.
-        dtype: The input's number type.
-
-    Returns:
-        One line when at least 1 % of the values are clipped, or when they fill less than a quarter of the range.
+        port: The input's `scale` (0.0 for a float input, of which nothing can be said), `zero_point` and `dtype`: the
+            quantization step, the quantized value that stands for 0, and the number type.
+        name: The input's name where the model has several.
     """
-    if scale == 0.0 or np.dtype(dtype).kind == "f" or values.size == 0:
+
+    def __init__(self, port: Mapping[str, Any], name: str = "") -> None:
+        self._scale = 0.0 if np.dtype(port["dtype"]).kind == "f" else float(port["scale"])
+        self._of = f" of the input {name}" if name else ""
+        self._count = self._clipped = 0
+        self._smallest, self._largest = math.inf, -math.inf
+        if self._scale:
+            limits = np.iinfo(port["dtype"])
+            self._low, self._high = (self._scale * (end - port["zero_point"]) for end in (limits.min, limits.max))
+
+    def add(self, values: np.ndarray) -> None:
+        """Take the next values, before they are quantized."""
+        if not self._scale or values.size == 0:
+            return
+        self._count += values.size
+        beyond = (values < self._low - self._scale) | (values > self._high + self._scale)
+        self._clipped += int(np.count_nonzero(beyond))
+        self._smallest = min(self._smallest, float(values.min()))
+        self._largest = max(self._largest, float(values.max()))
+
+    def note(self) -> str | None:
+        """One line when at least 1 % of the values are clipped, or when they fill less than a quarter of the range."""
+        if not self._count:
+            return None
+        told = (
+            f"calibrated for {self._low:.4g} to {self._high:.4g}, "
+            f"evaluated with {self._smallest:.4g} to {self._largest:.4g}"
+        )
+        if self._clipped / self._count >= _CLIPPED:
+            share = f"{self._clipped / self._count:.0%}"
+            return f"{share} of the evaluation's values{self._of} are beyond the calibrated range: {told}"
+        if self._largest - self._smallest < _UNUSED * (self._high - self._low):
+            return f"the evaluation's values{self._of} fill little of the calibrated range: {told}"
         return None
-    limits = np.iinfo(dtype)
-    low, high = scale * (limits.min - zero_point), scale * (limits.max - zero_point)
-    smallest, largest = float(values.min()), float(values.max())
-    clipped = float(np.mean((values < low - scale) | (values > high + scale)))
-    told = f"calibrated for {low:.4g} to {high:.4g}, evaluated with {smallest:.4g} to {largest:.4g}"
-    if clipped >= _CLIPPED:
-        return f"{clipped:.0%} of the evaluation's values are beyond the calibrated range: {told}"
-    if largest - smallest < _UNUSED * (high - low):
-        return f"the evaluation's values fill little of the calibrated range: {told}"
-    return None

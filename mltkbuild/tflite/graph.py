@@ -202,7 +202,9 @@ def read(tflite: bytes) -> Graph:
 
 
 def _keys(indices: Sequence[int], named: Any) -> tuple[str, ...]:
-    """The signature's name of each tensor."""
+    """The signature's name of each tensor; a tensor that is given out twice has one for each place."""
+    if [int(item.tensorIndex) for item in _items(named)] == list(indices):
+        return tuple(_text(item.name) for item in _items(named))
     names = {int(item.tensorIndex): _text(item.name) for item in _items(named)}
     return tuple(names.get(index, "") for index in indices)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.errors import StageError
 from mltkbuild.tflite import flatbuffer, graph, micro
 from mltkbuild.tflite.predict import dequantized, quantized, run_reference
@@ -33,14 +34,101 @@ def are_several(keras_model: Any) -> bool:
 
 def output_names(keras_model: Any) -> list[str]:
     """What Keras calls a model's outputs, in its order: the keys of a dict, else the names of layers, each once."""
-    structure = keras_model.output
+    structure = _output_of(keras_model)
     if isinstance(structure, Mapping):
         return sorted(map(str, structure))
     names: list[str] = []
-    for name in keras_model.output_names:
+    # A Sequential model has one output, and no name for it.
+    for name in getattr(keras_model, "output_names", None) or [keras_model.layers[-1].name]:
         count = sum(name == known.rpartition("_")[0] or name == known for known in names)
         names.append(f"{name}_{count}" if name in names else name)
     return names
+
+
+def input_names(keras_model: Any) -> list[str]:
+    """What people call a model's inputs, in Keras' order: the keys of a dict, else the inputs' names."""
+    structure = _input_of(keras_model)
+    return sorted(map(str, structure)) if isinstance(structure, Mapping) else [part.name for part in keras_model.inputs]
+
+
+def inputs_of(keras_model: Any, x: Any) -> list[Any]:
+    """The arrays of x in the order of a model's inputs.
+
+    Args:
+        keras_model: A model that tells its inputs.
+        x: One array, several in order, or by name.
+
+    Raises:
+        DataError: They don't fit the inputs.
+    """
+    names, structure = input_names(keras_model), _input_of(keras_model)
+    given = x
+    if isinstance(x, Mapping) and isinstance(structure, Mapping):
+        # An input that bears another name than its key may be called by either.
+        called = {part.name: key for key, part in structure.items() if part.name not in structure}
+        given = {called.get(name, name): part for name, part in x.items()}
+    return parts.in_order(given, names, "input", sorted_names=_are_sorted(structure))
+
+
+def targets_of(keras_model: Any, y: Any) -> list[Any]:
+    """The arrays of y in the order of a model's outputs; None for one that has none.
+
+    Raises:
+        DataError: They don't fit the outputs.
+    """
+    names, structure = output_names(keras_model), _output_of(keras_model)
+    # Keras takes targets for some of the outputs where both are dicts alone.
+    lacks = isinstance(structure, Mapping)
+    return parts.in_order(y, names, "output", sorted_names=_are_sorted(structure), may_lack=lacks)
+
+
+def _input_of(keras_model: Any) -> Any:
+    """The structure of a model's inputs; a Sequential model has one, and doesn't tell it so."""
+    return getattr(keras_model, "input", keras_model.inputs[0])
+
+
+def _output_of(keras_model: Any) -> Any:
+    """The structure of a model's outputs."""
+    return getattr(keras_model, "output", keras_model.outputs[0])
+
+
+def _are_sorted(structure: Any) -> bool:
+    """Whether a dict's order, in which Keras takes arrays without names, isn't that in which it was written."""
+    return isinstance(structure, Mapping) and list(structure) != sorted(structure)
+
+
+def are_told(keras_model: Any) -> bool:
+    """Whether a model tells its inputs and outputs; one that is a class of the spec's own need not."""
+    return bool(getattr(keras_model, "inputs", None)) and bool(getattr(keras_model, "outputs", None))
+
+
+def as_taken(keras_model: Any, x: Any) -> Any:
+    """The arrays of x in the structure that a model takes: Keras takes others in an order of its own.
+
+    Raises:
+        DataError: They don't fit the inputs.
+    """
+    return packed(keras_model, inputs_of(keras_model, x))
+
+
+def packed(keras_model: Any, inputs: Sequence[Any]) -> Any:
+    """Arrays in the order of a model's inputs, in the structure that it takes."""
+    return _packed(_input_of(keras_model), inputs)
+
+
+def as_compared(keras_model: Any, y: Any) -> Any:
+    """The arrays of y, or the weights, in the structure of a model's outputs.
+
+    Raises:
+        DataError: They don't fit the outputs.
+    """
+    return _packed(_output_of(keras_model), targets_of(keras_model, y))
+
+
+def _packed(structure: Any, arrays: Sequence[Any]) -> Any:
+    if isinstance(structure, Mapping):
+        return {name: array for name, array in zip(sorted(structure), arrays, strict=True) if array is not None}
+    return tuple(arrays) if isinstance(structure, list | tuple) and len(arrays) > 1 else arrays[0]
 
 
 def in_order(tflite: bytes, keras_model: Any) -> bytes:
@@ -59,7 +147,11 @@ def in_order(tflite: bytes, keras_model: Any) -> bytes:
     inputs = [entry.name for entry in keras_model.inputs]
     main.inputs = _sorted(signature.inputs, inputs, inputs, main.tensors, ())
     outputs = output_names(keras_model)
-    keys = outputs if isinstance(keras_model.output, Mapping) else [f"output_{place}" for place in range(len(outputs))]
+    keys = (
+        outputs
+        if isinstance(_output_of(keras_model), Mapping)
+        else [f"output_{place}" for place in range(len(outputs))]
+    )
     main.outputs = _sorted(signature.outputs, keys, outputs, main.tensors, main.inputs)
     return flatbuffer.pack(model, len(tflite))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from mltkbuild.data import parts
 from mltkbuild.errors import DataError, StageError
 from mltkbuild.tflite import graph, micro
 
@@ -18,55 +19,65 @@ REFERENCE = "LiteRT's reference kernels"
 ON_REFERENCE = f"TensorFlow Lite Micro is not installed: {REFERENCE} answered for the .tflite"
 
 
-def predict_keras(keras_model: Any, x: np.ndarray, batch_size: int) -> np.ndarray:
+def predict_keras(keras_model: Any, x: Any, batch_size: int) -> list[np.ndarray]:
     """Predict with a Keras model, printing nothing.
 
+    Args:
+        keras_model: The model.
+        x: What its inputs take, in its structure: an array of shape `(n, ...)`, or a tuple or dict of them.
+        batch_size: How many samples are run at once.
+
     Returns:
-        float32 scores of shape `(n, ...)`.
+        A float32 array of shape `(n, ...)` an output, in Keras' order.
 
     Raises:
         DataError: There are no samples.
-        StageError: The model has several outputs.
     """
-    if len(x) == 0:
+    if len(parts.first_of(x)) == 0:
         raise no_samples()
     scores = keras_model.predict(x, batch_size=batch_size, verbose=0)
-    if isinstance(scores, list | tuple | dict):
-        raise StageError(
-            "evaluation needs a model with one output",
-            found=f"{len(scores)} outputs",
-            fix="evaluate a model that ends in one output",
-        )
-    return np.asarray(scores, dtype=np.float32)
+    return [np.asarray(part, dtype=np.float32) for part in _flat(scores)]
 
 
-def predict_tflite(tflite: Path, x: np.ndarray) -> np.ndarray:
+def _flat(scores: Any) -> list[Any]:
+    """The arrays of an answer in Keras' order, in which a dict is sorted."""
+    if isinstance(scores, Mapping):
+        return [part for name in sorted(scores) for part in _flat(scores[name])]
+    return [part for item in scores for part in _flat(item)] if isinstance(scores, list | tuple) else [scores]
+
+
+def predict_tflite(tflite: Path, inputs: Sequence[np.ndarray], *, on_reference: bool = False) -> list[np.ndarray]:
     """Predict with a .tflite file in TensorFlow Lite Micro, as a device does.
 
     Samples run one by one, each from a reset state.
 
     Args:
-        tflite: A model with one input and one output.
-        x: Samples of shape `(n, *input_shape)`, the same that the Keras model reads, whatever their dtype: a
-            quantized input gets `round_half_even(x / scale) + zero_point`, clipped to its range.
+        tflite: The model.
+        inputs: An array an input, of shape `(n, *input_shape)`, the same that the Keras model reads, whatever their
+            dtype: a quantized input gets `round_half_even(x / scale) + zero_point`, clipped to its range.
+        on_reference: Whether LiteRT's reference kernels run it, for a model that TensorFlow Lite Micro can't run. They
+            do too where TensorFlow Lite Micro is not installed.
 
     Returns:
-        float32 scores of shape `(n, ...)`, dequantized.
+        A float32 array of shape `(n, ...)` an output, dequantized.
 
     Raises:
         DataError: There are no samples.
-        StageError: The file isn't a model that TensorFlow Lite Micro runs, has several inputs or outputs, or takes
-            another shape.
+        StageError: The file isn't a model that the interpreter runs, or takes other inputs.
     """
-    if len(x) == 0:
+    if not inputs or len(inputs[0]) == 0:
         raise no_samples()
-    model = graph.read(tflite.read_bytes())
-    _require_one(tflite, len(model.inputs), len(model.outputs))
-    entry, end = micro.port_of(model.inputs[0]), micro.port_of(model.outputs[0])
-    if tuple(x.shape[1:]) != entry.shape[1:]:
-        raise unfitting(tflite, x.shape[1:], entry.shape[1:])
-    given = quantized(x, asdict(entry))
-    return dequantized(micro.run_all(tflite, [given])[0], asdict(end))
+    model = _sound(tflite)
+    entries = [micro.port_of(tensor) for tensor in model.inputs]
+    if len(entries) != len(inputs):
+        raise unfitting(tflite, f"{len(inputs)} arrays", f"{len(entries)}")
+    for given, entry in zip(inputs, entries, strict=True):
+        if tuple(given.shape[1:]) != tuple(entry.shape[1:]):
+            raise unfitting(tflite, f"samples of shape {tuple(given.shape[1:])}", f"{tuple(entry.shape[1:])}")
+    taken = [quantized(part, asdict(entry)) for part, entry in zip(inputs, entries, strict=True)]
+    found = run_reference(tflite, taken) if on_reference else run_all(tflite, taken)
+    ends = [asdict(micro.port_of(tensor)) for tensor in model.outputs]
+    return [dequantized(part, end) for part, end in zip(found, ends, strict=True)]
 
 
 def run_all(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -90,6 +101,7 @@ def run_all(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def run_reference(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Run every sample on LiteRT's reference kernels; takes and gives what `run_all` does."""
+    _sound(tflite)
     try:
         interpreter = _reference(tflite)
         interpreter.allocate_tensors()
@@ -108,29 +120,14 @@ def _run(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> list[np.ndar
     return [interpreter.get_tensor(end["index"]).copy() for end in interpreter.get_output_details()]
 
 
-def predict_reference(tflite: Path, x: np.ndarray) -> np.ndarray:
-    """Predict with a .tflite file and LiteRT's reference kernels: for a model that TensorFlow Lite Micro can't run.
-
-    Takes and gives what `predict_tflite` does.
-
-    Raises:
-        DataError: There are no samples.
-        StageError: The file isn't a model that LiteRT runs, has several inputs or outputs, or takes another shape.
-    """
-    if len(x) == 0:
-        raise no_samples()
+def _sound(tflite: Path) -> graph.Graph:
+    """The model in a file; an error of a damaged one names it."""
     try:
-        micro.check_sound(graph.read(tflite.read_bytes()))
+        model = graph.read(tflite.read_bytes())
+        micro.check_sound(model)
     except StageError as error:
         raise error.at(str(tflite)) from error
-    try:
-        interpreter = _interpreter(tflite, x.shape[1:])
-        scores = [_invoke(interpreter, sample[None]) for sample in x]
-    except (RuntimeError, ValueError) as error:
-        raise _refused(tflite, error) from error
-    if scores[0].shape[:1] != (1,):
-        raise _refused(tflite, f"an output of shape {scores[0].shape} for one sample")
-    return np.concatenate(scores)
+    return model
 
 
 def no_samples() -> DataError:
@@ -138,22 +135,12 @@ def no_samples() -> DataError:
     return DataError("the evaluation set has no samples", found="0", fix="let the evaluation subset yield samples")
 
 
-def _require_one(tflite: Path, inputs: int, outputs: int) -> None:
-    if (inputs, outputs) != (1, 1):
-        raise StageError(
-            "evaluation needs a .tflite file with one input and one output",
-            where=tflite,
-            found=f"{inputs} inputs and {outputs} outputs",
-            fix="evaluate a model that has one input and ends in one output",
-        )
-
-
-def unfitting(tflite: Path, given: Sequence[int], expected: Sequence[int]) -> StageError:
-    """The error for samples that have another shape than a model's input."""
+def unfitting(tflite: Path, given: str, expected: str) -> StageError:
+    """The error for samples that aren't what a model's inputs take."""
     return StageError(
         "the evaluation data doesn't fit the model's input",
         where=tflite,
-        found=f"samples of shape {tuple(given)}; the model takes {tuple(expected)}",
+        found=f"{given}; the model takes {expected}",
         fix="load the data in the shape that the model was trained on",
     )
 
@@ -162,36 +149,6 @@ def _reference(tflite: Path) -> Interpreter:
     # XNNPACK, the default, is up to dozens of steps off the kernels of microcontrollers.
     kernels = OpResolverType.BUILTIN_REF
     return Interpreter(str(tflite), experimental_op_resolver_type=kernels, num_threads=1)
-
-
-def _interpreter(tflite: Path, sample_shape: tuple[int, ...]) -> Interpreter:
-    """Load a file for single samples; refuse one that samples of this shape don't fit."""
-    interpreter = _reference(tflite)
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    _require_one(tflite, len(inputs), len(outputs))
-    expected = tuple(int(size) for size in inputs[0]["shape_signature"][1:])
-    if len(expected) != len(sample_shape) or any(
-        size not in (-1, given) for size, given in zip(expected, sample_shape, strict=True)
-    ):
-        raise unfitting(tflite, sample_shape, expected)
-    interpreter.resize_tensor_input(inputs[0]["index"], [1, *sample_shape])
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def _invoke(interpreter: Interpreter, sample: np.ndarray) -> np.ndarray:
-    entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    # An LSTM would go on from the sample before.
-    interpreter.reset_all_variables()
-    interpreter.set_tensor(entry["index"], quantized(sample, _port(entry)))
-    interpreter.invoke()
-    return dequantized(interpreter.get_tensor(end["index"]), _port(end))
-
-
-def _port(details: Mapping[str, Any]) -> dict[str, Any]:
-    """What LiteRT says of an input or output, in this package's words."""
-    scale, zero_point = details["quantization"]
-    return {"dtype": details["dtype"], "scale": scale, "zero_point": zero_point}
 
 
 def _refused(tflite: Path, cause: object) -> StageError:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from mltkbuild.data.parts import in_order
 from mltkbuild.errors import StageError
 from mltkbuild.pictures.bars import bars_png
 from mltkbuild.shown import csv_cell
@@ -78,7 +79,8 @@ def compare(float32: Path, quantized_file: Path, samples: Sequence[Any]) -> list
     Args:
         float32: The float `.tflite`.
         quantized_file: The quantized one, of the same converter, so that tensors have the same names.
-        samples: As `quantize.run` takes them, for models with one input; at most 100 of them are run.
+        samples: An array each; for a model with several inputs a list of arrays in Keras' order, or a dict. At most 100
+            of them are run.
 
     Returns:
         One entry for each quantized operator whose output the float model has too, in the order of execution.
@@ -144,7 +146,9 @@ class _Traced:
     def run(self, sample: Any) -> None:
         """Run one sample from a reset state."""
         details = self._interpreter.get_input_details()
-        parts = [sample] if len(details) == 1 else _by_signature(self._interpreter, sample)
+        # The file's inputs have Keras' order and names.
+        names = [entry["name"] for entry in details]
+        parts = [sample] if len(details) == 1 else in_order(sample, names, "input")
         self._interpreter.reset_all_variables()
         for entry, part in zip(details, parts, strict=True):
             self._interpreter.set_tensor(entry["index"], quantized(np.asarray(part)[None], _port(entry)))
@@ -155,13 +159,6 @@ class _Traced:
         details = self.places[name]
         values: np.ndarray = self._interpreter.get_tensor(details["index"])
         return dequantized(values, _port(details))
-
-
-def _by_signature(interpreter: Interpreter, sample: Any) -> list[Any]:
-    """The parts of a sample in the order of the file's inputs."""
-    names = next(iter(interpreter.get_signature_list().values()))["inputs"]
-    parts = sample if isinstance(sample, Mapping) else dict(zip(names, sample, strict=True))
-    return [parts[name] for name in names]
 
 
 def _port(details: Mapping[str, Any]) -> dict[str, Any]:

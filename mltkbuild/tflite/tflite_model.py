@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.tflite import graph, micro
 from mltkbuild.tflite.predict import dequantized, no_samples, quantized, run_all, unfitting
 
@@ -18,10 +20,12 @@ class TfliteModel(os.PathLike[str]):
 
     Args:
         path: The file.
+        names: The names of the outputs, where the Keras model gives a dict, and `predict` does as well.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], names: Sequence[str] = ()) -> None:
         self.path = os.fspath(path)
+        self._names = tuple(names)
 
     def __fspath__(self) -> str:
         return self.path
@@ -30,38 +34,51 @@ class TfliteModel(os.PathLike[str]):
         return f"<TfliteModel {os.path.basename(self.path)}>"
 
     def predict(self, x: Any, y_dtype: Any = None, **_: Any) -> Any:
-        """Predict.
+        """Predict, as `predict` of the Keras model does: the same samples give the same values, but for quantization.
 
         Args:
             x: Samples of shape `(n, *input_shape)`, or one of shape `input_shape`; what isn't of the input's own number
-                type is quantized. A list with an array for each input where there are several.
-            y_dtype: A number type for dequantized values; None for the output's own values.
+                type is quantized. For several inputs an array each, in their order or by name.
+            y_dtype: The number type of the values, which are dequantized; an integer one for the output's own values.
 
         Returns:
-            An array of shape `(n, ...)`, of shape `(...)` for one sample; a list of them for several outputs.
+            float32 values of shape `(n, ...)`, of shape `(...)` for one sample; for several outputs a list of them, or
+            a dict for a Keras model that gives one.
 
         Raises:
-            DataError: There are no samples.
+            DataError: There are no samples, or not those of the inputs.
             StageError: The interpreter doesn't run the file, or it takes another shape.
         """
         file = Path(self.path)
         model = graph.read(file.read_bytes())
-        arrays = [np.asarray(array) for array in (x if len(model.inputs) > 1 else [x])]
-        ports = [micro.port_of(tensor) for tensor in model.inputs]
-        single = arrays[0].ndim == len(ports[0].shape) - 1
-        arrays = [array[np.newaxis] if single else array for array in arrays]
-        ends = [micro.port_of(tensor) for tensor in model.outputs]
-        given = [self._fitted(array, port) for array, port in zip(arrays, ports, strict=True)]
+        entries, ends = ([micro.port_of(tensor) for tensor in part] for part in (model.inputs, model.outputs))
+        arrays = [np.asarray(array) for array in self._arrays(x, [port.name for port in entries])]
+        single = arrays[0].ndim == len(entries[0].shape) - 1
+        given = [
+            self._fitted(array[np.newaxis] if single else array, port)
+            for array, port in zip(arrays, entries, strict=True)
+        ]
         found = run_all(file, given)
-        if y_dtype is not None:
-            found = [dequantized(y, asdict(end)).astype(y_dtype) for y, end in zip(found, ends, strict=True)]
+        if y_dtype is None or np.dtype(y_dtype).kind == "f":
+            kind = np.float32 if y_dtype is None else y_dtype
+            found = [dequantized(y, asdict(end)).astype(kind) for y, end in zip(found, ends, strict=True)]
         results = [y[0] for y in found] if single else found
+        if self._names:
+            return dict(zip(self._names, results, strict=True))
         return results if len(results) > 1 else results[0]
+
+    @staticmethod
+    def _arrays(x: Any, names: Sequence[str]) -> list[Any]:
+        """An array an input, in their order."""
+        if len(names) > 1:
+            return parts.in_order(x, names, "input")
+        return [parts.first_of(x) if isinstance(x, Mapping) else x]
 
     def _fitted(self, samples: np.ndarray, port: micro.Port) -> np.ndarray:
         """Samples in an input's number type."""
         if len(samples) == 0:
             raise no_samples()
         if samples.shape[1:] != tuple(port.shape[1:]):
-            raise unfitting(Path(self.path), samples.shape[1:], port.shape[1:])
+            shape, expected = tuple(samples.shape[1:]), tuple(port.shape[1:])
+            raise unfitting(Path(self.path), f"samples of shape {shape}", f"{expected}")
         return samples if samples.dtype == port.dtype else quantized(samples, asdict(port))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mltkbuild.data import streams
+from mltkbuild.data import parts, streams
 from mltkbuild.data.samples import Samples, labels
 from mltkbuild.errors import SpecError, did_you_mean
 
@@ -46,6 +46,13 @@ def class_weight(
 
 def _require_one_class(training: Samples) -> None:
     """Keras takes the first label of a sample for its class, and says nothing."""
+    element = streams.element_of(training.x) if training.is_stream else (training.x, training.y)
+    if isinstance(element, tuple | list) and len(element) > 1 and parts.are_several(element[1]):
+        raise SpecError(
+            "class_weights are for a model with one output",
+            found=f"targets of {len(element[1])} outputs",
+            fix="leave them out, and set my_model.sample_weight, a dict of one array an output",
+        )
     shown = training
     if training.is_stream:
         if not streams.has_one_target(training.x):

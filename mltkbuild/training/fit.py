@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mltkbuild.data import parts
 from mltkbuild.data.batches import Batches
 from mltkbuild.data.samples import Samples, finished, split_validation
 from mltkbuild.data.streams import batches as batches_of
@@ -20,6 +21,7 @@ from mltkbuild.training.class_weights import class_weight
 from mltkbuild.training.course import Course
 from mltkbuild.training.devices import is_distributed, prepare
 from mltkbuild.training.epochs import UNLIMITED
+from mltkbuild.training.fitting import fitted
 from mltkbuild.training.history import Training, last_metrics, plain
 from mltkbuild.training.keeper import Keeper, Rules
 from mltkbuild.training.training_state import assign_weights
@@ -90,7 +92,7 @@ def fit(
         Stopped: The training was asked to stop.
     """
     settings, extra = with_kwargs(settings)
-    training = _override(training, extra)
+    training = _override(keras_model, training, extra)
     split = extra.pop("validation_split", 0.0)
     if split and validation is None:
         training, validation = split_validation(training, split)
@@ -122,7 +124,7 @@ def fit(
 def _few(training: Samples) -> tuple[Any, Any]:
     """Samples that show the shapes."""
     if not training.is_stream:
-        few = finished(Samples(training.x[:2], None if training.y is None else training.y[:2]))
+        few = finished(training.part(slice(0, 2)))
         return few.x, few.y
     return next(iter(batches_of(training.x, 1)), (None, None))
 
@@ -207,10 +209,12 @@ def with_kwargs(settings: TrainSettings) -> tuple[TrainSettings, dict[str, Any]]
     return replace(settings, **over), extra
 
 
-def _override(training: Samples, extra: dict[str, Any]) -> Samples:
+def _override(keras_model: Any, training: Samples, extra: dict[str, Any]) -> Samples:
     """The samples, with weights that `train_kwargs` gives."""
     weight = extra.pop("sample_weight", None)
-    return training if weight is None else replace(training, weight=np.asarray(weight))
+    if weight is None:
+        return training
+    return fitted(keras_model, replace(training, weight=parts.mapped(np.asarray, weight)))
 
 
 def _callbacks(settings: TrainSettings, more: Sequence[Any]) -> list[Any]:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mltkbuild.data import loading
+from mltkbuild.data.chunks import chunks
 from mltkbuild.data.loading import Loaded
-from mltkbuild.errors import DataError, UsageError
+from mltkbuild.data.samples import Samples
+from mltkbuild.errors import UsageError
 from mltkbuild.evaluation import evaluate as evaluating
-from mltkbuild.evaluation import parity
+from mltkbuild.evaluation import parity_files
+from mltkbuild.evaluation.judging import KERAS, TFLITE, Judge
 from mltkbuild.shown import shown
-from mltkbuild.tflite import calibration, graph, micro, params, predict, quantize
-from mltkbuild.workers.file_jobs import TFLITE, about, content_of, keras_model_of, samples_of, write
+from mltkbuild.tflite import calibration, graph, micro, params, ports, predict, quantize
+from mltkbuild.workers import file_jobs
+from mltkbuild.workers.file_jobs import about, content_of, keras_model_of, samples_of, write
+
+BATCH = 32
 
 
 def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,30 +38,24 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
     Returns:
         `text`, and `results` by kind.
     """
-    keras_files = [path for path in paths if not path.endswith(TFLITE)]
-    results: dict[str, Any] = {}
-    texts: list[str] = []
-    answers: dict[str, Any] = {}
-    options = {**options, "classes": options["classes"] or _embedded(paths)}
+    models: dict[str, _KerasModel | _TfliteModel] = {}
+    for path in paths:
+        with about(path):
+            model = _opened(path, bool(options["trust"]))
+            models[model.kind] = model
+    first = next(iter(models.values()))
+    with about(paths[0]):
+        known = options["classes"] or _embedded(paths)
+        loaded, left = _by_name(samples_of(first.inputs, data, options["rescale"]), known)
+        targets, told = _targets(loaded, first)
+        # Labels that a file bears may be of what its answers are made into, such as normal and abnormal.
+        fits = known is not None and first.widths in ([len(known)], [1] if len(known) == 2 else None)
+        sure = bool(options["classes"] or loaded.classes or fits)
+        scales = list(models.values())[-1].scales
+        judge = Judge(first.names, scales, known or loaded.classes, is_classifier=sure, by_targets=True)
+        _answer(models, loaded, targets, judge)
     with tempfile.TemporaryDirectory(prefix="mltkbuild-") as scratch:
-        for path in paths:
-            kind = "keras" if path in keras_files else "tflite"
-            with about(path):
-                model = _opened(path, bool(options["trust"]))
-                loaded, left = _by_name(samples_of(model.inputs, data, options["rescale"]), options["classes"])
-                answers[kind] = model.predict(loaded)
-                results[kind] = _evaluated(answers[kind], loaded, options, Path(scratch, kind), Path(path).name)
-            texts.append(Path(scratch, kind, "summary.txt").read_text(encoding="utf-8"))
-            if notes := [*loaded.told, *left, *model.notes(loaded)]:
-                texts += [f"note: {note}\n" for note in notes]
-                results["notes"] = notes
-        if len(answers) == 2:
-            classes, labels = _classes(answers["keras"], loaded, options)
-            pair = answers["keras"], answers["tflite"]
-            results["parity"] = parity.report(
-                Path(scratch), "float and .tflite", *pair, scale=model.scale, classes=classes, labels=labels
-            )
-            texts.append(Path(scratch, "parity.txt").read_text(encoding="utf-8"))
+        texts, results = _written(models, judge, [*loaded.told, *left, *told], Path(scratch))
         if options["output"] is not None:
             for file in sorted(Path(scratch).rglob("*")):
                 if file.is_file():
@@ -62,21 +63,63 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
     return {"text": "\n".join(texts), "results": results}
 
 
+def _answer(
+    models: Mapping[str, _KerasModel | _TfliteModel],
+    loaded: Loaded,
+    targets: Sequence[np.ndarray] | None,
+    judge: Judge,
+) -> None:
+    """Let all models answer, some samples at a time."""
+    for part in chunks(Samples(loaded.inputs, None if targets is None else tuple(targets)), BATCH):
+        answers = {}
+        for kind, model in models.items():
+            with about(model.path):
+                answers[kind] = model.predict(part.x)
+        judge.add(part.y, answers)
+
+
+def _written(
+    models: Mapping[str, _KerasModel | _TfliteModel], judge: Judge, told: Sequence[str], scratch: Path
+) -> tuple[list[str], dict[str, Any]]:
+    """Write the files; give their texts, and the documents by kind."""
+    texts: list[str] = []
+    results: dict[str, Any] = {}
+    for kind, model in models.items():
+        with about(model.path):
+            results[kind] = judge.results(kind)
+            evaluating.write_results(scratch / kind, Path(model.path).name, results[kind])
+        texts.append((scratch / kind / "summary.txt").read_text(encoding="utf-8"))
+        if notes := [*told, *model.notes()]:
+            texts += [f"note: {note}\n" for note in notes]
+            results["notes"] = notes
+    if len(models) == 2:
+        results["parity"] = parity_files.write(scratch, "float and .tflite", judge.parities())
+        texts.append((scratch / "parity.txt").read_text(encoding="utf-8"))
+    return texts, results
+
+
 class _KerasModel:
     """A Keras model as evaluation sees it."""
 
-    scale = 0.0
+    kind = KERAS
 
     def __init__(self, path: str, trust: bool) -> None:
+        self.path = path
         self._model = keras_model_of(path, trust)
-        self.inputs = quantize.checked_inputs(self._model)
+        ends = quantize.checked_inputs(self._model)
+        self.inputs = [
+            Named(name, tuple(end.shape)) for name, end in zip(ports.input_names(self._model), ends, strict=True)
+        ]
+        self.names = ports.output_names(self._model)
+        self.shapes = [tuple(end.shape[1:]) for end in self._model.outputs]
+        self.widths = [int(np.prod([size or 1 for size in shape])) for shape in self.shapes]
+        self.scales = [0.0] * len(self.names)
 
-    def predict(self, loaded: Loaded) -> np.ndarray:
-        """What it answers, one row a sample."""
-        inputs: Any = loaded.inputs[0] if len(loaded.inputs) == 1 else list(loaded.inputs)
-        return predict.predict_keras(self._model, inputs, 32)
+    def predict(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What it answers: an array an output, one row a sample."""
+        return predict.predict_keras(self._model, ports.packed(self._model, inputs), BATCH)
 
-    def notes(self, loaded: Loaded) -> list[str]:
+    def notes(self) -> list[str]:
         """Nothing: a float model has no calibrated range, and Keras runs everywhere."""
         return []
 
@@ -84,34 +127,56 @@ class _KerasModel:
 class _TfliteModel:
     """A `.tflite` as evaluation sees it."""
 
+    kind = TFLITE
+
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
+        self.path = path
         found = graph.read(content_of(path))
-        self.inputs = [micro.port_of(tensor) for tensor in found.inputs]
-        self.outputs = [micro.port_of(tensor) for tensor in found.outputs]
-        self.scale = self.outputs[0].scale
+        entries, ends = ([micro.port_of(tensor) for tensor in part] for part in (found.inputs, found.outputs))
+        self.inputs = [Named(key or port.name, port.shape) for key, port in zip(found.input_keys, entries, strict=True)]
+        self.names = _each_once([key or port.name for key, port in zip(found.output_keys, ends, strict=True)])
+        self.shapes = [tuple(port.shape[1:]) for port in ends]
+        self.widths = [int(np.prod(shape)) for shape in self.shapes]
+        self.scales = [port.scale for port in ends]
+        several = len(entries) > 1
+        self._ranges = [
+            calibration.Range(asdict(port), entry.name if several else "")
+            for port, entry in zip(entries, self.inputs, strict=True)
+        ]
 
-    def predict(self, loaded: Loaded) -> np.ndarray:
-        """What its first output is on TensorFlow Lite Micro, dequantized, one row a sample."""
-        pairs = zip(loaded.inputs, self.inputs, strict=True)
-        given = [predict.quantized(part, asdict(port)) for part, port in pairs]
-        return predict.dequantized(predict.run_all(self._path, given)[0], asdict(self.outputs[0]))
+    def predict(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What its outputs are on TensorFlow Lite Micro, dequantized: an array each, one row a sample."""
+        for values, seen in zip(inputs, self._ranges, strict=True):
+            seen.add(values)
+        return predict.predict_tflite(Path(self.path), inputs)
 
-    def notes(self, loaded: Loaded) -> list[str]:
+    def notes(self) -> list[str]:
         """How far the samples leave the calibrated range, and what ran the model in place of TensorFlow Lite Micro."""
-        port = self.inputs[0]
-        left = calibration.range_note(loaded.inputs[0], port.scale, port.zero_point, port.dtype)
-        return [note for note in (left, None if micro.is_here() else predict.ON_REFERENCE) if note]
+        left = [seen.note() for seen in self._ranges]
+        return [note for note in (*left, None if micro.is_here() else predict.ON_REFERENCE) if note]
+
+
+@dataclass(frozen=True)
+class Named:
+    """An input of a model: what people call it, and its shape with the batch."""
+
+    name: str
+    shape: tuple[Any, ...]
+
+
+def _each_once(names: Sequence[str]) -> list[str]:
+    """Names of outputs, one that is given out twice with its number."""
+    return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
 
 
 def _opened(path: str, trust: bool) -> _KerasModel | _TfliteModel:
-    return _TfliteModel(path) if path.endswith(TFLITE) else _KerasModel(path, trust)
+    return _TfliteModel(path) if path.endswith(file_jobs.TFLITE) else _KerasModel(path, trust)
 
 
 def _embedded(paths: Sequence[str]) -> list[str] | None:
     """The class labels that a `.tflite` bears, in the order of its output."""
     for path in paths:
-        if path.endswith(TFLITE):
+        if path.endswith(file_jobs.TFLITE):
             with about(path):
                 found = params.extract(content_of(path)).get("classes")
             if isinstance(found, list) and found:
@@ -149,31 +214,41 @@ def _by_name(loaded: Loaded, classes: Sequence[str] | None) -> tuple[Loaded, lis
     return replace(loaded, y=ids[loaded.y], classes=tuple(classes)), notes
 
 
-def _classes(
-    answers: np.ndarray, loaded: Loaded, options: Mapping[str, Any]
-) -> tuple[list[str] | None, np.ndarray | None]:
-    """The labels of a classifier and the samples' class ids; None for data whose targets are no classes."""
-    if loaded.y is None:
-        return options["classes"], None
-    width = answers.reshape(len(answers), -1).shape[1]
-    named = options["classes"] or list(loaded.classes)
-    count = len(named) or max(width, 2)
-    if not named and loaded.y.dtype.kind == "f" and loaded.y.ndim <= 2 and loaded.y.shape[-1:] != (width,):
-        return None, None
-    try:
-        labels = evaluating.labels_of(loaded.y, count)
-    except DataError:
-        if named:
-            raise
-        return None, None
-    return named or [str(number) for number in range(count)], labels
+def _targets(loaded: Loaded, model: _KerasModel | _TfliteModel) -> tuple[list[np.ndarray] | None, list[str]]:
+    """The targets in the order of a model's outputs, and what to tell of them.
+
+    Raises:
+        UsageError: There are none, or not for each output.
+    """
+    names = model.names
+    called = loading.names_in(loaded.others, names, "y") if len(names) > 1 or loaded.y is None else None
+    if called is not None:
+        return [_checked(name, loaded.others[name], loaded) for name in called], []
+    if loaded.y is not None and len(names) == 1:
+        return [loaded.y], []
+    shapes = [tuple(entry.shape[1:]) for entry in model.inputs]
+    if loaded.y is None and not loaded.others and model.shapes == shapes:
+        return list(loaded.inputs), [
+            "there are no targets: the outputs are compared with the inputs, as an auto-encoder's"
+        ]
+    if len(names) > 1:
+        given = [*(["y"] if loaded.y is not None else []), *loaded.others]
+        lacking = next((name for name in names if loading.names_in(loaded.others, [name], "y") is None), names[0])
+        raise UsageError(
+            "evaluating needs targets for each output",
+            found=f"{', '.join(map(shown, given)) or 'none'}; the outputs are {', '.join(map(shown, names))}",
+            fix=f"save an array for each in the .npz, by its name or as y0, y1, ...: {shown(lacking)}=...",
+        )
+    fix = "save targets as y in the .npz, or put the samples in a subfolder for each class"
+    raise UsageError("evaluating needs targets", found="no y", fix=fix)
 
 
-def _evaluated(
-    answers: np.ndarray, loaded: Loaded, options: Mapping[str, Any], folder: Path, title: str
-) -> Mapping[str, Any]:
-    if loaded.y is None:
-        fix = "save targets as y in the .npz, or put the samples in a subfolder for each class"
-        raise UsageError("evaluating needs targets", found="no y", fix=fix)
-    classes, _ = _classes(answers, loaded, options)
-    return evaluating.evaluate_model(predictions=answers, y=loaded.y, classes=classes, folder=folder, title=title)
+def _checked(name: str, array: np.ndarray, loaded: Loaded) -> np.ndarray:
+    """Targets, which are as many as the samples."""
+    if array.ndim and len(array) == len(loaded.inputs[0]) and array.dtype.kind in "biuf":
+        return array
+    raise UsageError(
+        "the targets don't fit the samples",
+        found=f"{shown(name)} of type {array.dtype} and shape {array.shape} for {len(loaded.inputs[0])} samples",
+        fix="save one number or row of numbers a sample",
+    )

@@ -23,6 +23,7 @@ from mltkbuild.spec.any_model import any_model
 from mltkbuild.stages.functions import RUNS
 from mltkbuild.stages.protocol import Outcome, Request
 from mltkbuild.stages.running_code import told
+from mltkbuild.stages.spec_log import telling
 from mltkbuild.stages.stage_data import DATA_SEED
 from mltkbuild.stages.stage_run import StageRun
 from mltkbuild.stages.table import SPEC, STAGES
@@ -90,7 +91,8 @@ def _run(request: Request, snapshot: Snapshot, progress: Listener, stopping: Cal
             questions, named = dict(seen.answers), asked.answers(request.environment)
             given = (*imported.values(), *questions.values(), *named.values())
             run = StageRun(request, any_model(model), snapshot, progress, given, stopping)
-            RUNS[request.stage](run)
+            with telling(f"{request.stage}:{request.target}", progress):
+                RUNS[request.stage](run)
             run.outcome.artifacts = _files_below(request.scratch)
     if STAGES[request.stage] is SPEC:
         run.outcome.files |= {path: digest for path, digest in seen.files.items() if path in imported}

@@ -35,6 +35,21 @@ x = np.random.default_rng(1).random((40, 6, 6, 1)).astype("float32")
 np.savez(folder + "/data.npz", x=x, y=model.predict(x, verbose=0).argmax(axis=1))
 np.savez(folder + "/two.npz", zed=np.random.default_rng(1).normal(size=(30, 4)),
          alpha=10 * np.random.default_rng(2).normal(size=(30, 6)))
+zed, alpha = np.load(folder + "/two.npz")["zed"], np.load(folder + "/two.npz")["alpha"]
+mixed = L.Dense(5)(L.Concatenate()([one, two]))
+pair = keras.Model([one, two], [L.Dense(3, name="kind", activation="softmax")(mixed), L.Dense(2, name="area")(mixed)])
+pair.save(folder + "/pair.keras")
+kind, area = pair.predict([zed, alpha], verbose=0)
+targets = {"kind": kind.argmax(1), "area": area}
+np.savez(folder + "/names.npz", zed=zed, alpha=alpha, **targets)
+np.savez(folder + "/y_names.npz", x_zed=zed, x_alpha=alpha, **{f"y_{name}": y for name, y in targets.items()})
+np.savez(folder + "/numbers.npz", x0=zed, x1=alpha, y0=targets["kind"], y1=area)
+np.savez(folder + "/half.npz", zed=zed, alpha=alpha, kind=targets["kind"])
+np.savez(folder + "/short.npz", zed=zed, alpha=alpha, kind=targets["kind"][:3], area=area)
+keras.Sequential([keras.Input((640,)), L.Dense(4), L.Dense(640)]).save(folder + "/auto.keras")
+wide = np.random.default_rng(3).random((6, 640)).astype("float32")
+np.savez(folder + "/auto.npz", x=wide, y=wide)
+np.savez(folder + "/samples.npz", x=wide)
 """
 
 
@@ -203,6 +218,54 @@ def test_export_of_any_file(front: Front, tmp_path: Path) -> None:
     assert {"model_model.h", "model_model.cc", "model_ops.h", "model_arduino.zip"} <= {
         path.name for path in (tmp_path / "firmware").iterdir()
     }
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("names", ["names", "y_names", "numbers"])
+def test_each_output_is_evaluated_by_the_names_that_people_gave(
+    front: Front, made: Path, tmp_path: Path, names: str
+) -> None:
+    """Arrays of several inputs and outputs are taken by name or number, for the Keras file and the `.tflite` alike."""
+    tflite, data = tmp_path / "pair.tflite", str(made / f"{names}.npz")
+    assert 0 == front.mltk("quantize", str(made / "pair.keras"), "--data", data, "-o", str(tflite)).code
+    result = front.mltk("evaluate", str(made / "pair.keras"), str(tflite), "--data", data, "--json")
+    assert (0, "") == (result.code, result.err)
+    found = json.loads(result.out)
+    assert ["kind", "area"] == [one["output"] for one in found["parity"]["outputs"]]
+    for kind in ("keras", "tflite"):
+        assert ["kind", "area"] == list(found[kind]["outputs"])
+        assert found[kind]["outputs"]["kind"]["overall_accuracy"] > 0.9
+        assert found[kind]["outputs"]["area"]["metrics"]["mean_squared_error"] < 0.5
+    assert 1.0 == found["keras"]["metrics"]["kind_accuracy"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            "half",
+            "found: kind; the outputs are kind, area\n  fix:   save an array for each in the .npz, by its name or as",
+        ),
+        ("short", "found: kind of type int64 and shape (3,) for 30 samples"),
+        ("samples", "found: arrays x; the model takes zed, alpha"),
+    ],
+)
+def test_targets_that_are_missing_are_named(front: Front, made: Path, data: str, told: str) -> None:
+    """What was found, and what the model has."""
+    result = front.mltk("evaluate", str(made / "pair.keras"), "--data", str(made / f"{data}.npz"))
+    assert (2 if data != "samples" else 1, True) == (result.code, told in result.err), result.err
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("data", ["auto", "samples"])
+def test_an_auto_encoder_has_errors(front: Front, made: Path, data: str) -> None:
+    """Rows that are no one-hot rows are not 640 classes; without targets the output is compared with the input."""
+    result = front.mltk("evaluate", str(made / "auto.keras"), "--data", str(made / f"{data}.npz"))
+    assert (0, "") == (result.code, result.err)
+    assert "mean_squared_error" in result.out
+    assert "class" not in result.out
+    assert (data == "samples") == ("note: there are no targets: the outputs are compared with the inputs" in result.out)
 
 
 NAMED: dict[str, tuple[tuple[str, ...], int, str]] = {

@@ -203,9 +203,9 @@ def test_an_iterator_that_is_no_generator_is_refused() -> None:
     assert "tf.data.Dataset or a keras.utils.PyDataset" in str(error.fix)
 
 
-@pytest.mark.parametrize("x", [{"a": np.zeros(2)}, "folder", object(), {1, 2}, None])
+@pytest.mark.parametrize("x", [{}, "folder", object(), {1, 2}, None])
 def test_what_is_neither_array_nor_stream_is_refused(x: object) -> None:
-    """A dict of inputs, a path or anything else that Keras can't read is an error that names its type."""
+    """A dict of nothing, a path or anything else that Keras can't read is an error that names its type."""
     assert f"a {type(x).__name__}" == refused(data.as_samples(x)).found
 
 
@@ -237,13 +237,14 @@ def test_a_stream_may_have_no_labels() -> None:
         (Batches((np.zeros(3), np.array(1))), "doesn't give batches"),
         (Batches(np.array(3.0)), "doesn't give batches"),
         (Batches((np.zeros((3, 1)), np.zeros(2))), "doesn't give batches"),
-        (Batches({"a": np.zeros((3, 1))}), "doesn't give batches"),
+        (Batches({"a": (np.zeros((3, 1)), np.zeros((3, 1)))}), "nests arrays"),
+        (Batches((np.zeros((3, 1)), np.zeros((2, 1)))), "doesn't give batches"),
         (Batches(np.zeros((3, 1)), np.zeros((3, 2))), "don't fit together"),
         (Batches(np.full((3, 1), np.nan)), "no finite number"),
         (Batches(np.array([["a"]])), "no array of numbers"),
         (Batches(np.zeros((3, 1)), endless=True), "has no end"),
     ],
-    ids=["empty", "unbatched", "scalar", "lengths", "dict", "shapes", "nan", "text", "endless"],
+    ids=["empty", "unbatched", "scalar", "lengths", "nested", "parts", "shapes", "nan", "text", "endless"],
 )
 def test_a_broken_stream_is_refused(stream: Batches, what: str) -> None:
     """What can't be put together to samples is an error that says why."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,6 +74,8 @@ def test_labels_of_reads_a_binary_column() -> None:
         (np.array([np.nan]), "nan for 3 classes"),
         (np.array([[1, 0, 0], [1, 1, 0]]), "row 1: [1, 1, 0]"),
         (np.array([[0, 0, 0]]), "row 0: [0, 0, 0]"),
+        (np.array([[0.9, 0.8, 0.0]]), "row 0: [0.9, 0.8, 0.0]"),
+        (np.array([[3.0, -1.0, -1.0]]), "row 0: [3.0, -1.0, -1.0]"),
         (np.zeros((2, 4)), "float64 of shape (2, 4) for 3 classes"),
         (np.array(["yes"]), "<U3 of shape (1,) for 3 classes"),
     ],
@@ -85,6 +86,31 @@ def test_labels_of_refuses_what_names_no_class(y: np.ndarray, found: str) -> Non
         evaluate.labels_of(y, 3)
 
     assert found == caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("y", "width", "expected"),
+    [
+        (np.eye(3)[[2, 0]], 3, [2, 0]),
+        (np.array([2, 0]), 3, [2, 0]),
+        (np.array([[2.0], [0.0]]), 3, [2, 0]),
+        (np.array([True, False]), 1, [1, 0]),
+        (np.array([[0.0], [1.0]]), 1, [0, 1]),
+        (np.array([[0.1, 0.9], [0.2, 0.8]]), 2, None),
+        (np.array([[1, 1, 0], [0, 0, 1]]), 3, None),
+        (np.random.default_rng(1).random((6, 640)), 640, None),
+        (np.array([0.5, 1.0]), 1, None),
+        (np.array([0, 3]), 3, None),
+        (np.array([0, 2]), 1, None),
+        (np.zeros((2, 4)), 3, None),
+        (np.zeros((0, 3)), 3, None),
+    ],
+)
+def test_targets_say_whether_they_are_classes(y: np.ndarray, width: int, expected: list[int] | None) -> None:
+    """One-hot rows and whole numbers below the output's width do; other rows and numbers don't."""
+    found = evaluate.ids_of(y, width)
+
+    assert expected == (None if found is None else found.tolist())
 
 
 def test_scores_of_completes_a_sigmoid() -> None:
@@ -142,7 +168,6 @@ def test_scores_must_be_numbers(bad: float) -> None:
     for call in (
         lambda: evaluate.scores_of(predictions, 2),
         lambda: evaluate.classifier_results(np.array([0, 1]), predictions, YES_NO),
-        lambda: evaluate.error_results(predictions, predictions),
     ):
         with pytest.raises(StageError) as caught:
             call()
@@ -228,14 +253,9 @@ def test_what_does_not_fit_is_refused(labels: list[int], shape: tuple[int, int],
 
 
 def test_no_samples_is_a_data_error() -> None:
-    """An empty evaluation set is an error of the data, wherever it is noticed."""
-    calls: list[Callable[[], object]] = [
-        lambda: evaluate.classifier_results(np.zeros(0, int), np.zeros((0, 2)), YES_NO),
-        lambda: evaluate.error_results(np.zeros((0, 2)), np.zeros((0, 2))),
-    ]
-    for call in calls:
-        with pytest.raises(DataError, match="no samples"):
-            call()
+    """An empty evaluation set is an error of the data."""
+    with pytest.raises(DataError, match="no samples"):
+        evaluate.classifier_results(np.zeros(0, int), np.zeros((0, 2)), YES_NO)
 
 
 @law
@@ -385,87 +405,26 @@ def test_thresholds_are_for_two_classes() -> None:
         assert evaluate.classifier_results(np.array(labels), scores, classes)["thresholds"] is None
 
 
-# Models that aren't classifiers.
-
-
-def keras_fake(**metrics: Any) -> Any:
-    def evaluate_silently(x: Any, y: Any, *, batch_size: int, verbose: int, return_dict: bool) -> dict[str, Any]:
-        assert (0, True) == (verbose, return_dict)
-        return metrics
-
-    return SimpleNamespace(compiled=bool(metrics), evaluate=evaluate_silently)
-
-
-def test_generic_results_are_the_compiled_metrics() -> None:
-    """A Keras model is measured with its own metrics, to 6 significant digits, None for NaN, all values of a vector."""
-    model = keras_fake(loss=1.23456789e-8, mae=float("nan"), f1_score=np.array([0.5, 0.25]))
-    expected = {"loss": 1.23457e-08, "mae": None, "f1_score[0]": 0.5, "f1_score[1]": 0.25}
-
-    results = evaluate.generic_results(model, np.zeros((4, 2)), np.zeros(4), 2)
-
-    assert {"n_samples": 4, "metrics": expected} == results
-
-
-def test_generic_results_need_a_compiled_model() -> None:
-    """A model that isn't compiled is an error that says so."""
-    with pytest.raises(StageError, match="no metrics"):
-        evaluate.generic_results(keras_fake(), np.zeros((4, 2)), np.zeros(4), 2)
-
-
-def test_error_results_compare_where_shapes_agree() -> None:
-    """Predictions and targets of one shape, axes of length 1 aside, have errors; others are only counted."""
-    predictions = np.array([[1.0], [3.0]], dtype=np.float32)
-    expected = {"mean_squared_error": 2.5, "mean_absolute_error": 1.5}
-
-    assert {"n_samples": 2, "metrics": expected} == evaluate.error_results(predictions, np.array([0, 1]))
-    assert {"n_samples": 2, "metrics": {}} == evaluate.error_results(predictions, np.zeros((2, 3)))
-
-
-def test_generic_results_count_several_inputs() -> None:
-    """The samples of a model of several inputs are those of each one."""
-    inputs = {"left": np.zeros((4, 2)), "right": np.zeros((4, 3))}
-
-    assert 4 == evaluate.generic_results(keras_fake(loss=1.0), inputs, np.zeros(4), 2)["n_samples"]
-    assert 4 == evaluate.generic_results(keras_fake(loss=1.0), list(inputs.values()), np.zeros(4), 2)["n_samples"]
-
-
-def test_error_results_of_several_outputs() -> None:
-    """Outputs in a list have their errors by number, those in a dict by name."""
-    outputs, targets = [np.ones((3, 1)), np.zeros((3, 2))], [np.zeros(3), np.full((3, 2), 2.0)]
-    expected = {
-        "mean_squared_error[a]": 1.0,
-        "mean_absolute_error[a]": 1.0,
-        "mean_squared_error[b]": 4.0,
-        "mean_absolute_error[b]": 2.0,
-    }
-
-    named = evaluate.error_results(dict(zip("ab", outputs, strict=True)), dict(zip("ab", targets, strict=True)))
-    numbered = evaluate.error_results(outputs, tuple(targets))
-
-    assert {"n_samples": 3, "metrics": expected} == named
-    assert {name.replace("a]", "0]").replace("b]", "1]") for name in expected} == set(numbered["metrics"])
-
-
-@pytest.mark.parametrize("targets", [np.zeros(3), [np.zeros(3)], {"a": np.zeros(3), "c": np.zeros(3)}])
-def test_targets_of_other_outputs_are_refused(targets: Any) -> None:
-    """Targets for fewer or other outputs than the model has are an error that names both."""
-    with pytest.raises(StageError, match="the targets don't fit the model's outputs") as caught:
-        evaluate.error_results({"a": np.zeros(3), "b": np.zeros(3)}, targets)
-
-    assert str(caught.value.found).startswith("outputs a, b; targets ")
-
-
 # Choosing samples.
 
 
-def test_select_balanced_takes_the_first_of_each_class() -> None:
-    """The first samples of each class are chosen, in their order; -1 chooses all."""
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_balance_takes_the_first_of_each_class(size: int) -> None:
+    """The first samples of each class are chosen, in their order, however they come in batches; -1 chooses all."""
     labels = np.array([1, 1, 0, 1, 2, 0, 0])
 
-    assert [0, 1, 2, 4, 5] == evaluate.select_balanced(labels, 2).tolist()
-    assert [] == evaluate.select_balanced(labels, 0).tolist()
-    assert list(range(7)) == evaluate.select_balanced(labels, -1).tolist()
-    assert [] == evaluate.select_balanced(labels[:0], 2).tolist()
+    def picked(most: int) -> list[int]:
+        balance = evaluate.Balance(most)
+        return [
+            start + int(place)
+            for start in range(0, len(labels), size)
+            for place in balance.pick(labels[start : start + size])
+        ]
+
+    assert [0, 1, 2, 4, 5] == picked(2)
+    assert [] == picked(0)
+    assert list(range(7)) == picked(-1)
+    assert not evaluate.Balance(-1).chooses
 
 
 # Files.
@@ -502,7 +461,14 @@ PICTURES = {"confusion_matrix.png", "roc.png", "precision_vs_recall.png", "tpr_f
 def evaluate_words(folder: Path) -> Results:
     predictions = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.65, 0.35, 0.0], [0.2, 0.8, 0.0]])
     y = np.eye(3)[[0, 0, 1, 1]]
-    return evaluate.evaluate_model(predictions=predictions, y=y, classes=WORDS, folder=folder, title="kws")
+    return written(folder, "kws", predictions, y, WORDS)
+
+
+def written(folder: Path, title: str, predictions: np.ndarray, y: np.ndarray, classes: Sequence[str]) -> Results:
+    labels, scores = evaluate.labels_of(y, len(classes)), evaluate.scores_of(predictions, len(classes))
+    results = evaluate.classifier_results(labels, scores, classes)
+    evaluate.write_results(folder, title, results)
+    return results
 
 
 def test_a_classifier_writes_a_summary_json_and_pictures(tmp_path: Path) -> None:
@@ -531,7 +497,8 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_regression_writes_no_pictures(tmp_path: Path) -> None:
     """Without classes the errors are written as documents, and no picture."""
-    evaluate.evaluate_model(predictions=np.ones((2, 1)), y=np.zeros(2), classes=None, folder=tmp_path, title="sine")
+    metrics = {"mean_squared_error": 1.0, "mean_absolute_error": 1.0}
+    evaluate.write_results(tmp_path, "sine", {"n_samples": 2, "metrics": metrics})
 
     assert {"results.json", "summary.txt", "metrics.csv"} == {path.name for path in tmp_path.iterdir()}
     expected = "sine\n====\n\nsamples              2\nmean_squared_error   1\nmean_absolute_error  1\n"
@@ -567,7 +534,7 @@ def test_two_classes_have_thresholds(tmp_path: Path) -> None:
     """A sigmoid's thresholds have accuracy and rates each, in results, a table and a picture; the best are named."""
     p, y = np.array([[0.2], [0.3], [0.4], [0.9]]), np.array([0, 0, 1, 1])
 
-    results = evaluate.evaluate_model(predictions=p, y=y, classes=YES_NO, folder=tmp_path, title="door")
+    results = written(tmp_path, "door", p, y, YES_NO)
 
     best = {"threshold": 0.4, "accuracy": 1.0, "fpr": 0.0, "tpr": 1.0}
     assert {
@@ -591,9 +558,7 @@ def test_a_summary_of_many_classes_leaves_out_the_matrix(tmp_path: Path) -> None
     """A confusion matrix of more than 20 classes isn't printed as text, a set of one class is drawn all the same."""
     classes = [f"class {place}" for place in range(21)]
 
-    evaluate.evaluate_model(
-        predictions=np.full((3, 21), 0.1), y=np.zeros(3), classes=classes, folder=tmp_path, title="many"
-    )
+    written(tmp_path, "many", np.full((3, 21), 0.1), np.zeros(3), classes)
 
     assert "confusion" not in (tmp_path / "summary.txt").read_text()
     assert (tmp_path / "roc.png").exists()

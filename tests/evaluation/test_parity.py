@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mltkbuild.errors import DataError, StageError
-from mltkbuild.evaluation import parity
+from mltkbuild.evaluation import parity, parity_files
 
 STEP = 1 / 256
 WORDS = ("yes", "no", "_unknown_")
@@ -118,7 +119,7 @@ def test_a_float_output_has_no_steps() -> None:
     """Without steps differences are told in units alone, and binned by powers of ten."""
     found = parity.compare(np.zeros((1, 3)), np.array([[0.0, 1e-5, 0.5]]), scale=0.0)
 
-    document = parity.as_json(found)
+    document = parity_files.as_json(found)
     assert (None, None) == (document["largest_difference_lsb"], document["mean_difference_lsb"])
     assert "output" == document["histogram"]["unit"]
     assert {0.0: 1, 1e-5: 1, None: 1} == {
@@ -149,6 +150,30 @@ def test_no_samples_is_a_data_error() -> None:
         parity.compare(np.zeros((0, 3)), np.zeros((0, 3)), scale=STEP)
 
 
+@law
+@given(arrays(np.float32, (23, 2, 3), elements=st.floats(0, 1, width=32)), st.integers(1, 23))
+def test_batches_come_to_what_all_at_once_do(both: np.ndarray, size: int) -> None:
+    """However the samples come, the figures and the listed samples are the same."""
+    exact, other = both[:, 0], both[:, 1]
+    comparison = parity.Comparison(STEP)
+    for start in range(0, 23, size):
+        comparison.add(exact[start : start + size], other[start : start + size])
+    found, whole = comparison.result(), parity.compare(exact, other, scale=STEP)
+
+    assert pytest.approx(whole.mean) == found.mean
+    assert whole == replace(found, mean=whole.mean)
+
+
+def test_the_percentile_of_millions_is_rounded_up_a_little() -> None:
+    """Beyond a million values they are counted in bins, whose upper edge is told."""
+    values = np.random.default_rng(1).random((3000, 500)).astype(np.float32)
+    found = parity.compare(values, np.zeros_like(values), scale=0.0)
+
+    exact = float(np.percentile(values, 99))
+    assert exact <= found.percentile_99 <= exact * 1.0006
+    assert 0.0 == parity.compare(values, values, scale=0.0).percentile_99
+
+
 # Files.
 
 TEXT = """\
@@ -173,14 +198,14 @@ samples whose answers part  true  float   score  .tflite   score
 
 def test_a_comparison_is_written(tmp_path: Path) -> None:
     """A comparison is a document, a text, a table and a picture."""
-    parity.write(tmp_path / "eval", "kws: Keras and .tflite", example())
+    parity_files.write(tmp_path / "eval", "kws: Keras and .tflite", {"kind": example()})
 
     written = {path.name: path for path in (tmp_path / "eval").iterdir()}
     assert {"parity.json", "parity.txt", "parity.csv", "parity.png"} == set(written)
-    assert parity.as_json(example()) == json.loads(written["parity.json"].read_text())
+    assert parity_files.as_json(example()) == json.loads(written["parity.json"].read_text())
     assert TEXT == written["parity.txt"].read_text()
     header, *rows = csv.reader(written["parity.csv"].read_text().splitlines())
-    assert list(parity.COLUMNS) == header
+    assert list(parity_files.COLUMNS) == header
     assert ["0", "1", "no", "no", "0.5", "yes", "0.5", "0.125", "32.0", "1"] == rows[0]
     assert 3 == len(rows)
 
@@ -189,13 +214,15 @@ def test_several_outputs_are_told_one_by_one(tmp_path: Path) -> None:
     """Each output has its document, its section and its rows."""
     other = parity.compare(np.zeros((2, 4)), np.ones((2, 4)), scale=0.0)
 
-    parity.write(tmp_path, "two", example(), other)
+    parity_files.write(tmp_path, "two", {"kind": example(), "place": other})
 
     document = json.loads((tmp_path / "parity.json").read_text())
-    assert [parity.as_json(example()), parity.as_json(other)] == document["outputs"]
-    assert "two, output 1\n=============\n" in (tmp_path / "parity.txt").read_text()
+    named = [{**parity_files.as_json(one), "output": name} for name, one in (("kind", example()), ("place", other))]
+    assert named == document["outputs"]
+    assert 0.666667 == document["agreement"]
+    assert "two, output place\n=================\n" in (tmp_path / "parity.txt").read_text()
     rows = list(csv.DictReader((tmp_path / "parity.csv").read_text().splitlines()))
-    assert ["0", "0", "0", "1", "1"] == [row["output"] for row in rows]
+    assert ["kind", "kind", "kind", "place", "place"] == [row["output"] for row in rows]
     assert ("", "") == (rows[-1]["label"], rows[-1]["difference_lsb"])
 
 
@@ -204,7 +231,8 @@ def test_any_number_of_samples_is_written(count: int, tmp_path: Path) -> None:
     """One parted sample, or more than the text holds, are written."""
     exact = np.tile([[0.9, 0.1]], (count, 1))
 
-    parity.write(tmp_path, "kws", parity.compare(exact, exact[:, ::-1], scale=STEP, classes=("a", "b")))
+    compared = parity.compare(exact, exact[:, ::-1], scale=STEP, classes=("a", "b"))
+    parity_files.write(tmp_path, "kws", {"kind": compared})
 
     assert count == len((tmp_path / "parity.csv").read_text().splitlines()) - 1
     assert (count > parity.LARGEST) == ("and 10 more in parity.csv" in (tmp_path / "parity.txt").read_text())
@@ -212,8 +240,8 @@ def test_any_number_of_samples_is_written(count: int, tmp_path: Path) -> None:
 
 def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
     """Every file is byte-equal when it is written again."""
-    parity.write(tmp_path / "first", "kws", example())
-    parity.write(tmp_path / "second", "kws", example())
+    parity_files.write(tmp_path / "first", "kws", {"kind": example()})
+    parity_files.write(tmp_path / "second", "kws", {"kind": example()})
 
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "second")
@@ -225,4 +253,4 @@ def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("share", "expected"), [(1.0, "100%"), (0.99999, "99.99%"), (0.5, "50.00%")])
 def test_all_agree_only_if_all_do(share: float, expected: str) -> None:
     """100 % agreement is told only if no sample parts."""
-    assert expected == parity._share(share)
+    assert expected == parity_files._share(share)

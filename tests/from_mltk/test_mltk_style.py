@@ -364,9 +364,9 @@ def test_samples_at_a_rate_of_their_own(tmp_path: Path, executor: Processes) -> 
     assert document(files, "eval/tflite/results.json")["n_samples"] > 0
 
 
-def test_several_inputs_in_memory_are_an_error_that_helps(tmp_path: Path, executor: Processes) -> None:
+def test_two_arrays_for_one_input_are_an_error_that_helps(tmp_path: Path, executor: Processes) -> None:
     """Two arrays in place of one are taken for two inputs, not for two samples."""
     text = BY_CLASS.replace("self.x, self.y, self.validation_data = waves[20:]", "self.x, self.y, _ = [waves[20:]] * 2")
     files = workspace(tmp_path, text)
-    with pytest.raises((DataError, SpecError), match="several inputs come as a stream"):
+    with pytest.raises((DataError, SpecError), match="doesn't fit the model's input"):
         bring(files, executor.run)

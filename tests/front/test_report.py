@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 
 from mltkbuild.engine.freshness import Reason
-from mltkbuild.front.report import cut, duration, either, first_of, plural, reason_text, reasons_text, size, table
+from mltkbuild.front.report import (
+    cut,
+    duration,
+    either,
+    figure_text,
+    first_of,
+    metrics_text,
+    plural,
+    reason_text,
+    reasons_text,
+    size,
+    table,
+)
+from mltkbuild.stages.table import Figure
 
 
 @pytest.mark.parametrize(
@@ -101,6 +114,27 @@ def test_words() -> None:
     assert ("x" * 20, "x" * 17 + "...") == (cut("x" * 20, 20), cut("x" * 21, 20))
     assert "one two..." == cut("one two three", 11) == cut("one two, three", 12)
     assert "one two..." == cut("one two three", 10)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"loss": 0.5, "mean_absolute_error": 0.25, "mean_squared_error": 0.0123456}, "mean_squared_error 0.01235"),
+        ({"accuracy": 0.5, "mean_squared_error": 1.0, "loss": 2.0}, "accuracy 0.5000"),
+        ({"binary_accuracy": 0.75, "mean_squared_error": 1.0}, "binary_accuracy 0.7500"),
+        (
+            {"kind_accuracy": 1.0, "loss": 2.0, "place_mean_squared_error": 3.0},
+            "kind_accuracy 1.0000, place_mean_squared_error 3",
+        ),
+        ({"a": 1, "b": 2.5, "c": 3, "d": 4}, "a 1, b 2.5, c 3 (and 1 more)"),
+        ({"loss": None}, ""),
+        ({}, ""),
+    ],
+)
+def test_metrics_that_tell_most(metrics: dict[str, float | None], expected: str) -> None:
+    """Of each output the accuracy or the squared error; of an evaluation of one's own the first figures."""
+    assert expected == metrics_text(metrics)
+    assert expected == figure_text(Figure("figures", unit="metrics"), metrics)
 
 
 def test_table() -> None:

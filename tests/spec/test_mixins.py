@@ -19,6 +19,7 @@ from mltkbuild.spec.mixins import (
     TrainMixin,
     call_loader,
     count_classes,
+    is_train_and_test,
 )
 from mltkbuild.spec.properties import Settings, properties_of
 
@@ -314,3 +315,23 @@ def test_a_loss_that_scores_nothing_is_named() -> None:
 
     assert "loss categorical_crossentropy" == caught.value.found
     assert "my_model.scoring_function" in str(caught.value.fix)
+
+
+A, B, IDS = np.zeros((9, 4)), np.zeros((9, 6)), np.arange(9)
+SAMPLES: dict[str, tuple[object, bool]] = {
+    "train and test": (((A, IDS), (A[:3], IDS[:3])), True),
+    "train and test of one size": (((A, IDS), (A + 1, IDS + 1)), True),
+    "four in a row": ((A, IDS, A, IDS), True),
+    "two inputs and two outputs": (((A, B), (IDS, A)), False),
+    "two inputs, given back": (((A, B), (A, B)), False),
+    "two inputs and one output": (((A, B), IDS), False),
+    "two inputs and outputs by name": (({"a": A, "b": B}, {"c": IDS, "d": A}), False),
+    "samples": ((A, IDS), False),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_two_pairs_are_train_and_test_or_inputs_and_outputs(name: str) -> None:
+    """As many rows of other kinds are the inputs and outputs of one sample each; what Keras' data sets give is not."""
+    value, expected = SAMPLES[name]
+    assert expected == is_train_and_test(value)

@@ -242,12 +242,13 @@ def test_a_file_predicts_for_a_spec_s_own_evaluation(models: Path) -> None:
     model = TfliteModel(path)
     x = np.random.default_rng(1).random((3, 49, 10, 1), np.float32)
     floats = model.predict(x, y_dtype=np.float32)
-    assert np.array_equal(predict.predict_tflite(path, x), floats)
-    raw = model.predict(x)
+    assert np.array_equal(predict.predict_tflite(path, [x])[0], floats)
+    assert np.array_equal(floats, model.predict(x))
+    raw = model.predict(x, y_dtype=np.int8)
     assert (np.int8, (3, 12)) == (raw.dtype, raw.shape)
     assert np.array_equal(floats[1], model.predict(x[1], y_dtype=np.float32))
     given = predict.quantized(x, asdict(micro.port_of(graph.read(path.read_bytes()).inputs[0])))
-    assert np.array_equal(raw, model.predict(given))
+    assert np.array_equal(raw, model.predict(given, y_dtype="int8"))
     assert (str(path), path.read_bytes()) == (os.fspath(model), Path(model).read_bytes())
     two = TfliteModel(models / "two.tflite")
     sizes = [port.shape[1:] for port in map(micro.port_of, graph.read(Path(two).read_bytes()).inputs)]
@@ -421,6 +422,13 @@ def test_calibration_of_several_inputs_is_checked() -> None:
 )
 def test_a_range_that_differs_is_told(values: np.ndarray, told: str | None) -> None:
     """Evaluation values far beyond, or in a corner of, the calibrated range are worth a note."""
-    note = calibration.range_note(values, 2 / 255, 0, "int8")
-    assert note is None if told is None else note is not None and told in note
-    assert calibration.range_note(values, 0.0, 0, "float32") is None
+    for name in ("", "left"):
+        seen = calibration.Range({"scale": 2 / 255, "zero_point": 0, "dtype": "int8"}, name)
+        seen.add(values[:20])
+        seen.add(values[20:])
+        note = seen.note()
+        assert note is None if told is None else note is not None and told in note
+        assert note is None or (name != "") == ("of the input left" in note)
+    seen = calibration.Range({"scale": 0.0, "zero_point": 0, "dtype": "float32"})
+    seen.add(values)
+    assert seen.note() is None

@@ -80,7 +80,12 @@ def check(model: Any, kind: str, folder: Path) -> graph.Graph:
     batches = [np.stack(parts) for parts in zip(*samples, strict=True)]
     given_ = keras.tree.pack_sequence_as(model.input, batches) if len(batches) > 1 else batches[0]
     expected = [np.asarray(part) for part in keras.tree.flatten(model(given_))]
-    found = TfliteModel(path).predict(batches if len(batches) > 1 else batches[0], y_dtype="float32")
+    found = TfliteModel(path).predict(batches if len(batches) > 1 else batches[0])
+    by_name = dict(zip(ports.input_names(model), batches, strict=True))
+    again = TfliteModel(path, ports.output_names(model)).predict(by_name)
+    assert ports.output_names(model) == list(again)
+    for own, other in zip(found if len(expected) > 1 else [found], again.values(), strict=True):
+        assert np.array_equal(own, other)
     for own, wanted in zip(found if len(expected) > 1 else [found], expected, strict=True):
         np.testing.assert_allclose(own, wanted, rtol=0, atol=STEPS[kind] * max(1.0, float(np.abs(wanted).max())))
     return graph.read(path.read_bytes())
@@ -107,19 +112,33 @@ def test_ports_are_those_of_keras(name: str, kind: str, tmp_path: Path) -> None:
     order=st.permutations([0, 1, 2]),
     taken=st.integers(1, 3),
     as_dict=st.booleans(),
+    named=st.booleans(),
+    twice=st.booleans(),
     kind=st.sampled_from(["float", "int8"]),
 )
 def test_any_graph_keeps_its_ports(  # noqa: PLR0917  # hypothesis names them
-    tmp_path: Path, seed: int, count: int, order: list[int], taken: int, as_dict: bool, kind: str
+    tmp_path: Path,
+    seed: int,
+    count: int,
+    order: list[int],
+    taken: int,
+    as_dict: bool,
+    named: bool,
+    twice: bool,
+    kind: str,
 ) -> None:
-    """Whatever the number of inputs and outputs, their order, and whether they are named."""
+    """Whatever the number of inputs and outputs, their order, whether they are named, and given out twice."""
 
     def structure(entries: list[Any], ends: list[Any]) -> tuple[Any, Any]:
         chosen = [ends[place] for place in order[:taken]]
-        return entries, {f"o{order[place]}": end for place, end in enumerate(chosen)} if as_dict else chosen
+        taken_in = {entry.name: entry for entry in entries} if named and count > 1 else entries
+        if as_dict:
+            return taken_in, {f"o{order[place]}": end for place, end in enumerate(chosen)}
+        return taken_in, [*chosen, *chosen[: int(twice)]]
 
     model = heads(structure, seed, count)
-    assert max(count, taken) == max(len(check(model, kind, tmp_path).inputs), taken)
+    found = check(model, kind, tmp_path)
+    assert (count, taken + (twice and not as_dict)) == (len(found.inputs), len(found.outputs))
 
 
 def test_one_input_and_output_stay_as_they_are(tmp_path: Path) -> None:

@@ -18,26 +18,36 @@ from mltkbuild.tflite import predict
 from .. import warm
 
 
-def test_predict_keras_is_silent_and_wants_one_output() -> None:
-    """Prediction passes `verbose=0`, gives float32, and refuses several outputs."""
+@pytest.mark.parametrize(
+    ("structure", "expected"),
+    [
+        (lambda x: x, [1.0]),
+        (lambda x: [x, 2 * x], [1.0, 2.0]),
+        (lambda x: {"b": 2 * x, "a": x}, [1.0, 2.0]),
+    ],
+    ids=["one", "in order", "by name"],
+)
+def test_predict_keras_is_silent_and_gives_each_output(structure: Callable[[Any], Any], expected: list[float]) -> None:
+    """Prediction passes `verbose=0` and gives float32 arrays, those of a dict in Keras' order."""
 
     def give(x: np.ndarray, *, batch_size: int, verbose: int) -> Any:
         assert (3, 0) == (batch_size, verbose)
-        return x if x.ndim == 2 else [x, x]
+        return structure(x)
 
-    model = SimpleNamespace(predict=give)
+    scores = predict.predict_keras(SimpleNamespace(predict=give), np.ones((2, 2)), 3)
+    assert [(value, np.dtype("float32")) for value in expected] == [(float(y[0, 0]), y.dtype) for y in scores]
 
-    scores = predict.predict_keras(model, np.ones((2, 2)), 3)
-    assert ([[1.0, 1.0], [1.0, 1.0]], np.dtype("float32")) == (scores.tolist(), scores.dtype)
-    with pytest.raises(StageError, match="one output"):
-        predict.predict_keras(model, np.ones(2), 3)
+
+def on_reference(tflite: Path, x: np.ndarray) -> np.ndarray:
+    """What LiteRT's reference kernels answer, of one input and output."""
+    return predict.predict_tflite(tflite, [x], on_reference=True)[0]
 
 
 def test_no_samples_is_a_data_error(tmp_path: Path) -> None:
     """Nothing to predict is an error of the data, whatever model there is."""
     calls: list[Callable[[], object]] = [
         lambda: predict.predict_keras(None, np.zeros((0, 2)), 1),
-        lambda: predict.predict_reference(tmp_path / "unread.tflite", np.zeros((0, 2))),
+        lambda: on_reference(tmp_path / "unread.tflite", np.zeros((0, 2))),
     ]
     for call in calls:
         with pytest.raises(DataError, match="no samples"):
@@ -78,7 +88,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     tflite.write_bytes(b"not a flatbuffer")
 
     with pytest.raises(StageError) as caught:
-        predict.predict_reference(tflite, np.zeros((1, 4)))
+        on_reference(tflite, np.zeros((1, 4)))
 
     assert str(tflite) == caught.value.where
 
@@ -91,7 +101,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mltkbuild.evaluation import evaluate
+from mltkbuild.evaluation.compiled import CompiledMetrics
 from mltkbuild.tflite import predict
 
 folder = Path(sys.argv[1])
@@ -129,8 +139,9 @@ export(forked, "forked.tflite")
 
 x = rng.uniform(-1, 1, (70, 4)).astype("float32")
 dense.compile(loss="categorical_crossentropy", metrics=["accuracy"])
-generic = evaluate.generic_results(dense, x, np.eye(3)[dense.predict(x, verbose=0).argmax(1)], 16)
-(folder / "answers.json").write_text(json.dumps([predict.predict_keras(dense, x, 16).tolist(), generic]))
+compiled = CompiledMetrics(dense, 16)
+compiled.add(70, x, np.eye(3)[dense.predict(x, verbose=0).argmax(1)])
+(folder / "answers.json").write_text(json.dumps([predict.predict_keras(dense, x, 16)[0].tolist(), compiled.result()]))
 np.save(folder / "x.npy", x)
 export(keras.Sequential([keras.Input((5, 3)), layers.LSTM(4), layers.Dense(3)]), "lstm.tflite")
 """
@@ -167,12 +178,12 @@ def test_predict_reference_agrees_with_a_plain_loop(models: Path, name: str, cap
     shape = (4,) if name == "dense" else (6, 6, 1)
     x = np.random.default_rng(1).uniform(-1.5, 1.5, (70, *shape)).astype(np.float32)
 
-    scores = predict.predict_reference(tflite, x)
+    scores = on_reference(tflite, x)
 
     assert ("", "") == tuple(capfd.readouterr())
     assert ((70, 3), np.dtype("float32")) == (scores.shape, scores.dtype)
     assert one_by_one(tflite, x).tolist() == scores.tolist()
-    assert scores[:5].tolist() == predict.predict_reference(tflite, x[:5]).tolist()
+    assert scores[:5].tolist() == on_reference(tflite, x[:5]).tolist()
 
 
 @pytest.mark.real
@@ -180,9 +191,9 @@ def test_a_recurrent_model_starts_anew_with_each_sample(models: Path) -> None:
     """A sample's scores don't depend on the samples before it."""
     x = np.random.default_rng(1).uniform(-1.0, 1.0, (4, 5, 3))
 
-    scores = predict.predict_reference(models / "lstm.tflite", x)
+    scores = on_reference(models / "lstm.tflite", x)
 
-    assert scores[::-1].tolist() == predict.predict_reference(models / "lstm.tflite", x[::-1]).tolist()
+    assert scores[::-1].tolist() == on_reference(models / "lstm.tflite", x[::-1]).tolist()
 
 
 @pytest.mark.real
@@ -190,7 +201,7 @@ def test_a_real_input_clips(models: Path) -> None:
     """Samples far outside the calibrated range give what its ends give."""
     ends = np.array([[1.0, -1.0, 1.0, -1.0]])
 
-    far, near = (predict.predict_reference(models / "dense.tflite", ends * factor) for factor in (1e6, 2.0))
+    far, near = (on_reference(models / "dense.tflite", ends * factor) for factor in (1e6, 2.0))
 
     assert near.tolist() == far.tolist()
 
@@ -198,25 +209,28 @@ def test_a_real_input_clips(models: Path) -> None:
 @pytest.mark.real
 def test_keras_and_tflite_predict_the_same_classes(models: Path) -> None:
     """The Keras model and its int8 file give nearly the same scores, and the compiled metrics are silent numbers."""
-    keras_scores, generic = json.loads((models / "answers.json").read_text())
+    keras_scores, metrics = json.loads((models / "answers.json").read_text())
 
-    scores = predict.predict_reference(models / "dense.tflite", np.load(models / "x.npy"))
+    scores = on_reference(models / "dense.tflite", np.load(models / "x.npy"))
 
     assert float(np.abs(scores - keras_scores).max()) < 0.03
-    assert (70, 1.0, {"loss", "accuracy"}) == (
-        generic["n_samples"],
-        generic["metrics"]["accuracy"],
-        set(generic["metrics"]),
-    )
+    assert (1.0, {"loss", "accuracy"}) == (metrics["accuracy"], set(metrics))
 
 
 @pytest.mark.real
 def test_what_a_tflite_file_cannot_take_is_refused(models: Path) -> None:
-    """Samples of another shape and a model with two outputs are errors that show what was found."""
+    """Samples of another shape, and more than the inputs, are errors that show what was found."""
     with pytest.raises(StageError) as caught:
-        predict.predict_reference(models / "dense.tflite", np.zeros((2, 5)))
+        on_reference(models / "dense.tflite", np.zeros((2, 5)))
     assert "samples of shape (5,); the model takes (4,)" == caught.value.found
 
     with pytest.raises(StageError) as caught:
-        predict.predict_reference(models / "forked.tflite", np.zeros((2, 4)))
-    assert "1 inputs and 2 outputs" == caught.value.found
+        predict.predict_tflite(models / "forked.tflite", [np.zeros((2, 4))] * 2, on_reference=True)
+    assert "2 arrays; the model takes 1" == caught.value.found
+
+
+@pytest.mark.real
+def test_several_outputs_are_predicted(models: Path) -> None:
+    """An array each, in the file's order."""
+    found = predict.predict_tflite(models / "forked.tflite", [np.zeros((2, 4))], on_reference=True)
+    assert [(2, 2), (2, 3)] == sorted(part.shape for part in found)

@@ -94,3 +94,13 @@ def test_several_labels_a_sample_have_no_class() -> None:
             class_weight({"no": 5.0}, WORDS, samples, {})
         assert caught.value.found == "sample 1 has the labels [1., 1.]"
     assert class_weight({"no": 5.0}, WORDS, Samples(y, y[:, :1]), {})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_outputs_have_no_class_weights(stream: bool) -> None:
+    """Keras has no word for whose they are; weights a sample do."""
+    x, y = np.zeros((4, 2)), {"kind": np.zeros(4, int), "place": np.zeros(4)}
+    samples = Samples(tf.data.Dataset.from_tensor_slices((x, y)).batch(2)) if stream else Samples(x, y)
+    with pytest.raises(SpecError, match="one output") as caught:
+        class_weight({0: 2.0}, None, samples, {})
+    assert "sample_weight" in str(caught.value.fix)

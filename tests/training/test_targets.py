@@ -68,12 +68,39 @@ def test_loss_and_labels_that_fit_pass(name: str) -> None:
     targets.require_fitting(network(loss, values), Samples(X, y), None)
 
 
-def test_other_networks_are_left_alone() -> None:
-    """Several outputs, outputs of more axes, and generators."""
+def test_rows_of_several_labels_need_another_loss() -> None:
+    """Keras computes a categorical loss of them in silence; rows of shares pass."""
+    y = np.array([[1, 1, 0], [0, 0, 1], [1, 0, 0]])
+    with pytest.raises(SpecError, match="the labels are others") as caught:
+        targets.require_fitting(network("categorical_crossentropy"), Samples(X[:3], y), None)
+    assert "sample 0: [1, 1, 0]" in str(caught.value.found)
+    assert not targets.may_have_several_labels(network("categorical_crossentropy"))
+    targets.require_fitting(network("categorical_crossentropy"), Samples(X, np.full((6, 3), 1 / 3)), None)
+    targets.require_fitting(network("binary_crossentropy"), Samples(X[:3], y), None)
+    assert targets.may_have_several_labels(network(keras.losses.BinaryCrossentropy()))
+
+
+LOSSES = {"left": "mse", "right": "categorical_crossentropy"}
+
+
+@pytest.mark.parametrize("loss", [LOSSES, list(LOSSES.values())], ids=["by name", "in order"])
+@pytest.mark.parametrize("y", [(ROWS, IDS), {"right": IDS, "left": ROWS}], ids=["in order", "by name"])
+def test_each_output_is_compared_with_its_own_loss(loss: Any, y: Any) -> None:
+    """The error names the output; what fits is left alone."""
     entry = keras.Input((4,))
-    several = keras.Model(entry, [keras.layers.Dense(3)(entry), keras.layers.Dense(3)(entry)])
-    several.compile("sgd", ["mse", "mse"])
-    targets.require_fitting(several, Samples(X, IDS), None)
+    several = keras.Model(entry, [keras.layers.Dense(3, name=name)(entry) for name in LOSSES])
+    several.compile("sgd", loss)
+    stream = tf.data.Dataset.from_tensor_slices((X, y)).batch(2)
+    for samples in (Samples(X, y), Samples(stream)):
+        with pytest.raises(SpecError, match="takes one-hot rows") as caught:
+            targets.require_fitting(several, samples, None)
+        assert "the output right of 3 values" in str(caught.value.found)
+    targets.require_fitting(several, Samples(X, (ROWS, ROWS)), None)
+
+
+def test_other_networks_are_left_alone() -> None:
+    """Outputs of more axes, and generators."""
+    entry = keras.Input((4,))
     wide = keras.Sequential([entry, keras.layers.Dense(4), keras.layers.Reshape((2, 2))])
     wide.compile("sgd", "mse")
     targets.require_fitting(wide, Samples(X, IDS), None)
