@@ -11,7 +11,7 @@ from mltkbuild.data import parts, streams
 from mltkbuild.data.samples import Samples, check, finished, joined
 from mltkbuild.errors import DataError
 
-BYTES = 16 << 20
+BYTES = 8 << 20
 """So much of the samples' values, as float32, is in memory at a time."""
 
 

@@ -230,6 +230,7 @@ EXPORT = Stage(
     needs=("spec", "data", "quantize", "params"),
     reads=("{name}.tflite", "tflm.json", "data/evaluation.json"),
     makes=("export/{id}_model.h", "export/{id}_model.cc", "export/{id}_ops.h", "export/{id}_arduino.zip"),
+    revision=2,
     tools=(MICRO,),
     figures=(Figure("bytes", ("bytes",), unit="bytes", shown="{}"),),
     command="export",
