@@ -502,6 +502,23 @@ def test_evaluation_of_another_model(here: Files, fakes: Bodies) -> None:
     assert json.loads(json.dumps(results)) == results
 
 
+def test_evaluation_of_several_outputs(here: Files, fakes: Bodies) -> None:
+    """Each output has its figures by its name, and all of them are metrics."""
+    fakes.results = {
+        "n_samples": 4,
+        "metrics": {"kind_accuracy": 0.5},
+        "outputs": {"kind": {"classes": ["a"], "overall_accuracy": 0.5}},
+    }
+    results = evaluate_model("kws")
+    assert ("generic", 0.5, 0.5) == (
+        results.model_type,
+        results.kind_accuracy,
+        results.outputs["kind"]["overall_accuracy"],
+    )
+    assert isinstance(results, EvaluationResults)
+    assert [] == results.pictures
+
+
 def test_evaluation_of_an_auto_encoder(here: Files, fakes: Bodies) -> None:
     """An auto-encoder's figures are there by name, and its type is told."""
     fakes.results = {"classes": ["normal", "abnormal"], "overall_roc_auc": 0.9, "overall_roc": {"fpr": [0.0, 1.0]}}
