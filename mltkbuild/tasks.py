@@ -148,7 +148,7 @@ class StageTask(Task):
         task.name = f"{stage.name}:{target}"
         task.subtask_of = stage.name
         task.stage, task.target, task.session, task.verdict = stage.name, target, owner, None
-        task.task_dep = [f"{needed}:{target}" for needed in stage.needs]
+        task.task_dep = [f"{needed}:{target}" for needed in (*stage.needs, *stage.waits_for)]
         task.targets = _targets(owner, stage, target)
         task.uptodate = [(Judge(owner, task), [], {})]
         task._actions = [task.build]

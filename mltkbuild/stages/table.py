@@ -42,6 +42,7 @@ class Stage:
         name: Its name, and that of its doit task group.
         doc: One line for `doit list`.
         needs: The stages whose artifacts it reads.
+        waits_for: Stages that must have gone well before it, though it reads nothing of theirs.
         reads: The artifacts that it reads, with `{name}` for the target's name.
         makes: The artifacts that it always makes, with `{id}` for the target's name as an identifier; some settings
             make it write further ones.
@@ -61,6 +62,7 @@ class Stage:
     name: str
     doc: str
     needs: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     slice: str = ""
@@ -130,7 +132,8 @@ PREFLIGHT = Stage(
 TRAIN = Stage(
     "train",
     "train the Keras model",
-    needs=("spec", "data", "preflight"),
+    needs=("spec", "data"),
+    waits_for=("preflight",),
     reads=("spec/model.json", "data/training.json", "data/validation.json"),
     makes=("{name}.keras", "train/history.json", "train/history.png", "train/log.txt"),
     slice="train",
@@ -221,7 +224,7 @@ PROFILE = Stage(
 ARCHIVE = Stage(
     "archive",
     "pack everything that belongs to a model into NAME.mltk.zip",
-    needs=("spec", "data", "train", "quantize", "params", "evaluate", "profile"),
+    needs=("spec", "data", "preflight", "train", "quantize", "params", "evaluate", "profile"),
     makes=("{name}" + ARCHIVE_SUFFIX,),
     sources="text",
 )
@@ -260,7 +263,7 @@ SPEC = Stage(
     "spec",
     "run the spec, build its Keras model, write down what each stage reads",
     makes=(*map(slice_name, SLICES), "spec/model.json", "summary.txt"),
-    revision=2,
+    revision=3,
     tools=TOOLCHAIN,
     sources="code",
 )
@@ -287,7 +290,7 @@ def upstream(name: str) -> tuple[str, ...]:
     wanted = {name}
     for stage in reversed(STAGES.values()):
         if stage.name in wanted:
-            wanted.update(stage.needs)
+            wanted.update(stage.needs, stage.waits_for)
     return tuple(stage for stage in STAGES if stage in wanted)
 
 
