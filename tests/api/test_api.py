@@ -190,7 +190,7 @@ def test_call_shows_what_it_runs(here: Files, capsys: pytest.CaptureFixture[str]
     train_model("kws", verbose=False)
     assert ("", "") == capsys.readouterr()
     quantize_model("kws")
-    assert ("", "up to date: 5 stages\n") == capsys.readouterr()
+    assert ("", f"up to date: {len(upstream('params'))} stages\n") == capsys.readouterr()
     train_model("kws", clean=True, show=True)
     out, err = capsys.readouterr()
     assert ("", True, True) == (out, "train:kws " in err, f"see {here.root}/build/kws/train/history.png" in err)

@@ -11,7 +11,7 @@ import pytest
 from mltkbuild.cli.build import plan_summary
 from mltkbuild.engine.plan import BLOCKED, FRESH, MAY_RUN, RUNS, Step
 from mltkbuild.errors import StageError
-from mltkbuild.stages.table import BUILT, STAGES, makes
+from mltkbuild.stages.table import BUILT, STAGES, makes, upstream
 
 from ..conftest import SPEC, Fakes, Files, Front, Result, command
 
@@ -21,7 +21,7 @@ def tree(files: Files) -> dict[str, bytes]:
     return {path: data for path, data in files.tree().items() if path != "build/.memo.json"}
 
 
-BUILDING = ("build", "train", "quantize", "evaluate", "profile", "export", "clean")
+BUILDING = ("build", "check", "train", "quantize", "evaluate", "profile", "export", "clean")
 COMMANDS = (*BUILDING, "list", "status", "explain", "summarize", "update_params", "view", "view_data", "unpack", "init")
 
 
@@ -147,11 +147,12 @@ def test_workspace_without_models_says_how_to_begin(front: Front, arguments: tup
         (("build", "kws"), list(BUILT)),
         (("build", "kws", "kws"), list(BUILT)),
         (("build", "kws", "-n", "2"), list(BUILT)),
-        (("build", "train:kws"), ["spec", "data", "train"]),
+        (("build", "train:kws"), ["spec", "data", "preflight", "train"]),
+        (("check", "kws"), ["spec", "data", "preflight"]),
         (("train", "kws"), list(BUILT)),
-        (("train", "kws", "--no-evaluate"), ["spec", "data", "train", "quantize", "params"]),
-        (("quantize", "kws"), ["spec", "data", "train", "quantize", "params"]),
-        (("evaluate", "kws"), ["spec", "data", "train", "quantize", "evaluate"]),
+        (("train", "kws", "--no-evaluate"), list(upstream("params"))),
+        (("quantize", "kws"), list(upstream("params"))),
+        (("evaluate", "kws"), list(upstream("evaluate"))),
         (("summarize", "kws"), ["spec"]),
     ],
 )
@@ -172,8 +173,8 @@ def test_build_alone_builds_every_model(built: Front) -> None:
     """`mltk build` is `doit`."""
     result = built.mltk("build")
     assert {f"{stage}:vad" for stage in BUILT} == set(built.fakes.calls)
-    assert "done: 8 stages ran, 8 up to date, " in result.out
-    assert "up to date: 16 stages\n" == built.mltk("build").out == built.doit().out
+    assert f"done: {len(BUILT)} stages ran, {len(BUILT)} up to date, " in result.out
+    assert f"up to date: {2 * len(BUILT)} stages\n" == built.mltk("build").out == built.doit().out
 
 
 def test_train_takes_epochs(built: Front) -> None:
@@ -224,24 +225,25 @@ def test_dry_run_tells_what_runs_and_builds_nothing(built: Front) -> None:
     result = built.mltk("build", "--dry-run")
     assert (0, before) == (result.code, tree(built.files))
     assert [
-        "model  stage              because                                  last time",
-        "kws    spec      runs     code of models/kws.py changed            1.5 s",
-        "kws    train     runs     train.batch_size: 32 -> 64               1.5 s",
-        "kws    quantize  may run  if train changes its result              1.5 s",
-        "kws    params    may run  if quantize changes its result           1.5 s",
-        "kws    evaluate  may run  if train or quantize changes its result  1.5 s",
-        "kws    profile   may run  if params changes its result             1.5 s",
-        "kws    archive   runs     spec/model.json changed (and 2 more)     1.5 s",
-        "vad    all       runs     never built",
-        "2 of 2 models train; 11 stages run, about 4.5 s, up to 10.5 s with those that may, "
-        "not counting 8 stages that never ran",
+        "model  stage               because                                  last time",
+        "kws    spec       runs     code of models/kws.py changed            1.5 s",
+        "kws    preflight  runs     preflight.batch_size: 32 -> 64           1.5 s",
+        "kws    train      runs     train.batch_size: 32 -> 64               1.5 s",
+        "kws    quantize   may run  if train changes its result              1.5 s",
+        "kws    params     may run  if quantize changes its result           1.5 s",
+        "kws    evaluate   may run  if train or quantize changes its result  1.5 s",
+        "kws    profile    may run  if params changes its result             1.5 s",
+        "kws    archive    runs     spec/model.json changed (and 3 more)     1.5 s",
+        "vad    all        runs     never built",
+        "2 of 2 models train; 13 stages run, about 6.0 s, up to 12.0 s with those that may, "
+        "not counting 9 stages that never ran",
     ] == result.out.splitlines()
 
 
 def test_dry_run_of_some_targets(built: Front) -> None:
     """The dry run takes names, dry runs and stages as a build does."""
     assert "up to date: 1 model\n" == built.mltk("build", "kws", "--dry-run").out
-    assert "1 of 1 model trains; 8 stages run, no times known yet" in built.mltk("build", "kws-test", "--dry-run").out
+    assert "1 of 1 model trains; 9 stages run, no times known yet" in built.mltk("build", "kws-test", "--dry-run").out
     assert "0 of 1 model train; 2 stages run, no times known yet" in built.mltk("build", "data:vad", "--dry-run").out
 
 
@@ -251,7 +253,7 @@ def test_dry_run_shows_the_others_beside_broken_specs(built: Front) -> None:
     built.files.spec("bad-name")
     result = built.mltk("build", "--dry-run")
     assert 2 == result.code
-    assert "1 of 4 models trains; 8 stages run, no times known yet; 2 can't be built" == result.out.splitlines()[-1]
+    assert "1 of 4 models trains; 9 stages run, no times known yet; 2 can't be built" == result.out.splitlines()[-1]
     assert ["syn.py:2: syntax error", "bad-name.py: a model's"] == [
         line.removeprefix("error: models/")[:22] for line in result.err.splitlines() if line.startswith("error: ")
     ]
@@ -281,10 +283,11 @@ def steps(target: str, states: dict[str, tuple[str, float | None]]) -> list[Step
             [{"data": (RUNS, 2.0), "train": (MAY_RUN, 10.0)}, {"train": (RUNS, 1.0)}],
             "1 of 2 models trains, 1 more may; 2 stages run, about 3.0 s, up to 13.0 s with those that may",
         ),
-        ([dict.fromkeys(BUILT, (RUNS, None))], "1 of 1 model trains; 8 stages run, no times known yet"),
+        ([dict.fromkeys(BUILT, (RUNS, None))], f"1 of 1 model trains; {len(BUILT)} stages run, no times known yet"),
         (
             [dict.fromkeys(BUILT, (RUNS, None)), {"train": (RUNS, 30.0)}],
-            "2 of 2 models train; 9 stages run, about 30.0 s, not counting 8 stages that never ran",
+            f"2 of 2 models train; {len(BUILT) + 1} stages run, about 30.0 s, "
+            f"not counting {len(BUILT)} stages that never ran",
         ),
         ([dict.fromkeys(BUILT, (BLOCKED, 5.0))], "1 can't be built"),
         ([dict.fromkeys(BUILT, (BLOCKED, None)), {}], "up to date: 1 model; 1 can't be built"),
@@ -352,6 +355,8 @@ def test_explain_of_a_changed_property(built: Front) -> None:
     assert [
         "spec:kws runs because",
         "  code of models/kws.py changed",
+        "preflight:kws runs because",
+        "  preflight.batch_size: 32 -> 64",
         "train:kws runs because",
         "  train.batch_size: 32 -> 64",
         "quantize:kws runs if train changes its result",
@@ -360,6 +365,7 @@ def test_explain_of_a_changed_property(built: Front) -> None:
         "profile:kws runs if params changes its result",
         "archive:kws runs because",
         "  spec/model.json changed",
+        "  spec/preflight.yaml changed",
         "  spec/train.yaml changed",
         "  text of models/kws.py changed",
     ] == explain(built)
@@ -473,13 +479,13 @@ def test_clean_alone_removes_all_artifacts(built: Front) -> None:
     assert (0, "") == (built.mltk("clean").code, built.mltk("clean").out)
     assert [] == list(built.files.root.glob("models/*.zip"))
     built.mltk("build", "kws")
-    assert 8 == len(built.fakes.calls)
+    assert len(BUILT) == len(built.fakes.calls)
 
 
 def test_mltk_and_doit_share_what_is_ignored(built: Front) -> None:
     """What `doit ignore` says holds for `mltk build` too."""
     built.doit("ignore", "spec:vad")
-    assert "up to date: 8 stages, 8 ignored\n" == built.mltk("build").out
+    assert f"up to date: {len(BUILT)} stages, {len(BUILT)} ignored\n" == built.mltk("build").out
 
 
 def test_spec_in_a_subfolder_has_its_archive_beside_it(front: Front) -> None:

@@ -31,7 +31,7 @@ from ..conftest import Fakes, Files, Running, bring
 from ..test_crash import MOST_STEPS, build_and_die, build_tree
 from .faults import Steps, disk_full, killed, watching
 
-FROM_DATA = ["data", "train", "quantize", "params", "evaluate", "profile", "archive"]
+FROM_DATA = ["data", "preflight", "train", "quantize", "params", "evaluate", "profile", "archive"]
 COUNT = 300
 
 

@@ -52,10 +52,10 @@ def test_first_build_judges_each_stage_once(command: str, front: Front, judged: 
 
 @pytest.mark.parametrize("command", ["doit", "mltk"])
 def test_no_op_judges_each_stage_once(command: str, front: Front, judged: list[str]) -> None:
-    """A build with nothing to do asks eight times."""
+    """A build with nothing to do asks once for each stage."""
     front.doit()
     judged.clear()
-    assert "up to date: 8 stages" in (front.doit() if command == "doit" else front.mltk("build")).out
+    assert f"up to date: {len(BUILT)} stages" in (front.doit() if command == "doit" else front.mltk("build")).out
     assert list(BUILT) == judged
 
 

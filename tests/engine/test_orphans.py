@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from mltkbuild.stages.table import BUILT
+
 from ..conftest import SPEC, Fakes, Files, Front, written
 
 
@@ -45,7 +47,7 @@ def test_orphans_are_the_targets_without_a_spec(gone: Front) -> None:
     assert before == removed(gone)
     assert not (gone.files.root / "build/old").exists()
     assert "no orphans\n" == gone.mltk("clean", "--orphans").out
-    assert "up to date: 8 stages\n" == gone.doit().out
+    assert f"up to date: {len(BUILT)} stages\n" == gone.doit().out
 
 
 def test_edited_archive_is_nobody_s_orphan(gone: Front) -> None:

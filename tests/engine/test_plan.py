@@ -47,7 +47,9 @@ def test_plan_without_inspection_runs_nothing(built_workspace: Files, fakes: Fak
     built_workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     steps = plan(Builder(built_workspace.workspace, Running(fakes)), "kws")
     assert [] == fakes.calls
-    assert {"spec": RUNS, "data": MAY_RUN, "train": MAY_RUN} == {step.stage: step.state for step in steps[:3]}
+    assert {"spec": RUNS, "data": MAY_RUN, "preflight": MAY_RUN, "train": MAY_RUN} == {
+        step.stage: step.state for step in steps[:4]
+    }
     assert ({}, (3.0, 0)) == (inspected_texts(steps), total_seconds(steps))
 
 
@@ -64,10 +66,30 @@ def test_inspection_tells_exactly_what_an_edit_reaches(built_workspace: Files, f
     assert {1.5} == {step.seconds for step in steps}
 
 
+def test_stage_that_looks_ahead_runs_before_a_training_alone(built_workspace: Files, fakes: Fakes) -> None:
+    """A setting of the converter, or a preflight that is gone, is no reason to look ahead of a training that is done."""
+
+    def steps(last: str = "archive") -> dict[str, str]:
+        builder = Builder(built_workspace.workspace, Running(fakes))
+        return {step.stage: step.state for step in plan(builder, "kws", last, inspect=True)}
+
+    built_workspace.edit("models/kws.py", "my_model.epochs", 'my_model.tflm = "warn"\nmy_model.epochs')
+    found = steps()
+    assert (FRESH, FRESH, RUNS) == tuple(found[stage] for stage in ("preflight", "train", "quantize"))
+    assert RUNS == steps("preflight")["preflight"]
+    built_workspace.edit("models/kws.py", 'my_model.tflm = "warn"\n', "")
+    (built_workspace.root / "build/kws/preflight.json").unlink()
+    assert {FRESH} == set(steps().values())
+    assert [] == bring(built_workspace, fakes)
+    built_workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
+    found = steps()
+    assert (RUNS, RUNS) == tuple(found[stage] for stage in ("preflight", "train"))
+
+
 def test_plan_up_to_a_stage_and_with_options(built_workspace: Files, fakes: Fakes) -> None:
     """Only the stages up to the wanted one are judged, with the options of the command line."""
     builder = Builder(built_workspace.workspace, Running(fakes))
-    assert ["spec", "data", "train"] == [step.stage for step in plan(builder, "kws", "train")]
+    assert ["spec", "data", "preflight", "train"] == [step.stage for step in plan(builder, "kws", "train")]
     assert {FRESH} == {step.state for step in plan(builder, "kws", "train", options={"epochs": 10})}
     assert RUNS == plan(builder, "kws", "train", options={"epochs": 3})[-1].state
 

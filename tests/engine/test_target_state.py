@@ -24,7 +24,7 @@ from mltkbuild.stages.table import BUILT
 
 from ..conftest import SPEC, Fakes, Files, Running, bring
 
-TRAINS = ["spec", "train", "quantize", "params", "evaluate", "profile", "archive"]
+TRAINS = ["spec", "preflight", "train", "quantize", "params", "evaluate", "profile", "archive"]
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +220,7 @@ def versions(monkeypatch: pytest.MonkeyPatch, found: Mapping[str, str]) -> None:
 
 
 BEFORE = {"python": "3.12.1", "tensorflow": "2.21.0", "keras": "3.15.0"}
-TOOL_STAGES = ["spec", "train", "quantize", "evaluate"]
+TOOL_STAGES = ["spec", "preflight", "train", "quantize", "evaluate"]
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mltkbuild.disk import records, store
+from mltkbuild.disk.inputs import REVISION
 from mltkbuild.engine.builder import Builder
 from mltkbuild.fingerprint import kinds, libraries
-from mltkbuild.stages.table import BUILT
+from mltkbuild.stages.table import BUILT, STAGES, makes
 
 from ..conftest import Fakes, Files, Running, bring
 
@@ -47,6 +50,25 @@ def test_first_edit_after_the_upgrade_reaches_what_it_reaches(target: str, earli
     earlier.edit(f"models/{target}.py", '"one"', '"two"')
     ran = bring(earlier, fakes, target)
     assert sorted({"spec", "params", "profile", "archive", *EXPECTED}, key=BUILT.index) == ran
+
+
+def test_build_from_before_the_preflight_trains_nothing(built_workspace: Files, fakes: Fakes) -> None:
+    """A build folder without the preflight gets its slice of the spec and another archive."""
+    folder = Builder(built_workspace.workspace, Running(fakes)).state("kws").folder
+    store.clean(folder, "preflight", makes(STAGES["preflight"], "kws"))
+    store.forget(folder, "preflight")
+    Path(folder.artifact("spec/preflight.yaml")).unlink()
+    new = {"spec/preflight.yaml"}
+    for stage in ("spec", "archive"):
+        path = folder.record_path(stage)
+        record = records.decode(Path(path).read_bytes(), path)
+        inputs = {name: digest for name, digest in record.inputs.items() if name not in new}
+        artifacts = {name: digest for name, digest in record.artifacts.items() if name not in new}
+        if stage == "spec":
+            inputs[REVISION] = "2"
+        Path(path).write_bytes(records.encode(replace(record, inputs=inputs, artifacts=artifacts)))
+    assert ["spec", "archive"] == bring(built_workspace, fakes)
+    assert [] == bring(built_workspace, fakes)
 
 
 MOVED = {

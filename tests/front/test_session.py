@@ -13,7 +13,6 @@ from mltkbuild.events import Event, Note
 from mltkbuild.front import session
 from mltkbuild.front.session import Session
 from mltkbuild.stages.protocol import RESUME, Request, Start
-from mltkbuild.stages.table import BUILT
 
 from ..conftest import Fakes, Files, Running
 
@@ -154,7 +153,6 @@ def test_label_column_has_room_for_every_model(workspace: Files, fakes: Fakes) -
     """The longest model name of the workspace sets the width, within reason."""
     assert 24 == new(workspace, fakes)._label_width()
     workspace.spec("a_model_with_a_long_name_v2")
-    assert len("quantize:a_model_with_a_long_name_v2") == new(workspace, fakes)._label_width()
+    assert len("preflight:a_model_with_a_long_name_v2") == new(workspace, fakes)._label_width()
     workspace.spec("x" * 80)
     assert 44 == new(workspace, fakes)._label_width()
-    assert 8 == len(BUILT)

@@ -31,7 +31,7 @@ def test_task_has_what_doit_needs_to_order_select_and_find_it(owner: Session) ->
     """A task depends on the stages before it, has its targets, no file_dep, and one judge."""
     made = {task.name: task for task in tasks.task_mltkbuild()}
     train = made["train:kws"]
-    assert ["spec:kws", "data:kws"] == train.task_dep
+    assert ["spec:kws", "data:kws", "preflight:kws"] == train.task_dep
     assert "build/kws/kws.keras" in train.targets
     assert (set(), "train", True) == (set(train.file_dep), train.subtask_of, made["train"].has_subtask)
     assert ["train:kws"] == made["train"].task_dep

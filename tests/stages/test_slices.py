@@ -15,7 +15,7 @@ import yaml
 from mltkbuild.spec.mixins import DatasetMixin, EvaluateClassifierMixin, MltkModel, TrainMixin
 from mltkbuild.spec.properties import properties_of
 from mltkbuild.stages import slices as slicing
-from mltkbuild.stages.table import SLICES
+from mltkbuild.stages.table import PREFLIGHT, SLICES
 from mltkbuild.user_code.loader import Snapshot, loaded_spec
 
 HEAD = """\
@@ -103,7 +103,10 @@ FUNCTIONS = ("build_model_function", "on_training_complete", "on_save_keras_mode
 def test_property_reaches_the_stages_that_it_is_declared_for(name: str, tmp_path: Path) -> None:
     """Another value of a property changes the slices of the stages that read it, and of no other."""
     value = OTHER.get(name) or ("{'a': 1}" if name in DICTS else "load" if name in FUNCTIONS else "5")
-    assert set(properties_of(Everything)[name].reads) == changed(tmp_path, f"my_model.{name} = {value}")
+    expected = set(properties_of(Everything)[name].reads)
+    # What the preflight tries beforehand it reads, too.
+    expected |= {PREFLIGHT.name} if expected & PREFLIGHT.parts else set()
+    assert expected == changed(tmp_path, f"my_model.{name} = {value}")
 
 
 def test_reading_a_default_changes_nothing(tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_order_inside_a_setting_counts(tmp_path: Path) -> None:
     one = "my_model.train_kwargs = {'callbacks_by': {'b': 1, 'a': 2}}\n"
     other = "my_model.train_kwargs = {'callbacks_by': {'a': 2, 'b': 1}}\n"
     before, after = slices(tmp_path, HEAD + one), slices(tmp_path, HEAD + other)
-    assert {"train"} == {stage for stage in SLICES if before[stage] != after[stage]}
+    assert {"preflight", "train"} == {stage for stage in SLICES if before[stage] != after[stage]}
 
 
 def test_order_of_what_a_loader_reads_counts(tmp_path: Path) -> None:
@@ -168,10 +171,10 @@ def test_two_ways_to_say_the_same_are_one(one: str, other: str, tmp_path: Path) 
 
 def test_another_weight_or_argument_still_counts(tmp_path: Path) -> None:
     """Only what means the same is one."""
-    assert {"train"} == changed(
+    assert {"preflight", "train"} == changed(
         tmp_path, "my_model.class_weights = {'a': 2}", HEAD + "my_model.class_weights = {'a': 1}\n"
     )
-    assert {"train"} == changed(tmp_path, "my_model.train_kwargs = {'verbose': 0, 'validation_freq': 2}")
+    assert {"preflight", "train"} == changed(tmp_path, "my_model.train_kwargs = {'verbose': 0, 'validation_freq': 2}")
 
 
 def test_annotations_of_a_loader_reach_no_stage(tmp_path: Path) -> None:
@@ -212,7 +215,7 @@ OWN = HEAD.replace(
     "    window = 5\n    def load_dataset(self, subset, test=False):\n        self.x = self.window * self._gain\n"
     "    def normalise(self, x):\n        return x / 2\n",
 )
-USERS = {"data", "train", "quantize", "evaluate"}
+USERS = {"data", "preflight", "train", "quantize", "evaluate"}
 
 
 @pytest.mark.parametrize(
