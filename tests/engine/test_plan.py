@@ -67,7 +67,7 @@ def test_inspection_tells_exactly_what_an_edit_reaches(built_workspace: Files, f
 
 
 def test_stage_that_looks_ahead_runs_before_a_training_alone(built_workspace: Files, fakes: Fakes) -> None:
-    """A setting of the converter, or a preflight that is gone, is no reason to look ahead of a training that is done."""
+    """A setting of the converter, or a preflight that is gone, is no reason to look ahead of what is trained."""
 
     def steps(last: str = "archive") -> dict[str, str]:
         builder = Builder(built_workspace.workspace, Running(fakes))
