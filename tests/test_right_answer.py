@@ -88,7 +88,7 @@ my_model.input_shape = (6,)
 my_model.dataset = load
 my_model.build_model_function = build
 my_model.epochs = 1
-my_model.train_kwargs = {"callbacks": []}
+my_model.tflite_converter["generate_quantization_report"] = True
 my_model.final_weights = "last"
 my_model.batch_size = 48
 """
@@ -156,12 +156,13 @@ def test_outputs_stay_in_their_places(tmp_path: Path, executor: Processes) -> No
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_input_and_output_has_its_own(tmp_path: Path, executor: Processes, way: str) -> None:
-    """From the loader to the evaluation of the `.tflite` and the firmware's test, by name or in order."""
+    """From the loader to the page, the reports and the firmware's test, by name or in order."""
     way_in, network = WAYS[way]
     files = workspace(tmp_path, PORTS.replace("WAY", way_in).replace("NETWORK", network))
-    build(files, executor, "evaluate")
-    build(files, executor, "export")
+    for stage in ("view_data", "evaluate", "export"):
+        build(files, executor, stage)
     folder = files.root / "build/kws"
+    assert len((folder / "quantization_report.csv").read_text().splitlines()) > 2
     for kind in ("keras", "tflite"):
         results = json.loads((folder / f"eval/{kind}/results.json").read_text())
         assert results["outputs"]["kind"]["overall_accuracy"] > 0.95

@@ -159,7 +159,7 @@ QUANTIZE = Stage(
     reads=("{name}.keras", "data/calibration.json"),
     makes=("{name}.converted.tflite", "tflm.json"),
     slice="quantize",
-    revision=4,
+    revision=5,
     # What only some settings use, such as ai-edge-quantizer, is noticed as a library.
     tools=(*TOOLCHAIN, MICRO),
     user_code=True,

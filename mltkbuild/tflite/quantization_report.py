@@ -90,6 +90,7 @@ def compare(float32: Path, quantized_file: Path, samples: Sequence[Any]) -> list
     """
     model = graph.read(quantized_file.read_bytes())
     exact, found = _Traced(float32), _Traced(quantized_file)
+    ends = _ends(model)
     sums: dict[int, _Sums] = {}
     picked = np.unique(np.linspace(0, len(samples) - 1, min(MOST_SAMPLES, len(samples))).astype(int))
     for number in picked:
@@ -98,8 +99,9 @@ def compare(float32: Path, quantized_file: Path, samples: Sequence[Any]) -> list
         for operator in model.main.operators:
             for index in operator.outputs[:1]:
                 tensor = model.main.tensors[index]
-                if tensor.scale and tensor.name in exact.places:
-                    pair = exact.value(tensor.name), found.value(tensor.name)
+                name = ends.get(index, tensor.name)
+                if tensor.scale and name in exact.places:
+                    pair = exact.value(name), found.value(tensor.name)
                     if pair[0].shape == pair[1].shape:
                         sums.setdefault(operator.number, _Sums()).add(*pair)
     if not sums:
@@ -109,6 +111,16 @@ def compare(float32: Path, quantized_file: Path, samples: Sequence[Any]) -> list
             fix="set generate_quantization_report to False; another backend may name its tensors differently",
         )
     return [_layer_error(model, number, total) for number, total in sorted(sums.items())]
+
+
+def _ends(model: graph.Graph) -> dict[int, str]:
+    """The quantized tensors that are dequantized into outputs: in the float model they bear the outputs' names."""
+    outputs = set(model.main.outputs)
+    return {
+        operator.inputs[0]: model.main.tensors[operator.outputs[0]].name
+        for operator in model.main.operators
+        if operator.name == "DEQUANTIZE" and operator.outputs[0] in outputs
+    }
 
 
 def _layer_error(model: graph.Graph, number: int, sums: _Sums) -> LayerError:
