@@ -10,7 +10,7 @@ from typing import Any
 
 from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
-from mltkbuild.errors import UsageError
+from mltkbuild.errors import StageError, UsageError
 from mltkbuild.front.report import size
 from mltkbuild.shown import shown
 
@@ -117,6 +117,7 @@ def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
         },
     )
     tell(json.dumps(result["results"], indent=1) if options["as_json"] else result["text"])
+    _require_whole("the figures are not those of TensorFlow Lite Micro", found[-1], result)
 
 
 def print_profile(path: str, vela: str | None, form: str) -> None:
@@ -124,6 +125,21 @@ def print_profile(path: str, vela: str | None, form: str) -> None:
     found = do("profile", path=existing(path, TFLITE), vela=vela)
     text = json.dumps(found["json"], indent=1) if form == "json" else found[form]
     tell(text.rstrip("\n"))
+    _require_whole("the arena can't be told", path, found)
+
+
+def _require_whole(what: str, path: str, found: Mapping[str, Any]) -> None:
+    """End with an error when a part couldn't be made; with a note where TensorFlow Lite Micro is not installed.
+
+    Raises:
+        StageError: It says why.
+    """
+    if found["problem"] is None:
+        return
+    if not found["tried"]:
+        tell(f"note: {what}: {shown(found['problem'])}", error=True)
+        return
+    raise StageError(what, where=path, found=found["problem"], fix=found["fix"])
 
 
 def export_file(path: str, output: str | None) -> None:
@@ -133,6 +149,7 @@ def export_file(path: str, output: str | None) -> None:
     folder = os.path.abspath(output or f"{name}_export")
     found = do("export", path=path, folder=folder, name=name)
     tell(f"made {shown(os.path.relpath(folder))}: {', '.join(map(shown, found['names']))}")
+    _require_whole("no arena size and no test vector could be made", path, found)
 
 
 def summarize_file(path: str, trust: bool) -> None:

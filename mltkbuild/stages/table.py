@@ -134,7 +134,7 @@ QUANTIZE = Stage(
     reads=("{name}.keras", "data/calibration.json"),
     makes=("{name}.converted.tflite", "tflm.json"),
     slice="quantize",
-    revision=4,
+    revision=5,
     # What only some settings use, such as ai-edge-quantizer, is noticed as a library.
     tools=(*TOOLCHAIN, MICRO),
     user_code=True,
@@ -190,6 +190,7 @@ PROFILE = Stage(
     needs=("params",),
     reads=("{name}.tflite",),
     makes=("profile.json", "profile.txt", "profile.csv"),
+    revision=2,
     tools=(MICRO,),
     figures=(
         Figure("macs", ("macs",), ("profile.json", "macs"), shown="{} MACs"),
@@ -212,6 +213,7 @@ EXPORT = Stage(
     needs=("spec", "data", "quantize", "params"),
     reads=("{name}.tflite", "tflm.json", "data/evaluation.json"),
     makes=("export/{id}_model.h", "export/{id}_model.cc", "export/{id}_ops.h", "export/{id}_arduino.zip"),
+    revision=2,
     tools=(MICRO,),
     figures=(Figure("bytes", ("bytes",), unit="bytes", shown="{}"),),
     command="export",

@@ -88,6 +88,25 @@ def run_all(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     return run_reference(tflite, inputs)
 
 
+def run_judged(tflite: Path, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], micro.CantRun | None]:
+    """Run every sample of a model that nobody has tried; takes what `run_all` does.
+
+    Returns:
+        What `run_all` gives; and why TensorFlow Lite Micro didn't answer, if LiteRT's reference kernels did.
+
+    Raises:
+        StageError: The model can't be read, or neither runs it.
+    """
+    try:
+        micro.check(tflite.read_bytes())
+    except micro.CantRun as refusal:
+        try:
+            return run_reference(tflite, inputs), refusal
+        except StageError:
+            raise refusal from None
+    return micro.run_all(tflite, inputs), None
+
+
 def run_reference(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Run every sample on LiteRT's reference kernels; takes and gives what `run_all` does."""
     try:

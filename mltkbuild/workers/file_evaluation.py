@@ -17,7 +17,7 @@ from mltkbuild.evaluation import evaluate as evaluating
 from mltkbuild.evaluation import parity
 from mltkbuild.shown import shown
 from mltkbuild.tflite import calibration, graph, micro, params, predict, quantize
-from mltkbuild.workers.file_jobs import TFLITE, about, content_of, keras_model_of, samples_of, write
+from mltkbuild.workers.file_jobs import TFLITE, about, content_of, keras_model_of, missing, samples_of, write
 
 
 def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,12 +29,13 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
         options: `rescale`, `trust`, `output` (a folder, or None), `classes` (labels, or None).
 
     Returns:
-        `text`, and `results` by kind.
+        `text`, `results` by kind, and what `missing` tells of answers that TensorFlow Lite Micro didn't give.
     """
     keras_files = [path for path in paths if not path.endswith(TFLITE)]
     results: dict[str, Any] = {}
     texts: list[str] = []
     answers: dict[str, Any] = {}
+    problem = fix = None
     options = {**options, "classes": options["classes"] or _embedded(paths)}
     with tempfile.TemporaryDirectory(prefix="mltkbuild-") as scratch:
         for path in paths:
@@ -43,6 +44,8 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
                 model = _opened(path, bool(options["trust"]))
                 loaded, left = _by_name(samples_of(model.inputs, data, options["rescale"]), options["classes"])
                 answers[kind] = model.predict(loaded)
+                if model.refusal is not None:
+                    problem, fix = str(model.refusal.found), model.refusal.fix
                 results[kind] = _evaluated(answers[kind], loaded, options, Path(scratch, kind), Path(path).name)
             texts.append(Path(scratch, kind, "summary.txt").read_text(encoding="utf-8"))
             if notes := [*left, *model.notes(loaded)]:
@@ -59,13 +62,14 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
             for file in sorted(Path(scratch).rglob("*")):
                 if file.is_file():
                     write(os.path.join(options["output"], str(file.relative_to(scratch))), file.read_bytes())
-    return {"text": "\n".join(texts), "results": results}
+    return {"text": "\n".join(texts), "results": results, **missing(problem, fix)}
 
 
 class _KerasModel:
     """A Keras model as evaluation sees it."""
 
     scale = 0.0
+    refusal: micro.CantRun | None = None
 
     def __init__(self, path: str, trust: bool) -> None:
         self._model = keras_model_of(path, trust)
@@ -90,18 +94,26 @@ class _TfliteModel:
         self.inputs = [micro.port_of(tensor) for tensor in found.inputs]
         self.outputs = [micro.port_of(tensor) for tensor in found.outputs]
         self.scale = self.outputs[0].scale
+        self.refusal: micro.CantRun | None = None
 
     def predict(self, loaded: Loaded) -> np.ndarray:
         """What its first output is on TensorFlow Lite Micro, dequantized, one row a sample."""
         pairs = zip(loaded.inputs, self.inputs, strict=True)
         given = [predict.quantized(part, asdict(port)) for part, port in pairs]
-        return predict.dequantized(predict.run_all(self._path, given)[0], asdict(self.outputs[0]))
+        answers, self.refusal = predict.run_judged(self._path, given)
+        return predict.dequantized(answers[0], asdict(self.outputs[0]))
 
     def notes(self, loaded: Loaded) -> list[str]:
         """How far the samples leave the calibrated range, and what ran the model in place of TensorFlow Lite Micro."""
         port = self.inputs[0]
         left = calibration.range_note(loaded.inputs[0], port.scale, port.zero_point, port.dtype)
-        return [note for note in (left, None if micro.is_here() else predict.ON_REFERENCE) if note]
+        return [note for note in (left, self._on_reference()) if note]
+
+    def _on_reference(self) -> str | None:
+        if self.refusal is None:
+            return None
+        told = f"{predict.REFERENCE} answered: {self.refusal.what}: {self.refusal.found}"
+        return predict.ON_REFERENCE if isinstance(self.refusal, micro.NotHere) else told
 
 
 def _opened(path: str, trust: bool) -> _KerasModel | _TfliteModel:

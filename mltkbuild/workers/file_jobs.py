@@ -16,7 +16,7 @@ from mltkbuild.firmware import export as exporting
 from mltkbuild.shown import shown
 from mltkbuild.spec.mixins import TrainMixin
 from mltkbuild.stages import slices
-from mltkbuild.tflite import foreign, params
+from mltkbuild.tflite import foreign, micro, params
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
 from mltkbuild.tflite import vela as arm
@@ -29,7 +29,7 @@ def profile(path: str, vela: str | None = None) -> dict[str, Any]:
     """Count what a `.tflite` costs.
 
     Returns:
-        The profile as `json` (a document), `text` and `csv`.
+        The profile as `json` (a document), `text` and `csv`, and what `missing` tells of an arena that there isn't.
     """
     with about(path):
         found = profiling.profile(content_of(path), Path(path).stem)
@@ -38,7 +38,7 @@ def profile(path: str, vela: str | None = None) -> dict[str, Any]:
             estimate = arm.estimate(Path(path), vela)
             document["vela"] = arm.as_json(estimate)
             text += "\n" + arm.as_text(estimate)
-    return {"json": document, "text": text, "csv": profiling.as_csv(found)}
+    return {"json": document, "text": text, "csv": profiling.as_csv(found), **missing(found.problem, found.fix)}
 
 
 def export(path: str, folder: str, name: str) -> dict[str, Any]:
@@ -51,7 +51,13 @@ def export(path: str, folder: str, name: str) -> dict[str, Any]:
             files = {file.name: file.read_bytes() for file in sorted(Path(scratch).iterdir())}
     for file_name, content in files.items():
         write(os.path.join(folder, file_name), content)
-    return {**facts, "names": sorted(files)}
+    fix = f"see `mltk profile {shown(os.path.basename(path))}`, which tells what to do"
+    return {"names": sorted(files), **missing(facts.get("problem"), fix)}
+
+
+def missing(problem: str | None, fix: str | None) -> dict[str, Any]:
+    """What tells that something couldn't be made: why, what to do, and whether it was `tried` at all."""
+    return {"problem": problem, "fix": fix, "tried": micro.is_here()}
 
 
 def update_params(
