@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mltkbuild.cli.parameters import Changes
 from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import StageError, UsageError
@@ -160,50 +161,16 @@ def summarize_file(path: str, trust: bool) -> None:
 # -- update_params ---------------------------------------------------------------------------------------------------
 
 
-def update_file(path: str, output: str | None, changes: Mapping[str, object], description: str | None) -> None:
+def update_file(path: str, output: str | None, changes: Changes, description: str | None) -> None:
     """Change parameters in a `.tflite` and print them."""
     path = existing(path, TFLITE)
-    removed = [key for key, value in changes.items() if value is None]
-    kept = {key: value for key, value in changes.items() if value is not None}
-    target = os.path.abspath(output or path)
-    found = do("update_params", path=path, output=target, changes=kept, removed=removed, description=description)
+    found = do(
+        "update_params",
+        path=path,
+        output=os.path.abspath(output or path),
+        changes=changes.values,
+        types=changes.types,
+        description=description,
+    )
     for key, value in sorted(found.items()):
         tell(f"{shown(key)}: {value!r}")
-
-
-def parameters_of(pairs: Sequence[str], file: str | None) -> dict[str, object]:
-    """Parameters of the command line.
-
-    Args:
-        pairs: `key=value`, the value as YAML has it: `0.5`, `true`, `[a, b]`, `text`; empty to remove the key.
-        file: A YAML or JSON file with a dict of them, which the pairs override.
-
-    Raises:
-        UsageError: A pair or the file is something else.
-    """
-    yaml = importlib.import_module("yaml")
-    found = {} if file is None else _parameters_in(file)
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError("a parameter is given as key=value", found=pair, fix="such as threshold=0.5")
-        try:
-            found[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            told = str(error).splitlines()[0]
-            raise UsageError("the value can't be read", found=f"{pair}: {told}", fix="put text in quotes") from error
-    return found
-
-
-def _parameters_in(file: str) -> dict[str, object]:
-    yaml = importlib.import_module("yaml")
-    fix = "give a YAML or JSON file with keys and values"
-    try:
-        with open(file, encoding="utf-8") as stream:
-            found = yaml.safe_load(stream)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError("the parameters can't be read", where=file, found=told, fix=fix) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise UsageError("the file holds no parameters", where=file, found=type(found).__name__, fix=fix)
-    return found

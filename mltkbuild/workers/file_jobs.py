@@ -61,9 +61,16 @@ def missing(problem: str | None, fix: str | None) -> dict[str, Any]:
 
 
 def update_params(
-    path: str, output: str, changes: Mapping[str, object], removed: Sequence[str] = (), description: str | None = None
+    path: str, output: str, changes: Mapping[str, object], types: Mapping[str, str], description: str | None
 ) -> dict[str, object]:
     """Set, change or remove parameters that are embedded in a `.tflite`.
+
+    Args:
+        path: The file.
+        output: Where to write; nothing is written without a change.
+        changes: New values by key; None to remove one.
+        types: The types of those for which one is chosen.
+        description: The model's own description; None keeps it.
 
     Returns:
         All parameters as they are now, with types as they are stored.
@@ -71,15 +78,18 @@ def update_params(
     with about(path):
         content = content_of(path)
         parameters = params.extract_typed(content)
+        removed = [key for key, value in changes.items() if value is None]
         unknown = [key for key in removed if key not in parameters]
         if unknown:
             found = f"{unknown[0]}; it has {', '.join(sorted(parameters)) or 'none'}"
             raise UsageError("the model has no such parameter", found=found, fix="remove one that it has")
         kept = {key: value for key, value in parameters.items() if key not in removed}
-        changed: dict[str, object] = {**kept, **changes}
+        new = {key: value for key, value in changes.items() if value is not None}
+        typed = {key: params.Typed(new[key], kind) for key, kind in types.items()}
+        changed: dict[str, object] = {**kept, **new, **typed}
         if "hash" in kept and "hash" not in changes:
             changed["hash"] = params.model_hash(content, changed, description)
-        if changes or removed or description is not None:
+        if changes or description is not None:
             write(output, params.embed(content, changed, description))
             content = Path(output).read_bytes()
         return params.extract(content)
