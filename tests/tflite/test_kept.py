@@ -152,7 +152,7 @@ def test_a_damaged_zip_and_a_large_one_are_refused() -> None:
 
 
 def test_the_command_keeps_files_and_words(front: Front, tmp_path: Path) -> None:
-    """`mltk update_params` writes in place what it can write again, with words as words and the type that was chosen."""
+    """`mltk update_params` writes what it can write again, with words as words and the type that was chosen."""
     path = tmp_path / "model.tflite"
     path.write_bytes(with_files(changed(rich)))
     result = front.mltk("update_params", str(path), "labels=[yes, no]", "mode=off", "at=12:30", "n:int32=010")
