@@ -17,11 +17,16 @@ from mltkbuild.shown import shown
 
 KERAS = (".keras", ".h5", ".hdf5")
 TFLITE = ".tflite"
+SAVED_MODEL = "a SavedModel's folder"
 
 
 def is_file(name: str) -> bool:
-    """Whether an argument names a file instead of a model of the workspace."""
-    return name.endswith((*KERAS, TFLITE, ARCHIVE_SUFFIX))
+    """Whether an argument names a file, or a SavedModel's folder, instead of a model of the workspace."""
+    return name.endswith((*KERAS, TFLITE, ARCHIVE_SUFFIX)) or _is_saved_model(name)
+
+
+def _is_saved_model(name: str) -> bool:
+    return os.path.isfile(os.path.join(name, "saved_model.pb"))
 
 
 def do(job: str, **arguments: object) -> Any:
@@ -35,11 +40,13 @@ def do(job: str, **arguments: object) -> Any:
 
 
 def existing(path: str, *kinds: str) -> str:
-    """The absolute path of a file of one of these kinds.
+    """The absolute path of a file of one of these kinds: suffixes, and `SAVED_MODEL`.
 
     Raises:
         UsageError: There is no such file, or it is of another kind.
     """
+    if SAVED_MODEL in kinds and _is_saved_model(path):
+        return os.path.abspath(path)
     if not path.endswith(kinds):
         raise UsageError("this is another kind of file", where=path, fix=f"give {' or '.join(kinds)}")
     if not os.path.isfile(path):
@@ -63,9 +70,9 @@ def require_no(options: Mapping[str, object], of: str) -> None:
 
 
 def quantize_file(path: str, options: Mapping[str, Any]) -> None:
-    """Convert one Keras file and say what came of it."""
-    path = existing(path, *KERAS)
-    output = os.path.abspath(options["output"] or os.path.splitext(path)[0] + TFLITE)
+    """Convert one Keras file or SavedModel and say what came of it."""
+    path = existing(path, *KERAS, SAVED_MODEL)
+    output = os.path.abspath(options["output"] or (path if os.path.isdir(path) else os.path.splitext(path)[0]) + TFLITE)
     data = options["data"]
     settings: dict[str, Any] = {
         "rescale": options["rescale"] if options["rescale"] is not None else 1 / 255,
@@ -95,11 +102,11 @@ def quantize_file(path: str, options: Mapping[str, Any]) -> None:
 
 
 def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Evaluate a Keras file, a `.tflite` or one of each, and print the figures."""
+    """Evaluate a Keras file or SavedModel, a `.tflite` or one of each, and print the figures."""
     if options["data"] is None:
         fix = "give --data FILE.npz with x and y, or a folder with a subfolder for each class"
         raise UsageError("evaluating a file needs samples", found="no --data", fix=fix)
-    found = [existing(path, *KERAS, TFLITE) for path in paths]
+    found = [existing(path, *KERAS, TFLITE, SAVED_MODEL) for path in paths]
     kinds = [path.endswith(TFLITE) for path in found]
     if len(set(kinds)) != len(kinds):
         fix = "give one Keras model, one .tflite, or one of each"
@@ -155,7 +162,7 @@ def export_file(path: str, output: str | None) -> None:
 
 def summarize_file(path: str, trust: bool) -> None:
     """Describe a Keras model or a `.tflite`."""
-    tell(do("summarize", path=existing(path, *KERAS, TFLITE), trust=trust).rstrip("\n"))
+    tell(do("summarize", path=existing(path, *KERAS, TFLITE, SAVED_MODEL), trust=trust).rstrip("\n"))
 
 
 # -- update_params ---------------------------------------------------------------------------------------------------

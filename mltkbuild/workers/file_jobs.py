@@ -16,7 +16,7 @@ from mltkbuild.firmware import export as exporting
 from mltkbuild.shown import shown
 from mltkbuild.spec.mixins import TrainMixin
 from mltkbuild.stages import slices
-from mltkbuild.tflite import foreign, micro, params
+from mltkbuild.tflite import foreign, micro, params, saved_model
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
 from mltkbuild.tflite import vela as arm
@@ -110,7 +110,7 @@ def quantize(path: str, output: str, data: str | None, settings: Mapping[str, An
     """Convert a Keras model to a `.tflite` that is proven on TensorFlow Lite Micro.
 
     Args:
-        path: A `.keras` or `.h5` file.
+        path: A `.keras` or `.h5` file, or a SavedModel's folder.
         output: The `.tflite` to write.
         data: Calibration samples, as `data.files.load` reads them; None for a float model.
         settings: `rescale`, `max_samples`, `tflm` and what differs from the defaults of `tflite_converter`.
@@ -184,8 +184,8 @@ def write(path: str, content: bytes) -> None:
 
 
 def keras_model_of(path: str, trust: bool) -> Any:
-    """Load a Keras model that no workspace made, for conversions that give the same bytes again."""
+    """Load a Keras model, or a SavedModel as one, for conversions that give the same bytes again."""
     # Loaded late: what reads a `.tflite` alone needs no TensorFlow.
     tensorflow: Any = importlib.import_module("tensorflow")
     tensorflow.config.experimental.enable_op_determinism()
-    return foreign.load(Path(path), trust=trust)
+    return (saved_model if os.path.isdir(path) else foreign).load(Path(path), trust=trust)
