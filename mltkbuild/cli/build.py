@@ -60,7 +60,14 @@ def known(owner: Session, names: Iterable[str]) -> list[str]:
 
 def no_models(owner: Session) -> str:
     """What to say of a workspace without models."""
-    return f"no models below {owner.workspace.models_dir}; write one there, or try `mltk init DIR` for an example"
+    told = f"no models below {owner.workspace.models_dir}; write one there, or try `mltk init DIR` for an example"
+    return "\n".join([told, *(f"note: {note}" for note in owner.builder.listing.notes())])
+
+
+def tell_of_files(owner: Session) -> None:
+    """Say which files look like specs and aren't."""
+    for note in owner.builder.listing.notes():
+        tell(f"note: {note}", error=True)
 
 
 def run_doit(*arguments: str, terse: bool = False) -> int:
