@@ -58,7 +58,7 @@ def list_models(as_json: bool) -> None:
 @click.option("-a", "--all", "every", is_flag=True, help="A line for each stage instead of one for each model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Show what is up to date, what failed, or the first reason why not.
+    """Show what is up to date, what failed, and why.
 
     With accuracy and size, as far as models have been built.
 
