@@ -14,6 +14,7 @@ import gc
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, TextIO
 
@@ -354,7 +355,9 @@ class MltkReporter(ConsoleReporter):
         owner = current()
         owner.close()
         super().complete_run()
-        self.write(self.closing(owner))
+        # What nobody reads any more is no failure of the build.
+        with suppress(BrokenPipeError):
+            self.write(self.closing(owner))
 
     def closing(self, owner: Session) -> str:
         """The last line."""

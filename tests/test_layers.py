@@ -236,6 +236,7 @@ NO_DOOR = {
     "mltkbuild.archives.reading": {"os.open"},  # reads an archive that the user names, without waiting for a pipe
     "mltkbuild.cli.archived": {"os.makedirs"},  # in a temporary folder of its own
     "mltkbuild.cli.init": {"mkdir", "write_text"},  # a new workspace, where the user says
+    "mltkbuild.cli.main": {"open"},  # the null device, for what nobody reads
     "mltkbuild.disk.file_scan": {"os.open"},  # opens folders to look at files; runs without the package
     "mltkbuild.from_mltk.downloads": {"mkdir"},  # a folder that a spec asks for
     "mltkbuild.from_mltk.media": {"open", "os.makedirs"},  # recordings that a spec writes where it wants

@@ -19,7 +19,7 @@ from mltkbuild.cli.telling import tell
 from mltkbuild.disk.durable import write
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.disk.workspace import find_workspace, import_folders
-from mltkbuild.errors import UsageError
+from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.stages.protocol import Request
 
 LARGEST_MODEL = 2**31
@@ -57,7 +57,13 @@ def member(path: str, *suffixes: str) -> Iterator[list[str]]:
                 found=f"no {' or '.join(suffixes)}",
                 fix="see `mltk summarize`",
             )
-        yield found
+        try:
+            yield found
+        except MltkError as error:
+            # The folder is gone when somebody reads this.
+            if error.where is not None and error.where.startswith(folder):
+                error.where = f"{path}: {os.path.basename(error.where)}"
+            raise
 
 
 def evaluate_archive(path: str, options: Mapping[str, Any]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from mltkbuild.cli.archives import summarize_archive
-from mltkbuild.cli.build import enter, known, no_models, run_doit
+from mltkbuild.cli.build import enter, known, no_models, run_doit, tell_of_files
 from mltkbuild.cli.file_commands import is_file, summarize_file
 from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
@@ -49,6 +50,8 @@ def list_models(as_json: bool) -> None:
     rows = [(spec.name, spec.path) for spec in listing.specs.values()]
     rows += [(name, cut(f"error: {error.what}")) for name, error in listing.problems.items()]
     tell(table(("model", "spec"), rows) if rows else no_models(session))
+    if rows:
+        tell_of_files(session)
 
 
 @click.command()
@@ -56,7 +59,7 @@ def list_models(as_json: bool) -> None:
 @click.option("-a", "--all", "every", is_flag=True, help="A line for each stage instead of one for each model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Show what is up to date, or the first reason why not.
+    """Show what is up to date, what failed, and why.
 
     With accuracy and size, as far as models have been built.
 
@@ -75,6 +78,8 @@ def status(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     rows = [row for steps in plans for row in (_stage_rows(steps) if every else [_model_row(steps)])]
     header = ("model", "stage", "state", *_HEADS)
     tell(table(header, rows) if rows else no_models(session))
+    if rows:
+        tell_of_files(session)
 
 
 def figures(steps: Sequence[Step]) -> dict[str, Any]:
@@ -87,9 +92,11 @@ def figures(steps: Sequence[Step]) -> dict[str, Any]:
 
 
 def state_text(step: Step) -> str:
-    """A step's state in words: up to date, or the first reason why not."""
+    """A step's state in words: up to date, or that it failed, or the first reason why it isn't."""
     if step.error is not None:
         return cut(f"error: {step.error.what}")
+    if step.failure is not None:
+        return cut(f"{step.failure} ({reasons_text(step.reasons) or f'may change with {either(step.after)}'})")
     if step.reasons:
         return cut(reasons_text(step.reasons))
     return FRESH if step.state == FRESH else f"may change with {either(step.after)}"
@@ -131,6 +138,7 @@ def _step_json(step: Step) -> dict[str, Any]:
         "after": list(step.after),
         "seconds": step.seconds,
         "error": None if step.error is None else str(step.error),
+        "failure": None if step.failure is None else asdict(step.failure),
     }
 
 
@@ -192,6 +200,8 @@ def _print_explanation(name: str, steps: Sequence[Step], found: Mapping[str, lis
         if step.state == MAY_RUN:
             tell(f"{step.stage}:{name} runs if {either(step.after)} changes its result")
             continue
+        if step.failure is not None:
+            tell(f"{step.stage}:{name} {shown(str(step.failure))}")
         tell(f"{step.stage}:{name} runs because")
         for reason in step.reasons:
             if not (reason.subject.startswith("spec/") and found[step.stage]):

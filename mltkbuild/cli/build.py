@@ -60,7 +60,14 @@ def known(owner: Session, names: Iterable[str]) -> list[str]:
 
 def no_models(owner: Session) -> str:
     """What to say of a workspace without models."""
-    return f"no models below {owner.workspace.models_dir}; write one there, or try `mltk init DIR` for an example"
+    told = f"no models below {owner.workspace.models_dir}; write one there, or try `mltk init DIR` for an example"
+    return "\n".join([told, *(f"note: {note}" for note in owner.builder.listing.notes())])
+
+
+def tell_of_files(owner: Session) -> None:
+    """Say which files look like specs and aren't."""
+    for note in owner.builder.listing.notes():
+        tell(f"note: {note}", error=True)
 
 
 def run_doit(*arguments: str, terse: bool = False) -> int:
@@ -166,12 +173,12 @@ def _train_words(owner: Session, options: Mapping[str, Any]) -> list[str]:
 
 _data = click.option("--data", metavar="FILE.npz|FOLDER", help="For a file: samples as arrays, or a folder of images.")
 _rescale = click.option("--rescale", type=float, help="For a file: multiply image values, 0 to 255, by this (1/255).")
-_trust = click.option("--trust", is_flag=True, help="For a file: run the Python code that it holds.")
+_trust = click.option("--trust", is_flag=True, help="For a file: run the code that it holds.")
 _io_type = click.Choice(["int8", "uint8", "int16", "float32"])
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...|FILE.keras")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...|FILE.keras|FOLDER")
 @click.option("-o", "--output", metavar="FILE.tflite", help="For a file: where to write.")
 @_data
 @_rescale
@@ -184,7 +191,7 @@ _io_type = click.Choice(["int8", "uint8", "int16", "float32"])
 @_trust
 @_jobs
 def quantize(names: tuple[str, ...], jobs: int, **options: Any) -> None:
-    """Convert models, or any Keras file, to int8.
+    """Convert models, any Keras file, or a SavedModel, to int8.
 
     A model of the workspace is trained first, if need be.
 
@@ -192,6 +199,7 @@ def quantize(names: tuple[str, ...], jobs: int, **options: Any) -> None:
     mltk quantize kws_v2
     mltk quantize model.keras --data samples.npz
     mltk quantize model.h5 --data images/ -o firmware/model.tflite
+    mltk quantize saved_model/ --data samples.npz
     """
     if any(map(file_commands.is_file, names)):
         _require_one(names)

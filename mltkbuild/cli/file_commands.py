@@ -8,19 +8,25 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mltkbuild.cli.parameters import Changes
 from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
-from mltkbuild.errors import UsageError
+from mltkbuild.errors import StageError, UsageError
 from mltkbuild.front.report import size
 from mltkbuild.shown import shown
 
 KERAS = (".keras", ".h5", ".hdf5")
 TFLITE = ".tflite"
+SAVED_MODEL = "a SavedModel's folder"
 
 
 def is_file(name: str) -> bool:
-    """Whether an argument names a file instead of a model of the workspace."""
-    return name.endswith((*KERAS, TFLITE, ARCHIVE_SUFFIX))
+    """Whether an argument names a file, or a SavedModel's folder, instead of a model of the workspace."""
+    return name.endswith((*KERAS, TFLITE, ARCHIVE_SUFFIX)) or _is_saved_model(name)
+
+
+def _is_saved_model(name: str) -> bool:
+    return os.path.isfile(os.path.join(name, "saved_model.pb"))
 
 
 def do(job: str, **arguments: object) -> Any:
@@ -34,11 +40,13 @@ def do(job: str, **arguments: object) -> Any:
 
 
 def existing(path: str, *kinds: str) -> str:
-    """The absolute path of a file of one of these kinds.
+    """The absolute path of a file of one of these kinds: suffixes, and `SAVED_MODEL`.
 
     Raises:
         UsageError: There is no such file, or it is of another kind.
     """
+    if SAVED_MODEL in kinds and _is_saved_model(path):
+        return os.path.abspath(path)
     if not path.endswith(kinds):
         raise UsageError("this is another kind of file", where=path, fix=f"give {' or '.join(kinds)}")
     if not os.path.isfile(path):
@@ -62,9 +70,9 @@ def require_no(options: Mapping[str, object], of: str) -> None:
 
 
 def quantize_file(path: str, options: Mapping[str, Any]) -> None:
-    """Convert one Keras file and say what came of it."""
-    path = existing(path, *KERAS)
-    output = os.path.abspath(options["output"] or os.path.splitext(path)[0] + TFLITE)
+    """Convert one Keras file or SavedModel and say what came of it."""
+    path = existing(path, *KERAS, SAVED_MODEL)
+    output = os.path.abspath(options["output"] or (path if os.path.isdir(path) else os.path.splitext(path)[0]) + TFLITE)
     data = options["data"]
     settings: dict[str, Any] = {
         "rescale": options["rescale"] if options["rescale"] is not None else 1 / 255,
@@ -94,11 +102,11 @@ def quantize_file(path: str, options: Mapping[str, Any]) -> None:
 
 
 def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Evaluate a Keras file, a `.tflite` or one of each, and print the figures."""
+    """Evaluate a Keras file or SavedModel, a `.tflite` or one of each, and print the figures."""
     if options["data"] is None:
         fix = "give --data FILE.npz with x and y, or a folder with a subfolder for each class"
         raise UsageError("evaluating a file needs samples", found="no --data", fix=fix)
-    found = [existing(path, *KERAS, TFLITE) for path in paths]
+    found = [existing(path, *KERAS, TFLITE, SAVED_MODEL) for path in paths]
     kinds = [path.endswith(TFLITE) for path in found]
     if len(set(kinds)) != len(kinds):
         fix = "give one Keras model, one .tflite, or one of each"
@@ -117,6 +125,7 @@ def evaluate_files(paths: Sequence[str], options: Mapping[str, Any]) -> None:
         },
     )
     tell(json.dumps(result["results"], indent=1) if options["as_json"] else result["text"])
+    _require_whole("the figures are not those of TensorFlow Lite Micro", found[-1], result)
 
 
 def print_profile(path: str, vela: str | None, form: str) -> None:
@@ -124,6 +133,21 @@ def print_profile(path: str, vela: str | None, form: str) -> None:
     found = do("profile", path=existing(path, TFLITE), vela=vela)
     text = json.dumps(found["json"], indent=1) if form == "json" else found[form]
     tell(text.rstrip("\n"))
+    _require_whole("the arena can't be told", path, found)
+
+
+def _require_whole(what: str, path: str, found: Mapping[str, Any]) -> None:
+    """End with an error when a part couldn't be made; with a note where TensorFlow Lite Micro is not installed.
+
+    Raises:
+        StageError: It says why.
+    """
+    if found["problem"] is None:
+        return
+    if not found["tried"]:
+        tell(f"note: {what}: {shown(found['problem'])}", error=True)
+        return
+    raise StageError(what, where=path, found=found["problem"], fix=found["fix"])
 
 
 def export_file(path: str, output: str | None) -> None:
@@ -133,60 +157,27 @@ def export_file(path: str, output: str | None) -> None:
     folder = os.path.abspath(output or f"{name}_export")
     found = do("export", path=path, folder=folder, name=name)
     tell(f"made {shown(os.path.relpath(folder))}: {', '.join(map(shown, found['names']))}")
+    _require_whole("no arena size and no test vector could be made", path, found)
 
 
 def summarize_file(path: str, trust: bool) -> None:
     """Describe a Keras model or a `.tflite`."""
-    tell(do("summarize", path=existing(path, *KERAS, TFLITE), trust=trust).rstrip("\n"))
+    tell(do("summarize", path=existing(path, *KERAS, TFLITE, SAVED_MODEL), trust=trust).rstrip("\n"))
 
 
 # -- update_params ---------------------------------------------------------------------------------------------------
 
 
-def update_file(path: str, output: str | None, changes: Mapping[str, object], description: str | None) -> None:
+def update_file(path: str, output: str | None, changes: Changes, description: str | None) -> None:
     """Change parameters in a `.tflite` and print them."""
     path = existing(path, TFLITE)
-    removed = [key for key, value in changes.items() if value is None]
-    kept = {key: value for key, value in changes.items() if value is not None}
-    target = os.path.abspath(output or path)
-    found = do("update_params", path=path, output=target, changes=kept, removed=removed, description=description)
+    found = do(
+        "update_params",
+        path=path,
+        output=os.path.abspath(output or path),
+        changes=changes.values,
+        types=changes.types,
+        description=description,
+    )
     for key, value in sorted(found.items()):
         tell(f"{shown(key)}: {value!r}")
-
-
-def parameters_of(pairs: Sequence[str], file: str | None) -> dict[str, object]:
-    """Parameters of the command line.
-
-    Args:
-        pairs: `key=value`, the value as YAML has it: `0.5`, `true`, `[a, b]`, `text`; empty to remove the key.
-        file: A YAML or JSON file with a dict of them, which the pairs override.
-
-    Raises:
-        UsageError: A pair or the file is something else.
-    """
-    yaml = importlib.import_module("yaml")
-    found = {} if file is None else _parameters_in(file)
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError("a parameter is given as key=value", found=pair, fix="such as threshold=0.5")
-        try:
-            found[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            told = str(error).splitlines()[0]
-            raise UsageError("the value can't be read", found=f"{pair}: {told}", fix="put text in quotes") from error
-    return found
-
-
-def _parameters_in(file: str) -> dict[str, object]:
-    yaml = importlib.import_module("yaml")
-    fix = "give a YAML or JSON file with keys and values"
-    try:
-        with open(file, encoding="utf-8") as stream:
-            found = yaml.safe_load(stream)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UsageError("the parameters can't be read", where=file, found=told, fix=fix) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise UsageError("the file holds no parameters", where=file, found=type(found).__name__, fix=fix)
-    return found

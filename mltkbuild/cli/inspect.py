@@ -20,10 +20,10 @@ from mltkbuild.cli.file_commands import (
     existing,
     export_file,
     is_file,
-    parameters_of,
     print_profile,
     update_file,
 )
+from mltkbuild.cli.parameters import parameters_of
 from mltkbuild.cli.telling import tell
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX
 from mltkbuild.errors import UsageError
@@ -77,7 +77,7 @@ def export(name: str, output: str | None) -> None:
 
 @click.command("update_params")
 @click.argument("name", metavar="NAME|FILE.tflite")
-@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("pairs", nargs=-1, metavar="[KEY[:TYPE]=VALUE]...")
 @click.option("--params", metavar="FILE", help="Read parameters from a YAML or JSON file.")
 @click.option("--description", help="Set the model's own description.")
 @click.option("-o", "--output", metavar="FILE.tflite", help="Write here instead of changing the file.")
@@ -86,11 +86,13 @@ def update_params(
 ) -> None:
     """Show or change the parameters in a .tflite.
 
-    A value is read as YAML; an empty one removes the key. The .tflite of a model of the workspace is written to
-    another file: what the build itself makes is changed by the spec.
+    A value is read as YAML 1.2; an empty one removes the key. TYPE chooses how it is stored: bool, int8 to int64, uint8
+    to uint64, float, double, str, str_list, int32_list, float_list or bin; of str it is taken as it stands. The .tflite
+    of a model of the workspace is written to another file: what the build itself makes is changed by the spec.
 
     \b
     mltk update_params model.tflite threshold=0.7 "labels=[yes, no]"
+    mltk update_params model.tflite count:int32=3 code:str=010 old=
     mltk update_params model.tflite --params firmware.yaml --description "door v2"
     mltk update_params kws_v2 threshold=0.7 -o kws_tuned.tflite
     """

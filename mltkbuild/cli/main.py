@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import select
 import sys
+from typing import TextIO
 
 import click
 
@@ -14,6 +17,9 @@ from mltkbuild.errors import MltkError, UsageError
 from mltkbuild.front.session import INTERRUPTED, fail
 from mltkbuild.search_path import search_path
 from mltkbuild.stages.table import STAGES
+
+CLOSED = 128 + 13
+"""The exit code when nobody reads the output."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -43,10 +49,43 @@ for stage in STAGES.values():
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 a stage failed, 2 bad spec or usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 a stage failed, 2 bad spec or usage, 130 interrupted.
+
+    141, as of a program that SIGPIPE ends, when nobody reads its output any more.
+    """
     sys.path[:] = search_path()
     try:
+        code = _run()
+        # Here, and not at Python's own end, which would complain.
+        sys.stdout.flush()
+        # Click has its own exit code for that, which here is a failure's.
+        code = CLOSED if code == 1 and _is_closed(sys.stdout) else code
+    except BrokenPipeError:
+        if not (_is_closed(sys.stdout) or _is_closed(sys.stderr)):
+            raise
+        with open(os.devnull, "wb") as nowhere:
+            for stream in filter(_is_closed, (sys.stdout, sys.stderr)):
+                os.dup2(nowhere.fileno(), stream.fileno())
+        code = CLOSED
+    sys.exit(code)
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Whether the other end of a stream's pipe is gone."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+    except (AttributeError, OSError, ValueError):
+        # Windows has no poll, and a notebook's stream no file.
+        return isinstance(stream, io.TextIOWrapper)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _run() -> int:
+    try:
         code = cli.main(prog_name="mltk", standalone_mode=False)
+    except SystemExit as end:
+        code = end.code
     except MltkError as error:
         code = fail(error)
     except click.exceptions.Abort:
@@ -54,7 +93,7 @@ def main() -> None:
         code = INTERRUPTED
     except click.UsageError as error:
         code = fail(_usage_error(error))
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _usage_error(error: click.UsageError) -> UsageError:

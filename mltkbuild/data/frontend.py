@@ -53,7 +53,7 @@ def _features(samples: Any, settings: Mapping[str, Any], *, plain: bool = False)
         window_size=settings["fe.window_size_ms"],
         window_step=settings["fe.window_step_ms"],
         num_channels=settings["fe.filterbank_n_channels"],
-        upper_band_limit=settings["fe.filterbank_upper_band_limit"],
+        upper_band_limit=_upper_limit(settings),
         lower_band_limit=settings["fe.filterbank_lower_band_limit"],
         smoothing_bits=settings["fe.noise_reduction_smoothing_bits"],
         even_smoothing=settings["fe.noise_reduction_even_smoothing"],
@@ -67,6 +67,30 @@ def _features(samples: Any, settings: Mapping[str, Any], *, plain: bool = False)
         enable_log=settings["fe.log_scale_enable"] and not plain,
         scale_shift=settings["fe.log_scale_shift"],
     )
+
+
+def _upper_limit(settings: Mapping[str, Any]) -> float:
+    """The upper limit of the bands, as near to half of the rate as TensorFlow's operation takes it.
+
+    MLTK's and the device's take half of the rate itself: their bands may end behind the last frequency, which has no
+    weight then. TensorFlow's must end before it. The limit that is told here is a few thousandths of a Hz lower, so
+    that a few of the filters' weights, which are multiples of 1/4096, are the next one.
+
+    Source: `FilterbankPopulateState` of the microfrontend, in its arithmetic.
+    """
+    upper, low = (
+        np.float32(settings["fe.filterbank_upper_band_limit"]),
+        _mel(settings["fe.filterbank_lower_band_limit"]),
+    )
+    bands = np.float32(settings["fe.filterbank_n_channels"] + 1)
+    last = _mel(settings["fe.sample_rate_hz"] / 2)
+    while low + (_mel(upper) - low) / bands * bands >= last:
+        upper = np.nextafter(upper, np.float32(0))
+    return float(upper)
+
+
+def _mel(hertz: Any) -> np.float32:
+    return np.float32(1127.0 * math.log1p(float(np.float32(hertz)) / 700.0))
 
 
 def _as_int8(values: Any, settings: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from mltkbuild.disk import file_lists
+from mltkbuild.disk import failures, file_lists
 from mltkbuild.disk.digests import artifact_digest, artifact_stamp
 from mltkbuild.disk.durable import disk_error
 from mltkbuild.disk.folder import ARCHIVE_SUFFIX, DONE, LOGS, PENDING, RECORDS, SCRATCH, VALUES, Folder
@@ -296,6 +296,7 @@ def forget(folder: Folder, stage: str) -> bool:
     for suffix in (DONE, PENDING, VALUES):
         removed = folder.door.remove(folder.record_path(stage, suffix))
         found = found or (removed and suffix == DONE)
+    failures.forget(folder, stage)
     return found
 
 
@@ -306,11 +307,12 @@ def artifacts_on_disk(folder: Folder, stage: str, always: Iterable[str]) -> tupl
 
 
 def clean(folder: Folder, stage: str, always: Iterable[str]) -> tuple[str, ...]:
-    """Delete a stage's artifacts and its log, and the folders that this leaves empty; keep its record."""
+    """Delete a stage's artifacts, its log and why it failed, and folders that this leaves empty; keep its record."""
     names = artifacts_on_disk(folder, stage, always)
     for name in names:
         folder.door_of(name).remove(folder.artifact(name))
     folder.door.remove(folder.log_path(stage))
+    failures.forget(folder, stage)
     for path in (*map(folder.artifact, names), folder.log_path(stage)):
         _drop_empty_parents(folder, path)
     return names

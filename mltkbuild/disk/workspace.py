@@ -16,6 +16,8 @@ from typing import Any
 from mltkbuild.errors import SpecError, UsageError, WorkspaceError, did_you_mean
 
 MARKER = re.compile(rb"^[ \t]*#[ \t]*@mltk_model\b", re.MULTILINE)
+_MAKES_MODEL = re.compile(rb"^my_model[ \t]*(:[^=\n]*)?=[^=]", re.MULTILINE)
+_MARK_IT = "put `# @mltk_model` on a line of its own above the model's class"
 NAME = re.compile(r"[A-Za-z0-9_]+")
 NOT_DEFAULT = re.compile(rb"^\w+\.default[ \t]*=[ \t]*False\b", re.MULTILINE)
 """How a spec says that it is built only when it is asked for; the text counts, for nobody runs a spec to list it."""
@@ -69,10 +71,19 @@ class Spec:
 
 @dataclass(frozen=True)
 class Listing:
-    """The specs of a workspace, and the files that should be specs but can't be."""
+    """The specs of a workspace, and what isn't one.
+
+    Args:
+        specs: By name.
+        problems: The files that should be specs but can't be.
+        unmarked: The paths of files without the marker, relative to the workspace, by the names that they would have.
+        forgotten: Those of them that make a `my_model`, as a spec does.
+    """
 
     specs: Mapping[str, Spec]
     problems: Mapping[str, SpecError] = field(default_factory=dict)
+    unmarked: Mapping[str, str] = field(default_factory=dict)
+    forgotten: tuple[str, ...] = ()
 
     @property
     def defaults(self) -> tuple[str, ...]:
@@ -84,15 +95,22 @@ class Listing:
 
         Raises:
             SpecError: The name is taken twice or can't be a name.
-            UsageError: There is no such model; names the near ones.
+            UsageError: There is no such model; names the near ones, or the file without the marker.
         """
         name = target.removesuffix(TEST)
         if name in self.problems:
             raise self.problems[name]
+        if name not in self.specs and name in self.unmarked:
+            what = "this file is no spec: it has no line `# @mltk_model`"
+            raise UsageError(what, where=self.unmarked[name], found=target, fix=_MARK_IT)
         if name not in self.specs:
             fix = did_you_mean(name, self.specs, "the models are") if self.specs else "write one, or try `mltk init`"
             raise UsageError(f"there is no model {name}", found=target, fix=fix)
         return self.specs[name]
+
+    def notes(self) -> list[str]:
+        """What to tell of files that look like specs and aren't."""
+        return [f"{path} makes a my_model and is no spec: {_MARK_IT}" for path in self.forgotten]
 
 
 def find_workspace(start: str | Path | None = None) -> Workspace:
@@ -191,11 +209,13 @@ def list_specs(workspace: Workspace) -> Listing:
     """List the files with the marker `# @mltk_model` below the models folder, by a text scan."""
     specs: dict[str, Spec] = {}
     problems: dict[str, SpecError] = {}
+    unmarked: dict[str, str] = {}
+    forgotten: list[str] = []
     for path in sorted(_python_files(workspace.path(workspace.models_dir))):
         relative = os.path.relpath(path, workspace.root).replace(os.sep, "/")
         name = os.path.basename(path)[:-3]
         try:
-            text = _marked_text(path)
+            text = _text(path)
         except OSError as error:
             problems[name] = SpecError(
                 "this file can't be read",
@@ -204,9 +224,10 @@ def list_specs(workspace: Workspace) -> Listing:
                 fix="give yourself the right to read it",
             )
             continue
-        if text is None:
-            continue
-        if not NAME.fullmatch(name):
+        if not _is_marked(text):
+            unmarked[name] = relative
+            forgotten += [relative] if b"my_model" in text and _MAKES_MODEL.search(text) else []
+        elif not NAME.fullmatch(name):
             problems[name] = SpecError(
                 "a model's name may only have letters, digits and underscores",
                 where=relative,
@@ -223,7 +244,7 @@ def list_specs(workspace: Workspace) -> Listing:
             )
         else:
             specs[name] = Spec(name, relative, NOT_DEFAULT.search(text) is None)
-    return Listing(specs, problems)
+    return Listing(specs, problems, unmarked, tuple(forgotten))
 
 
 def _python_files(top: str) -> Iterator[str]:
@@ -252,17 +273,20 @@ def _python_files(top: str) -> Iterator[str]:
                 (links if entry.is_symlink() else folders).append(entry.path)
 
 
-def _marked_text(path: str) -> bytes | None:
-    """The text of a file that has the marker, a comment on a line of its own; None for another file."""
+def _text(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:
-        data = file.read()
+        return file.read()
+
+
+def _is_marked(data: bytes) -> bool:
+    """Say whether the text of a file has the marker, a comment on a line of its own."""
     found = MARKER.search(data) if b"@mltk_model" in data else None
     if found is None:
-        return None
+        return False
     # Only behind an opening quote it may be a text that looks like a comment; telling that takes a closer look.
     before = data[: found.start()]
     in_text = before.count(b'"""') % 2 or before.count(b"'''") % 2
-    return data if not in_text or _has_marker_comment(data) else None
+    return not in_text or _has_marker_comment(data)
 
 
 def _has_marker_comment(data: bytes) -> bool:

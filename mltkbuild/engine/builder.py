@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mltkbuild.disk import checkpoints, file_lists, store
+from mltkbuild.disk import checkpoints, failures, file_lists, store
 from mltkbuild.disk.digests import RACY_NS, DigestMemo, artifact_digest, stamp_of
 from mltkbuild.disk.door import Door
 from mltkbuild.disk.durable import disk_error
@@ -24,7 +24,7 @@ from mltkbuild.disk.workspace import TEST, Listing, Workspace, import_folders, l
 from mltkbuild.engine.freshness import Reason, Verdict
 from mltkbuild.engine.provenance import course_of, parse, provenance
 from mltkbuild.engine.target_state import TargetState
-from mltkbuild.errors import StageError
+from mltkbuild.errors import MltkError, StageError, Stopped
 from mltkbuild.events import Event, Listener, Note
 from mltkbuild.stages.protocol import RESUME, Options, Outcome, Request, Start
 from mltkbuild.stages.table import ARCHIVE, SPEC, STAGES, makes, reads, upstream
@@ -80,6 +80,7 @@ class Builder:
         # What a front goes by, with the options that it has chosen.
         self._verdicts: dict[tuple[str, str], Verdict] = {}
         self._executor = executor or Processes()
+        self._stopped = False
 
     def state(self, target: str) -> TargetState:
         """The state of a target in this build.
@@ -210,10 +211,12 @@ class Builder:
         Returns:
             What the trainings have kept, a line each.
         """
+        self._stopped = True
         return self._executor.interrupt(hurry)
 
     def stop(self) -> None:
         """End all workers at once; safe in a signal handler."""
+        self._stopped = True
         self._executor.kill()
 
     def close(self) -> None:
@@ -231,7 +234,21 @@ class Builder:
         listener: Listener,
         start: Start = RESUME,
     ) -> Built:
-        """Run a stage in scratch and publish it; its inputs are digested first. The target's lock is held."""
+        """Run a stage, and keep why it failed until it succeeds. The target's lock is held."""
+        try:
+            built = self._run_and_publish(state, stage, options, listener, start)
+        except MltkError as error:
+            # Of a stage that was stopped whoever stopped it knows.
+            if not (self._stopped or isinstance(error, Stopped)):
+                failures.remember(state.folder, stage, error)
+            raise
+        failures.forget(state.folder, stage)
+        return built
+
+    def _run_and_publish(
+        self, state: TargetState, stage: str, options: Options, listener: Listener, start: Start
+    ) -> Built:
+        """Run a stage in scratch and publish it; its inputs are digested first."""
         old = state.record(stage)
         inputs = state.inputs(stage, None, options)
         missing = [name for name, digest in inputs.items() if digest is None]

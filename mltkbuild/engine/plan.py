@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from mltkbuild.disk.failures import Failure, last
 from mltkbuild.disk.inputs import ARTIFACT, parse
 from mltkbuild.disk.records import Record
 from mltkbuild.engine.builder import Builder
@@ -31,6 +32,7 @@ class Step:
         record: Its last record.
         texts: For an inspected spec: the new text of its artifacts.
         error: Why the target can't be built.
+        failure: How its last run failed; None when it succeeded, or never ran.
     """
 
     target: str
@@ -42,6 +44,7 @@ class Step:
     record: Record | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
     error: MltkError | None = None
+    failure: Failure | None = None
 
 
 def plan(
@@ -113,7 +116,8 @@ class _Walk:
         if after:
             reasons = tuple(reason for reason in reasons if not _provisional(reason))
         result = RUNS if reasons else MAY_RUN if after else FRESH
-        return replace(bare, state=result, reasons=reasons, after=after, texts=texts)
+        failure = None if result == FRESH else last(self._state.folder, name, record)
+        return replace(bare, state=result, reasons=reasons, after=after, texts=texts, failure=failure)
 
 
 def _provisional(reason: Reason) -> bool:

@@ -92,9 +92,11 @@ def _firmware(
         _check_vector(row, model.inputs)
     arena, problem, rows = None, "", []
     try:
+        # First, as what this process loads may end it.
+        needed = micro.measured(tflite).total
         runner = micro.Micro(tflite)
         rows = [(row, runner.invoke(row)) for row in vectors or _random_vectors(runner)]
-        arena = -(-(runner.arena().total + arena_margin) // _ALIGNMENT) * _ALIGNMENT
+        arena = -(-(needed + arena_margin) // _ALIGNMENT) * _ALIGNMENT
     except micro.CantRun as error:
         rows, problem = [], f"{error.what}: {error.found}"
     return Firmware(
@@ -113,7 +115,7 @@ def _firmware(
 def _check_vector(row: Sequence[np.ndarray], inputs: Sequence[graph.Tensor]) -> None:
     found = [(value.dtype.name, value.shape) for value in row]
     wanted = [(tensor.dtype, tensor.shape) for tensor in inputs]
-    if found != wanted and not any(tensor.is_dynamic for tensor in inputs):
+    if found != wanted:
         raise StageError(
             "a test vector doesn't fit the model's inputs",
             found=f"{found} for {wanted}",

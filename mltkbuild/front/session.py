@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -297,6 +298,7 @@ def _result_text(built: Built, why: str, said: Sequence[str]) -> str:
 
 def fail(error: MltkError) -> int:
     """Print an error as the house does and give the exit code."""
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
     sys.stderr.write(f"error: {error}\n")
     return error.exit_code

@@ -231,6 +231,7 @@ PROFILE = Stage(
     needs=("params",),
     reads=("{name}.tflite",),
     makes=("profile.json", "profile.txt", "profile.csv"),
+    revision=2,
     tools=(MICRO,),
     figures=(
         Figure("macs", ("macs",), ("profile.json", "macs"), shown="{} MACs"),
@@ -253,6 +254,7 @@ EXPORT = Stage(
     needs=("spec", "data", "quantize", "params"),
     reads=("{name}.tflite", "tflm.json", "data/evaluation.json"),
     makes=("export/{id}_model.h", "export/{id}_model.cc", "export/{id}_ops.h", "export/{id}_arduino.zip"),
+    revision=2,
     tools=(MICRO,),
     figures=(Figure("bytes", ("bytes",), unit="bytes", shown="{}"),),
     command="export",

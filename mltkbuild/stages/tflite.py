@@ -16,8 +16,8 @@ from mltkbuild.spec.any_model import if_any
 from mltkbuild.spec.mixins import EvaluateMixin
 from mltkbuild.stages import libraries
 from mltkbuild.stages.stage_run import StageRun
-from mltkbuild.tflite import micro, ports, predict, quantization_report
 from mltkbuild.tflite import params as embedding
+from mltkbuild.tflite import ports, predict, quantization_report
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
 from mltkbuild.tflite.convert import convert
@@ -137,7 +137,7 @@ def profile(run: StageRun) -> None:
     run.outcome.facts |= {"macs": found.macs, "flash": found.flash}
     if found.arena is not None:
         run.outcome.facts["arena"] = found.arena.total
-    elif not micro.is_here():
+    else:
         run.outcome.notes = (*run.outcome.notes, f"the arena is unknown: {found.problem}")
 
 
@@ -150,6 +150,8 @@ def export(run: StageRun) -> None:
         classes=run.data.classes,
         vectors=_vectors(run),
     )
+    if problem := run.outcome.facts.get("problem"):
+        run.outcome.notes = (*run.outcome.notes, f"no arena size and no test vector: {problem}")
 
 
 def _vectors(run: StageRun) -> Sequence[Sequence[np.ndarray]] | None:

@@ -54,7 +54,7 @@ def check(model: Any, size: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Fields:
+class Fields:
     """The fields of a kind of table that may lead to more.
 
     Args:
@@ -71,7 +71,8 @@ class _Fields:
 
 
 @functools.cache
-def _fields(kind: Any) -> _Fields:
+def fields_of(kind: Any) -> Fields:
+    """The fields of a class of the schema."""
     names = {name for name in vars(kind) if name[0].isupper() and not name.startswith(("Init", "GetRootAs"))}
     names = {name for name in names if not name.endswith(("HasIdentifier", "IsNone"))}
     vectors = {name.removesuffix("Length") for name in names if name.endswith("Length")} & names
@@ -80,12 +81,12 @@ def _fields(kind: Any) -> _Fields:
     helpers = {name + end for name in vectors for end in ("Length", "AsNumpy")} | {f"{name}Type" for name in unions}
     kinds = tuple((name, getattr(schema, _UNIONS.get(name, name))) for name in sorted(unions))
     single = names - vectors - unions - helpers
-    return _Fields(tuple(sorted(numbers)), tuple(sorted(vectors - numbers)), kinds, tuple(sorted(single)))
+    return Fields(tuple(sorted(numbers)), tuple(sorted(vectors - numbers)), kinds, tuple(sorted(single)))
 
 
 def _claims(table: Any) -> Iterator[Any]:
     """How many bytes a table holds in vectors and texts, piece by piece, and the tables that it leads to."""
-    fields = _fields(table.__class__)
+    fields = fields_of(table.__class__)
     for name in fields.numbers:
         if getattr(table, f"{name}Length")():
             yield getattr(table, f"{name}AsNumpy")().nbytes
@@ -94,7 +95,14 @@ def _claims(table: Any) -> Iterator[Any]:
         yield 4 * count
         for place in range(count):
             yield _claim(item(place))
-    for name, kinds in fields.unions:
+    yield from unions_of(table)
+    for name in fields.single:
+        yield _claim(getattr(table, name)())
+
+
+def unions_of(table: Any) -> Iterator[Any]:
+    """The tables in a table's unions, of the class that it says."""
+    for name, kinds in fields_of(table.__class__).unions:
         inner = getattr(table, name)()
         known = {number: kind for kind, number in vars(kinds).items() if not kind.startswith("_")}
         kind = getattr(schema, known.get(getattr(table, f"{name}Type")(), ""), None)
@@ -102,8 +110,6 @@ def _claims(table: Any) -> Iterator[Any]:
             found = kind()
             found.Init(inner.Bytes, inner.Pos)
             yield found
-    for name in fields.single:
-        yield _claim(getattr(table, name)())
 
 
 def _claim(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mltkbuild import keras_private
 from mltkbuild.disk.facts import Facts
-from mltkbuild.tflite import flatbuffer, proof, quantize
+from mltkbuild.tflite import flatbuffer, ports, proof, quantize
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,6 @@ def convert(  # noqa: PLR0913  # what a conversion depends on
         mode=mode,
         quantized=quantize.is_fully_quantized(converter),
         layers=keras_private.layer_names(keras_model),
+        ends=ports.end_layers(keras_model),
     )
     return Converted(sizes, proven.facts, (*warnings, *proven.notes), quantize.libraries_of(converter))

@@ -37,7 +37,7 @@ _SCALARS: dict[str, Any] = {
 }
 _ELEMENTS = {"str_list": "str", "int32_list": "int32", "float_list": "float"}
 # The position, counted from 1, is the union's tag.
-_TYPES = (*_SCALARS, "str", *_ELEMENTS, "bin")
+TYPES = (*_SCALARS, "str", *_ELEMENTS, "bin")
 _SIGNED = ("int8", "int16", "int32", "int64")
 _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 _F32_NORMAL = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -126,7 +126,7 @@ def decode_typed(data: bytes) -> dict[str, Typed]:
             raise _damaged(f"the key {key!r} twice")
         tag = reader.number(fb.Uint8Flags, reader.required(entry, 1))
         value = _read_value(reader, tag, reader.follow(reader.required(entry, 2)))
-        parameters[key] = Typed(value, _TYPES[tag - 1])
+        parameters[key] = Typed(value, TYPES[tag - 1])
     return parameters
 
 
@@ -166,8 +166,8 @@ def _resolve(key: str, value: object) -> tuple[str, Any]:
     if name is None:
         fix = "give a bool, int, float, str or bytes, or a flat list of only str, only int, or int and float."
         raise _refusal(label, "has no type that firmware can read", given, fix)
-    if name not in _TYPES:
-        raise _refusal(label, "has an unknown type name", name, f"choose one of {', '.join(_TYPES)}.")
+    if name not in TYPES:
+        raise _refusal(label, "has an unknown type name", name, f"choose one of {', '.join(TYPES)}.")
     return name, _fit(label, name, plain)
 
 
@@ -258,7 +258,7 @@ def _add_entry(builder: flatbuffers.Builder, key: str, name: str, value: Any) ->
     value_at = builder.EndObject()
     builder.StartObject(3)
     builder.PrependUOffsetTRelativeSlot(0, name_at, 0)
-    builder.PrependUint8Slot(1, _TYPES.index(name) + 1, 0)
+    builder.PrependUint8Slot(1, TYPES.index(name) + 1, 0)
     builder.PrependUOffsetTRelativeSlot(2, value_at, 0)
     entry: int = builder.EndObject()
     return entry
@@ -295,9 +295,9 @@ def _damaged(found: str) -> StageError:
 
 
 def _read_value(reader: _Reader, tag: int, table: int) -> object:
-    if not 0 < tag <= len(_TYPES):
+    if not 0 < tag <= len(TYPES):
         raise _damaged(f"the unknown value type {tag}")
-    name = _TYPES[tag - 1]
+    name = TYPES[tag - 1]
     if name in _SCALARS:
         return reader.scalar(table, _SCALARS[name])
     data = reader.required(table, 0)

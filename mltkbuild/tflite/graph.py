@@ -26,6 +26,7 @@ _BUILTINS = _numbered(schema.BuiltinOperator)
 _STORED_AS = {"string": "uint8", "bfloat16": "int16", "resource": "int32", "variant": "int32"}
 _WIDTHS = {"int4": 0.5, "uint4": 0.5, "int2": 0.25}
 _MADE_UP = re.compile(r"^(StatefulPartitionedCall|PartitionedCall|tfl\.|arith\.|jax|serving_default)")
+_END = re.compile(r"^(StatefulPartitionedCall|PartitionedCall|Identity)(_\d+)?(:\d+)?(_u?int\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class Tensor:
     Args:
         index: Its number in the subgraph.
         name: Its name.
-        shape: Its sizes; -1 where the file leaves one open.
+        shape: Its sizes as they stand in the file, which are those that TensorFlow Lite Micro runs.
         dtype: `int8`, `float32` and so on.
         scales: The quantization steps: none, one, or one a channel.
         zero_points: As many as `scales`.
         axis: The axis of the channels.
         data: The bytes of a constant; empty for a tensor that is computed.
         is_variable: Whether it keeps its value from one inference to the next.
+        signature: Its sizes with -1 where the file leaves one open, such as the batch; empty where none is.
     """
 
     index: int
@@ -53,10 +55,11 @@ class Tensor:
     axis: int = 0
     data: bytes = field(default=b"", repr=False)
     is_variable: bool = False
+    signature: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds, an open size counted as 1."""
+        """How many numbers it holds; a size that the file doesn't say counts as 1."""
         return int(np.prod([max(size, 1) for size in self.shape], dtype=np.int64))
 
     @property
@@ -70,9 +73,9 @@ class Tensor:
         return self.zero_points[0] if len(self.zero_points) == 1 else 0
 
     @property
-    def is_dynamic(self) -> bool:
-        """Whether a size is open until the model runs."""
-        return any(size < 0 for size in self.shape)
+    def is_open(self) -> bool:
+        """Whether the file leaves a size open; one that runs models of any size may then ask for another."""
+        return any(size < 0 for size in (*self.shape, *self.signature))
 
     def values(self) -> np.ndarray:
         """A constant's values in its shape.
@@ -242,20 +245,19 @@ def _check_index(index: int, tensors: Sequence[Tensor], lowest: int = 0) -> None
 
 
 def _tensor(index: int, item: Any, buffers: Sequence[bytes]) -> Tensor:
-    # The signature has -1 for a size that is open; the shape has 1 there.
-    sizes = item.shapeSignature if item.shapeSignature is not None and len(item.shapeSignature) else item.shape
     quantization = item.quantization
     scales = () if quantization is None else tuple(float(scale) for scale in _items(quantization.scale))
     return Tensor(
         index=index,
         name=_text(item.name),
-        shape=_indices(sizes),
+        shape=_indices(item.shape),
         dtype=_TYPES[item.type],
         scales=scales,
         zero_points=_indices(quantization.zeroPoint) if scales else (),
         axis=int(quantization.quantizedDimension) if scales else 0,
         data=buffers[item.buffer],
         is_variable=bool(item.isVariable),
+        signature=_indices(item.shapeSignature),
     )
 
 
@@ -269,8 +271,22 @@ def _operator(number: int, item: Any, names: Sequence[tuple[str, int, bool]], te
     for index in outputs:
         _check_index(index, tensors)
     options = {} if item.builtinOptions is None else dict(vars(item.builtinOptions))
-    layer = layer_of(tensors[outputs[0]].name) if outputs else ""
+    layer = _layer(inputs, outputs, tensors)
     return Operator(number, name, version, inputs, outputs, options, layer, is_custom)
+
+
+def _layer(inputs: Sequence[int], outputs: Sequence[int], tensors: Sequence[Tensor]) -> str:
+    """The layer of an operator; at a model's end, whose name is made up, that of its weights where it has any."""
+    own = layer_of(tensors[outputs[0]].name) if outputs else ""
+    if not is_made_up(own):
+        return own
+    weights = (tensors[index].name for index in inputs if index >= 0 and tensors[index].data)
+    return next((layer_of(name) for name in weights if "/" in name and not _MADE_UP.match(name)), own)
+
+
+def is_made_up(layer: str) -> bool:
+    """Whether a name is the converter's own for a model's output, and no layer's."""
+    return _END.match(layer) is not None
 
 
 def layer_of(tensor_name: str) -> str:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,17 +24,15 @@ import numpy as np
 from mltkbuild.errors import StageError
 from mltkbuild.fingerprint.toolchain import NONE, version
 from mltkbuild.process import end_with_parent
-from mltkbuild.tflite import arena, graph
+from mltkbuild.tflite import arena, culprit, graph, lint, open_sizes
 
 PACKAGE = "tflite-micro"
 """The package of the interpreter, which is built for Linux on x86-64 alone."""
-_FIRST_ARENA = 1 << 20
-_LARGEST_ARENA = 1 << 30
 # Starting a process and its interpreter takes about this long, so only what takes longer is worth sharing.
 _WORTH_SHARING_SECONDS = 1.5
 _TIMED_SAMPLES = 32
-_FIGURE = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
-_ARENA_TOO_SMALL = re.compile(r"Failed to (resize buffer|allocate)|Failed to get memory|exhausted", re.IGNORECASE)
+_BATCH_OF_ONE = "convert it with a batch of 1 and a fixed input shape: `mltk quantize` does from the Keras model"
+CANT_RUN = "TensorFlow Lite Micro can't run the model"
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,11 @@ class Arena:
 
 
 class CantRun(StageError):
-    """TensorFlow Lite Micro refuses a model."""
+    """TensorFlow Lite Micro refuses a model, or crashes on it."""
+
+
+class Crashed(CantRun):
+    """TensorFlow Lite Micro aborts on a model."""
 
 
 class NotHere(CantRun):
@@ -119,9 +120,16 @@ class Micro:
         check_runnable(self._graph)
         if not is_here():
             raise not_here()
+        _check_open(tflite, self._graph)
         self._interpreter = _allocated(tflite, self._graph)
         self.inputs = tuple(map(port_of, self._graph.inputs))
         self.outputs = tuple(map(port_of, self._graph.outputs))
+
+    @property
+    def batch(self) -> int:
+        """How many samples one inference takes."""
+        sizes = {port.shape[:1] for port in (*self.inputs, *self.outputs)}
+        return next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else 1
 
     def invoke(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run one inference from a reset state.
@@ -146,16 +154,55 @@ class Micro:
                 self._interpreter.set_input(value, index)
             self._interpreter.invoke()
             return [self._interpreter.get_output(index) for index in range(len(self.outputs))]
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise refused(str(error), self._graph) from error
 
     def arena(self) -> Arena:
         """How much working memory the model needs."""
-        with _standard_error() as said:
-            self._interpreter.print_allocations()
-            found = {name: int(size) for name, size in _FIGURE.findall(said())}
-        used = found["total"]
-        return Arena(arena.smallest(self._content, used), used, found["head"], found["tail"])
+        return measured(self._content)
+
+
+def measured(tflite: bytes, known: Callable[[str], str] = str) -> Arena:
+    """Run a model once, on zeros, in a process of its own, and say how much working memory it needs.
+
+    A kernel may abort instead of refusing what it can't run; this process only hears of it.
+
+    Args:
+        tflite: The file's bytes.
+        known: Gives the name of a layer as people know it.
+
+    Raises:
+        StageError: The bytes are no `.tflite` model.
+        CantRun: The interpreter refuses the model or aborts on it; names the operator and its layer.
+        NotHere: There is no interpreter.
+    """
+    return Arena(**_tried(tflite, known, measured=True))
+
+
+def check(tflite: bytes, known: Callable[[str], str] = str) -> None:
+    """Run a model that nobody has tried once, before this process loads it; takes and raises what `measured` does."""
+    _tried(tflite, known, measured=False)
+
+
+def _tried(tflite: bytes, known: Callable[[str], str], *, measured: bool) -> Mapping[str, int]:
+    model = graph.read(tflite)
+    check_runnable(model)
+    if not is_here():
+        raise not_here()
+    _check_open(tflite, model)
+    trial = arena.tried(tflite, len(model.inputs), measured=measured)
+    if trial.figures:
+        return trial.figures
+    # What is known of an operator tells more than the interpreter does.
+    if problems := lint.find_problems(model, known):
+        raise CantRun(CANT_RUN, found=lint.named(problems), fix=lint.fixes(problems))
+    if trial.signal:
+        raise Crashed(
+            "TensorFlow Lite Micro crashes on the model",
+            found=culprit.of_crash(tflite, model, known) or "a process that ran it ended without an answer",
+            fix="replace the layer: its operator has a kernel, and not for these sizes, settings or ranges",
+        )
+    raise refused(trial.said, model, known)
 
 
 def check_sound(model: graph.Graph) -> None:
@@ -177,25 +224,37 @@ def check_runnable(model: graph.Graph) -> None:
 
     Raises:
         StageError: As `check_sound` does.
-        CantRun: A size is open until the model runs, or a tensor is larger than 1 GiB.
+        CantRun: The file has no size where TensorFlow Lite Micro needs one, or a tensor is larger than 1 GiB.
     """
     check_sound(model)
     for part in model.subgraphs:
         for tensor in part.tensors:
-            if tensor.dtype != "string" and graph.bytes_of(tensor) > _LARGEST_ARENA:
+            if tensor.dtype != "string" and graph.bytes_of(tensor) > arena.LARGEST:
                 found = f"{tensor.name} of shape {tensor.shape}"
                 raise CantRun(
                     "a tensor is larger than the memory of any microcontroller",
                     found=found,
                     fix="make the model smaller",
                 )
-    for tensor in (*model.inputs, *model.outputs):
-        if tensor.is_dynamic:
+        # What the signature leaves open, such as the batch, has a size in the shape; that one is run.
+        for tensor in part.tensors:
+            if min(tensor.shape, default=1) >= 0:
+                continue
             raise CantRun(
-                "the model has a size that is open until it runs, which TensorFlow Lite Micro doesn't have",
+                "the file has no size for a tensor, and TensorFlow Lite Micro takes none at run time",
                 found=f"{tensor.name}: {tensor.shape}",
-                fix="convert it with a batch of 1 and a fixed input shape: `mltk quantize` does from the Keras model",
+                fix=_BATCH_OF_ONE,
             )
+
+
+def _check_open(tflite: bytes, model: graph.Graph) -> None:
+    """Refuse open sizes that are others for a batch of 1 than in the file: kernels would leave their tensors."""
+    if (found := open_sizes.wrong(tflite, model)) is not None:
+        raise CantRun(
+            "TensorFlow Lite Micro can't run the model: sizes that the file leaves open are wrong in it",
+            found=found,
+            fix=_BATCH_OF_ONE,
+        )
 
 
 def _check_sizes(part: graph.Subgraph) -> None:
@@ -206,15 +265,17 @@ def _check_sizes(part: graph.Subgraph) -> None:
             raise graph.damaged(f"a tensor without elements: {tensor.name} of shape {tensor.shape}")
 
 
-def refused(message: str, model: graph.Graph) -> CantRun:
+def refused(message: str, model: graph.Graph, known: Callable[[str], str] = str) -> CantRun:
     """The error for a model that the interpreter refuses."""
     lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("TFLM failed", "Interpreter invocation"))] or lines
-    return CantRun(
-        "TensorFlow Lite Micro can't run the model",
-        found="; ".join(telling[:3]) or "no message",
-        fix="see the operators with `mltk profile`; my_model.tflm = 'warn' publishes the file all the same",
-    )
+    layer = lint.told_by(message, model, known)
+    said = "; ".join(telling[:3]) or "no message"
+    fix = "replace the layer, or publish the file all the same with my_model.tflm = 'warn' (a file: --tflm warn)"
+    if any(tensor.is_open for tensor in model.inputs):
+        # The file then computes sizes at run time that are constants for a known batch.
+        fix = _BATCH_OF_ONE
+    return CantRun(CANT_RUN, found=f"{layer}: {said}" if layer else said, fix=fix)
 
 
 def port_of(tensor: graph.Tensor) -> Port:
@@ -226,16 +287,15 @@ def _allocated(tflite: bytes, model: graph.Graph) -> Any:
     """An interpreter whose tensors have memory; the arena grows until it is enough."""
     from tflite_micro import runtime
 
-    size = max(_FIRST_ARENA, 4 * len(tflite))
-    while True:
+    for size in arena.sizes(tflite):
         with _standard_error() as said:
             try:
                 return runtime.Interpreter.from_bytes(tflite, arena_size=size)
             except (RuntimeError, ValueError) as error:
                 message = f"{said()}\n{error}"
-        if not _ARENA_TOO_SMALL.search(message) or size >= _LARGEST_ARENA:
-            raise refused(message, model)
-        size *= 4
+        if not arena.TOO_SMALL.search(message):
+            break
+    raise refused(message, model)
 
 
 @contextmanager
@@ -294,10 +354,12 @@ def run_all(tflite: Path, inputs: Sequence[np.ndarray], cores: int | None = None
 
 
 def _run_part(model: Micro, inputs: Sequence[np.ndarray], start: int, end: int) -> list[np.ndarray]:
-    rows = [model.invoke([part[place][None] for part in inputs]) for place in range(start, end)]
-    if not rows:
+    if start == end:
         return [np.empty((0, *port.shape[1:]), port.dtype) for port in model.outputs]
-    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+    # The last inference of a model with a larger batch is filled up with the last sample.
+    groups = [np.minimum(np.arange(place, place + model.batch), end - 1) for place in range(start, end, model.batch)]
+    rows = [model.invoke([part[group] for part in inputs]) for group in groups]
+    return [np.concatenate(column)[: end - start] for column in zip(*rows, strict=True)]
 
 
 def _shared(content: bytes, inputs: Sequence[np.ndarray], bounds: Sequence[int]) -> list[list[np.ndarray]]:

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mltkbuild.disk.facts import Facts
 from mltkbuild.errors import SpecError, StageError
-from mltkbuild.tflite import flatbuffer
+from mltkbuild.tflite import flatbuffer, kept
 from mltkbuild.tflite.dictionary import Typed, checked_text, decode, decode_typed, encode
 
 __all__ = ["TAG", "Typed", "decode", "embed", "encode", "extract", "extract_typed", "model_hash", "run"]
@@ -79,8 +79,9 @@ def run(  # noqa: PLR0913  # a stage body's signature is its dependency list
 def embed(tflite: bytes, parameters: Mapping[str, object], description: str | None = None) -> bytes:
     """Return a model with these parameters in place of any that it had.
 
-    Operators, tensors, buffer indices and other metadata keep their meaning; every buffer begins at a multiple of 16
-    bytes. Embedding the same parameters once more gives the same bytes.
+    Everything else is kept: operators, tensors, buffer indices, signatures, other metadata, and what lies behind the
+    flatbuffer, such as associated files. Every buffer begins at a multiple of 16 bytes. Embedding the same parameters
+    once more gives the same bytes.
 
     Args:
         tflite: A model.
@@ -89,14 +90,17 @@ def embed(tflite: bytes, parameters: Mapping[str, object], description: str | No
 
     Raises:
         SpecError: A parameter or the description can't be stored.
-        StageError: The model can't be read, or keeps data outside the flatbuffer.
+        StageError: The model can't be read, keeps data outside the flatbuffer, or holds what would be lost.
     """
     model = flatbuffer.load(tflite)
     _refuse_outside_data(model)
+    tail, start = kept.behind(tflite)
     _set_metadata(model, encode(parameters))
     if description is not None:
         model.description = checked_text("the model's description", description)
-    return flatbuffer.pack(model, len(tflite))
+    written = flatbuffer.pack(model, len(tflite))
+    _check_kept(flatbuffer.load(tflite), flatbuffer.load(written), described=description is not None)
+    return kept.joined(written, tail, start)
 
 
 def extract(tflite: bytes) -> dict[str, object]:
@@ -165,6 +169,22 @@ def _set_metadata(model: Any, payload: bytes) -> None:
     kept = [entry for entry in metadata if entry.name != tag or entry is keeper]
     model.metadata = kept if any(entry is keeper for entry in kept) else [*kept, keeper]
     model.buffers = buffers
+
+
+def _check_kept(old: Any, new: Any, *, described: bool) -> None:
+    """Compare two models but for our own metadata entry, its buffer and a new description."""
+    for model in (old, new):
+        ours = [entry for entry in model.metadata or [] if entry.name == TAG.encode()]
+        users = _buffer_users(model)
+        for entry in ours:
+            if 0 < entry.buffer < len(model.buffers or []) and users[entry.buffer] == 1:
+                model.buffers[entry.buffer] = schema.BufferT()
+        model.metadata = [entry for entry in model.metadata or [] if entry not in ours]
+        model.description = None if described else model.description
+    # The payload's buffer comes last where there was none.
+    new.buffers = new.buffers[: max(len(old.buffers or []), 1)]
+    old.buffers = old.buffers or [schema.BufferT()]
+    kept.check(old, new)
 
 
 def _buffer_users(model: Any) -> Counter[int]:

@@ -131,6 +131,14 @@ def _packed(structure: Any, arrays: Sequence[Any]) -> Any:
     return tuple(arrays) if isinstance(structure, list | tuple) and len(arrays) > 1 else arrays[0]
 
 
+def end_layers(keras_model: Any) -> list[str]:
+    """The layers that make a model's outputs, in their order, as far as it tells."""
+    if hasattr(keras_model, "output_names"):
+        return output_names(keras_model)
+    # A model of Keras' Sequential has layers alone.
+    return [keras_model.layers[-1].name] if keras_model.layers else []
+
+
 def in_order(tflite: bytes, keras_model: Any) -> bytes:
     """Give a converted model with its inputs and outputs as Keras has them; with one of each, the same bytes.
 

@@ -99,6 +99,38 @@ def run_all(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     return run_reference(tflite, inputs)
 
 
+def refusal_of(tflite: Path) -> micro.CantRun | None:
+    """Why TensorFlow Lite Micro doesn't run a model that nobody has tried; None for one that runs.
+
+    Raises:
+        StageError: The model can't be read.
+    """
+    try:
+        micro.check(tflite.read_bytes())
+    except micro.CantRun as refusal:
+        return refusal
+    return None
+
+
+def answers_of(tflite: Path, inputs: Sequence[np.ndarray], refusal: micro.CantRun | None) -> list[np.ndarray]:
+    """Predict with a model that nobody has tried; takes and gives what `predict_tflite` does.
+
+    Args:
+        tflite: The model.
+        inputs: An array an input.
+        refusal: Why TensorFlow Lite Micro doesn't run it, as `refusal_of` tells: LiteRT's reference kernels answer.
+
+    Raises:
+        StageError: The refusal, when neither runs it.
+    """
+    try:
+        return predict_tflite(tflite, inputs, on_reference=refusal is not None)
+    except StageError:
+        if refusal is None:
+            raise
+        raise refusal from None
+
+
 def run_reference(tflite: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Run every sample on LiteRT's reference kernels; takes and gives what `run_all` does."""
     _sound(tflite)

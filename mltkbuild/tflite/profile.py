@@ -43,7 +43,7 @@ class Layer:
         subgraph: 0 for the model itself, others for bodies of WHILE and IF.
         operator: The schema's name.
         layer: The layer that it comes from.
-        inputs: Shapes of what it reads, without constants; -1 for a size that is open.
+        inputs: Shapes of what it reads, without constants.
         weights: Shapes of its constants, without settings such as a shape or an axis.
         outputs: Shapes of what it gives.
         dtypes: The number types of what it reads and gives, each once.
@@ -78,6 +78,7 @@ class Profile:
         flash: Bytes of the file, which is what a device keeps.
         arena: Working memory; None for a model that TensorFlow Lite Micro can't run.
         problem: Why it can't.
+        fix: What to do about that.
         inputs: What it takes.
         outputs: What it gives.
         problems: Operators that can't run.
@@ -92,6 +93,7 @@ class Profile:
     flash: int
     arena: micro.Arena | None
     problem: str | None
+    fix: str | None
     inputs: tuple[micro.Port, ...]
     outputs: tuple[micro.Port, ...]
     problems: tuple[lint.Problem, ...]
@@ -110,7 +112,7 @@ def profile(tflite: bytes, name: str) -> Profile:
     """
     model = graph.read(tflite)
     layers = tuple(layer for place, part in enumerate(model.subgraphs) for layer in _layers(place, part))
-    arena, problem = _arena(tflite)
+    arena, problem, fix = _arena(tflite)
     return Profile(
         name=name,
         layers=layers,
@@ -120,6 +122,7 @@ def profile(tflite: bytes, name: str) -> Profile:
         flash=len(tflite),
         arena=arena,
         problem=problem,
+        fix=fix,
         inputs=tuple(map(micro.port_of, model.inputs)),
         outputs=tuple(map(micro.port_of, model.outputs)),
         problems=lint.find_problems(model),
@@ -127,11 +130,11 @@ def profile(tflite: bytes, name: str) -> Profile:
     )
 
 
-def _arena(tflite: bytes) -> tuple[micro.Arena | None, str | None]:
+def _arena(tflite: bytes) -> tuple[micro.Arena | None, str | None, str | None]:
     try:
-        return micro.Micro(tflite).arena(), None
+        return micro.measured(tflite), None, None
     except StageError as error:
-        return None, f"{error.what}: {error.found}"
+        return None, f"{error.what}: {error.found}", error.fix
 
 
 def _notes(model: Graph) -> Iterable[str]:
@@ -140,8 +143,8 @@ def _notes(model: Graph) -> Iterable[str]:
         yield f"what {', '.join(called)} runs is counted once, however often it runs"
     if customs := sorted({operator.name for operator in operators if operator.is_custom}):
         yield f"the MACs of custom operators are not known and count as none: {', '.join(customs)}"
-    if any(tensor.is_dynamic for part in model.subgraphs for tensor in part.tensors):
-        yield "a size that is open until the model runs counts as 1"
+    if opened := [f"{tensor.name} {_shape(tensor.signature)}" for tensor in model.inputs if tensor.is_open]:
+        yield f"sizes that the file leaves open count as they stand in it, and so they run: {', '.join(opened)}"
 
 
 def _layers(place: int, part: Subgraph) -> Iterable[Layer]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from mltkbuild.errors import StageError
 from mltkbuild.tflite import graph, lint, micro
@@ -30,7 +28,14 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: Collection[str] = ()) -> Proof:
+def prove(
+    tflite: bytes,
+    *,
+    mode: str = ERROR,
+    quantized: bool = False,
+    layers: Collection[str] = (),
+    ends: Sequence[str] = (),
+) -> Proof:
     """Try a converted model in TensorFlow Lite Micro.
 
     Args:
@@ -38,6 +43,7 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
         mode: What a model is that can't run: 'error', 'warn', or 'off' to try nothing.
         quantized: Whether it must not compute with floats.
         layers: The names of the Keras layers, to tell them as the user knows them.
+        ends: Those that make the outputs, in their order, for which the converter makes names up.
 
     Returns:
         `proven` (whether it ran), `runs` (None when not tried), `problem`, `operators`, `inputs`, `outputs`, and
@@ -48,8 +54,9 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
         StageError: It computes with floats although it must not; or it can't run and `mode` is 'error'.
     """
     model = graph.read(tflite)
+    known = _naming(model, layers, ends)
     if quantized:
-        _refuse_floats(model, layers)
+        _refuse_floats(model, known)
     facts: dict[str, Any] = {
         "version": VERSION,
         "proven": False,
@@ -60,15 +67,14 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
         "inputs": [_port(tensor) for tensor in model.inputs],
         "outputs": [_port(tensor) for tensor in model.outputs],
     }
-    notes = _moved_floats(model, layers) if quantized else ()
+    notes = _moved_floats(model, known) if quantized else ()
     if mode == OFF:
         return Proof(facts, notes)
-    problems = _known(lint.find_problems(model), layers)
-    if not problems and not micro.is_here():
-        return Proof({**facts, "problem": NOT_PROVEN}, (*notes, f"{NOT_PROVEN}: {TO_PROVE}"))
     try:
-        facts["arena"] = _tried(tflite, problems).as_json()
+        facts["arena"] = micro.measured(tflite, known).as_json()
         facts["runs"] = facts["proven"] = True
+    except micro.NotHere:
+        return Proof({**facts, "problem": NOT_PROVEN}, (*notes, f"{NOT_PROVEN}: {TO_PROVE}"))
     except StageError as error:
         if mode == ERROR:
             raise
@@ -77,49 +83,44 @@ def prove(tflite: bytes, *, mode: str = ERROR, quantized: bool = False, layers: 
     return Proof(facts, notes)
 
 
-def require_kernels(model: graph.Graph, layers: Collection[str], *, mode: str, quantized: bool) -> None:
+def require_kernels(
+    model: graph.Graph, layers: Collection[str], ends: Sequence[str], *, mode: str, quantized: bool
+) -> Callable[[str], str]:
     """Look at a model's operators alone, as `prove` does before it runs the model.
+
+    Returns:
+        Gives the name of a layer as people know it.
 
     Raises:
         StageError: It would compute with floats although it must not; or an operator can't run and `mode` is 'error'.
     """
+    known = _naming(model, layers, ends)
     if quantized:
-        _refuse_floats(model, layers)
-    problems = _known(lint.find_problems(model), layers) if mode == ERROR else []
+        _refuse_floats(model, known)
+    problems = lint.find_problems(model, known) if mode == ERROR else []
     if problems:
-        raise _cant_run(problems)
+        raise micro.CantRun(micro.CANT_RUN, found=lint.named(problems), fix=lint.fixes(problems))
+    return known
 
 
-def _cant_run(problems: Collection[lint.Problem]) -> micro.CantRun:
-    what = "TensorFlow Lite Micro can't run the model"
-    return micro.CantRun(what, found=lint.named(problems), fix=lint.fixes(problems))
+def _naming(model: graph.Graph, layers: Collection[str], ends: Sequence[str]) -> Callable[[str], str]:
+    """What gives the name of a layer as the user knows it."""
+    own = {tensor.name: end for tensor, end in zip(model.outputs, ends, strict=False) if graph.is_made_up(tensor.name)}
+    return lambda name: own.get(name) or known_layer(name, layers)
 
 
-def _refuse_floats(model: graph.Graph, layers: Collection[str]) -> None:
-    kept = _known(lint.kept_floats(model), layers)
+def _refuse_floats(model: graph.Graph, known: Callable[[str], str]) -> None:
+    kept = lint.kept_floats(model, known)
     if kept:
         raise StageError(
             "the quantized model would still compute with floats", found=lint.named(kept), fix=lint.fixes(kept)
         )
 
 
-def _moved_floats(model: graph.Graph, layers: Collection[str]) -> tuple[str, ...]:
+def _moved_floats(model: graph.Graph, known: Callable[[str], str]) -> tuple[str, ...]:
     """Say which layers move float values around, which costs memory and no accuracy."""
-    moved = {known_layer(operator.layer, layers) for operator in lint.moved_floats(model)}
+    moved = {known(operator.layer) for operator in lint.moved_floats(model)}
     return (f"float32 values are moved within {', '.join(sorted(moved))}; nothing is computed with them",) * bool(moved)
-
-
-def _tried(tflite: bytes, problems: Collection[lint.Problem]) -> micro.Arena:
-    """Run the model once; a found problem tells more than the interpreter does."""
-    if problems:
-        raise _cant_run(problems)
-    trial = micro.Micro(tflite)
-    trial.invoke([np.zeros(port.shape, port.dtype) for port in trial.inputs])
-    return trial.arena()
-
-
-def _known(problems: Collection[lint.Problem], layers: Collection[str]) -> list[lint.Problem]:
-    return [replace(problem, layer=known_layer(problem.layer, layers)) for problem in problems]
 
 
 def known_layer(name: str, layers: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from mltkbuild.data.batches import Batches
 from mltkbuild.disk.checkpoints import Position
 from mltkbuild.errors import SpecError, StageError, Stopped
 from mltkbuild.events import EpochProgress
-from mltkbuild.training import devices, training_state
+from mltkbuild.training import csv_log, devices, training_state
 from mltkbuild.training.history import last_metrics, plain
 from mltkbuild.training.keeper import Best, Keeper, Rules
 
@@ -112,10 +112,16 @@ class Course(keras.callbacks.CallbackList):
         if self._begun:
             return
         self._begun = True
+        if self._state is not None:
+            csv_log.go_on(self._own, self.position.epoch)
         super().on_train_begin(logs)
         self._at_begin = [dict(vars(callback)) for callback in self._own]
+        headers = csv_log.needing_header(self._own)
         if self._state is not None:
             self._take_up(self._state)
+        for callback, is_needed in headers:
+            # What was kept of it is of the file's first line.
+            callback.append_header = is_needed
 
     def _take_up(self, state: Mapping[str, Any]) -> None:
         if not devices.is_distributed(self.model):

@@ -93,7 +93,9 @@ def _size_of(job: Job) -> int | None:
     given += [path for value in job.arguments.values() if isinstance(value, list | tuple) for path in value]
     if os.path.isdir(str(job.arguments.get("data"))):
         return None
-    return sum(os.path.getsize(path) for path in given if os.path.isfile(path))
+    # A model may be a folder, too: a SavedModel.
+    inner = [os.path.join(place, name) for path in given for place, _, names in os.walk(path) for name in names]
+    return sum(os.path.getsize(path) for path in (*given, *inner) if os.path.isfile(path))
 
 
 @contextlib.contextmanager

@@ -105,12 +105,9 @@ class Worker:
             self._listen(future, listener)
             return future.result()
         except BrokenProcessPool as error:
+            cause, answer = _last_words(place.log)
             raise WorkerDied(
-                "the worker process died",
-                where=place.name,
-                found=_last_words(place.log),
-                fix=f"see {place.shown_log}; free memory, or make the model or batch_size smaller, and run the same "
-                "command again",
+                "the worker process died", where=place.name, found=cause, fix=f"see {place.shown_log}; {answer}"
             ) from error
         except MltkError:
             raise
@@ -399,15 +396,19 @@ def _without_here() -> Iterator[None]:
         sys.path = before
 
 
-def _last_words(log: str) -> str:
-    """The likely cause of a worker's death, from its log."""
+def _last_words(log: str) -> tuple[str, str]:
+    """The likely cause of a worker's death, from its log, and what to do."""
     try:
         lines = read_file(log).decode(errors="replace").splitlines()
     except OSError:
         lines = []
+    smaller = "free memory, or make the model or batch_size smaller, and run the same command again"
     if any("std::bad_alloc" in line for line in lines):
-        return f"it needed more memory than there is; {out_of_memory()}"
+        return f"it needed more memory than there is; {out_of_memory()}", smaller
     fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
     if fatal is not None:
-        return f"{fatal.removeprefix('Fatal Python error: ')} in native code (TensorFlow or its converter)"
-    return "it was killed from outside, most likely because the machine ran out of memory"
+        is_micro = any(line.strip().startswith("File ") and "tflite_micro" in line for line in lines)
+        library = "TensorFlow Lite Micro" if is_micro else "TensorFlow or its converter"
+        answer = "its stack says in what; run the same command again, and leave that out if it stays so"
+        return f"{fatal.removeprefix('Fatal Python error: ')} in native code ({library})", answer
+    return "it was killed from outside, most likely because the machine ran out of memory", smaller

@@ -22,7 +22,7 @@ from mltkbuild.evaluation.judging import KERAS, TFLITE, Judge
 from mltkbuild.shown import shown
 from mltkbuild.tflite import calibration, graph, micro, params, ports, predict, quantize
 from mltkbuild.workers import file_jobs
-from mltkbuild.workers.file_jobs import about, content_of, keras_model_of, samples_of, write
+from mltkbuild.workers.file_jobs import about, content_of, keras_model_of, missing, samples_of, write
 
 BATCH = 32
 
@@ -36,7 +36,7 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
         options: `rescale`, `trust`, `output` (a folder, or None), `classes` (labels, or None).
 
     Returns:
-        `text`, and `results` by kind.
+        `text`, `results` by kind, and what `missing` tells of answers that TensorFlow Lite Micro didn't give.
     """
     models: dict[str, _KerasModel | _TfliteModel] = {}
     for path in paths:
@@ -60,7 +60,9 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
             for file in sorted(Path(scratch).rglob("*")):
                 if file.is_file():
                     write(os.path.join(options["output"], str(file.relative_to(scratch))), file.read_bytes())
-    return {"text": "\n".join(texts), "results": results}
+    refusal = next((model.refusal for model in models.values() if model.refusal is not None), None)
+    lacking = missing(None, None) if refusal is None else missing(str(refusal.found), refusal.fix)
+    return {"text": "\n".join(texts), "results": results, **lacking}
 
 
 def _answer(
@@ -102,6 +104,7 @@ class _KerasModel:
     """A Keras model as evaluation sees it."""
 
     kind = KERAS
+    refusal: micro.CantRun | None = None
 
     def __init__(self, path: str, trust: bool) -> None:
         self.path = path
@@ -138,6 +141,7 @@ class _TfliteModel:
         self.shapes = [tuple(port.shape[1:]) for port in ends]
         self.widths = [int(np.prod(shape)) for shape in self.shapes]
         self.scales = [port.scale for port in ends]
+        self.refusal = predict.refusal_of(Path(path))
         several = len(entries) > 1
         self._ranges = [
             calibration.Range(asdict(port), entry.name if several else "")
@@ -148,12 +152,18 @@ class _TfliteModel:
         """What its outputs are on TensorFlow Lite Micro, dequantized: an array each, one row a sample."""
         for values, seen in zip(inputs, self._ranges, strict=True):
             seen.add(values)
-        return predict.predict_tflite(Path(self.path), inputs)
+        return predict.answers_of(Path(self.path), inputs, self.refusal)
 
     def notes(self) -> list[str]:
         """How far the samples leave the calibrated range, and what ran the model in place of TensorFlow Lite Micro."""
         left = [seen.note() for seen in self._ranges]
-        return [note for note in (*left, None if micro.is_here() else predict.ON_REFERENCE) if note]
+        return [note for note in (*left, self._on_reference()) if note]
+
+    def _on_reference(self) -> str | None:
+        if self.refusal is None:
+            return None
+        told = f"{predict.REFERENCE} answered: {self.refusal.what}: {self.refusal.found}"
+        return predict.ON_REFERENCE if isinstance(self.refusal, micro.NotHere) else told
 
 
 @dataclass(frozen=True)

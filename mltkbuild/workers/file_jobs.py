@@ -16,7 +16,7 @@ from mltkbuild.firmware import export as exporting
 from mltkbuild.shown import shown
 from mltkbuild.spec.mixins import TrainMixin
 from mltkbuild.stages import slices
-from mltkbuild.tflite import foreign, params
+from mltkbuild.tflite import foreign, micro, params, saved_model
 from mltkbuild.tflite import profile as profiling
 from mltkbuild.tflite import quantize as quantizing
 from mltkbuild.tflite import vela as arm
@@ -29,7 +29,7 @@ def profile(path: str, vela: str | None = None) -> dict[str, Any]:
     """Count what a `.tflite` costs.
 
     Returns:
-        The profile as `json` (a document), `text` and `csv`.
+        The profile as `json` (a document), `text` and `csv`, and what `missing` tells of an arena that there isn't.
     """
     with about(path):
         found = profiling.profile(content_of(path), Path(path).stem)
@@ -38,7 +38,7 @@ def profile(path: str, vela: str | None = None) -> dict[str, Any]:
             estimate = arm.estimate(Path(path), vela)
             document["vela"] = arm.as_json(estimate)
             text += "\n" + arm.as_text(estimate)
-    return {"json": document, "text": text, "csv": profiling.as_csv(found)}
+    return {"json": document, "text": text, "csv": profiling.as_csv(found), **missing(found.problem, found.fix)}
 
 
 def export(path: str, folder: str, name: str) -> dict[str, Any]:
@@ -51,13 +51,26 @@ def export(path: str, folder: str, name: str) -> dict[str, Any]:
             files = {file.name: file.read_bytes() for file in sorted(Path(scratch).iterdir())}
     for file_name, content in files.items():
         write(os.path.join(folder, file_name), content)
-    return {**facts, "names": sorted(files)}
+    fix = f"see `mltk profile {shown(os.path.basename(path))}`, which tells what to do"
+    return {"names": sorted(files), **missing(facts.get("problem"), fix)}
+
+
+def missing(problem: str | None, fix: str | None) -> dict[str, Any]:
+    """What tells that something couldn't be made: why, what to do, and whether it was `tried` at all."""
+    return {"problem": problem, "fix": fix, "tried": micro.is_here()}
 
 
 def update_params(
-    path: str, output: str, changes: Mapping[str, object], removed: Sequence[str] = (), description: str | None = None
+    path: str, output: str, changes: Mapping[str, object], types: Mapping[str, str], description: str | None
 ) -> dict[str, object]:
     """Set, change or remove parameters that are embedded in a `.tflite`.
+
+    Args:
+        path: The file.
+        output: Where to write; nothing is written without a change.
+        changes: New values by key; None to remove one.
+        types: The types of those for which one is chosen.
+        description: The model's own description; None keeps it.
 
     Returns:
         All parameters as they are now, with types as they are stored.
@@ -65,15 +78,18 @@ def update_params(
     with about(path):
         content = content_of(path)
         parameters = params.extract_typed(content)
+        removed = [key for key, value in changes.items() if value is None]
         unknown = [key for key in removed if key not in parameters]
         if unknown:
             found = f"{unknown[0]}; it has {', '.join(sorted(parameters)) or 'none'}"
             raise UsageError("the model has no such parameter", found=found, fix="remove one that it has")
         kept = {key: value for key, value in parameters.items() if key not in removed}
-        changed: dict[str, object] = {**kept, **changes}
+        new = {key: value for key, value in changes.items() if value is not None}
+        typed = {key: params.Typed(new[key], kind) for key, kind in types.items()}
+        changed: dict[str, object] = {**kept, **new, **typed}
         if "hash" in kept and "hash" not in changes:
             changed["hash"] = params.model_hash(content, changed, description)
-        if changes or removed or description is not None:
+        if changes or description is not None:
             write(output, params.embed(content, changed, description))
             content = Path(output).read_bytes()
         return params.extract(content)
@@ -94,7 +110,7 @@ def quantize(path: str, output: str, data: str | None, settings: Mapping[str, An
     """Convert a Keras model to a `.tflite` that is proven on TensorFlow Lite Micro.
 
     Args:
-        path: A `.keras` or `.h5` file.
+        path: A `.keras` or `.h5` file, or a SavedModel's folder.
         output: The `.tflite` to write.
         data: Calibration samples, as `data.files.load` reads them; None for a float model.
         settings: `rescale`, `max_samples`, `tflm` and what differs from the defaults of `tflite_converter`.
@@ -170,8 +186,8 @@ def write(path: str, content: bytes) -> None:
 
 
 def keras_model_of(path: str, trust: bool) -> Any:
-    """Load a Keras model that no workspace made, for conversions that give the same bytes again."""
+    """Load a Keras model, or a SavedModel as one, for conversions that give the same bytes again."""
     # Loaded late: what reads a `.tflite` alone needs no TensorFlow.
     tensorflow: Any = importlib.import_module("tensorflow")
     tensorflow.config.experimental.enable_op_determinism()
-    return foreign.load(Path(path), trust=trust)
+    return (saved_model if os.path.isdir(path) else foreign).load(Path(path), trust=trust)

@@ -209,3 +209,15 @@ def test_settings_that_don_t_fit_each_other() -> None:
     ):
         with pytest.raises(SpecError, match=text):
             AudioFeatureGeneratorSettings(**settings_).check()
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+def test_bands_may_end_at_half_of_the_rate(rate: int) -> None:
+    """As in MLTK; TensorFlow's operation gets a limit so little below it that the spectrogram hardly differs."""
+    noise = tf.constant(np.random.default_rng(1).normal(0, 3000, rate).astype(np.int16))
+    given = AudioFeatureGeneratorSettings(sample_rate_hz=rate, filterbank_upper_band_limit=rate / 2)
+    near = AudioFeatureGeneratorSettings(sample_rate_hz=rate, filterbank_upper_band_limit=rate / 2 - 1)
+    found = np.asarray(frontend.spectrogram(noise, given))
+    assert given.spectrogram_shape == found.shape
+    assert np.abs(found - np.asarray(frontend.spectrogram(noise, near))).max() <= 2
+    assert rate / 2 == given.filterbank_upper_band_limit

@@ -229,6 +229,22 @@ def test_listing_without_a_models_folder_is_empty(tmp_path: Path) -> None:
     assert "write one, or try `mltk init`" == caught.value.fix
 
 
+def test_a_file_without_the_marker_is_named(tmp_path: Path) -> None:
+    """Asked for by its name it is an error with the line that it lacks; one that makes a model is told unasked."""
+    model = "class Mine(MltkModel): pass\nmy_model = Mine()\n"
+    helper = "# my_model = 3\ndef change(my_model): my_model.epochs = 3\n"
+    text = 'TEXT = """\n# @mltk_model\n"""\nmy_model: Mine = Mine()\n'
+    listing = list_specs(fill(tmp_path, models__kws=MARK, models__a=model, models__b=helper, models__c=text))
+    assert (["kws"], {}) == (list(listing.specs), listing.problems)
+    for name in ("a", "b", "c", "a-test"):
+        with pytest.raises(UsageError, match="no line `# @mltk_model`") as caught:
+            listing[name]
+        assert f"models/{name.removesuffix('-test')}.py" == caught.value.where
+        assert "on a line of its own" in str(caught.value.fix)
+    assert ("models/a.py", "models/c.py") == listing.forgotten
+    assert "models/a.py makes a my_model and is no spec" in listing.notes()[0]
+
+
 def test_unknown_model_is_answered_with_the_near_names(tmp_path: Path) -> None:
     """A misspelt name gets a hint, and a dry run is found under the model's name."""
     listing = list_specs(fill(tmp_path, models__kws_v2=MARK, models__digits=MARK))

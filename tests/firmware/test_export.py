@@ -21,7 +21,7 @@ from mltkbuild.stages import table
 from mltkbuild.tflite import micro, params
 from mltkbuild.tflite.dictionary import Typed
 
-from ..tflite.test_micro import changed, dense_model, open_batch
+from ..tflite.test_micro import changed, dense_model, open_batch, without_size
 from .compiling import compiled, custom, gelu, stubs
 
 LABELS = ['a "b"', "back\\slash", "what??/", "größer", "two\nlines", ""]
@@ -283,7 +283,16 @@ def test_vectors_that_don_t_fit_are_refused(tmp_path: Path, vector: list[np.ndar
     assert "(1, 4)" in str(caught.value.found)
 
 
-@pytest.mark.parametrize("change", [open_batch, gelu, custom("mine")])
+def test_a_model_with_an_open_batch_is_exported_whole(tmp_path: Path) -> None:
+    """Shape, arena and vectors are those of the batch that stands in the file, which is the one that runs."""
+    folder = exported(tmp_path, changed(open_batch), vectors=None)
+    header = (folder / "door_2_model.h").read_text(encoding="utf-8")
+    assert "constexpr int input_shape[] = {1, 4};" in header
+    assert "arena_size = " in header
+    assert (folder / "door_2_test_vector.h").exists()
+
+
+@pytest.mark.parametrize("change", [without_size, gelu, custom("mine")])
 def test_a_model_that_can_t_run_has_no_vectors(tmp_path: Path, change: Any) -> None:
     """The data and the operators are exported all the same, and header and facts say why there is no arena."""
     tflite = tmp_path / "model.tflite"

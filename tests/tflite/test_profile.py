@@ -35,6 +35,7 @@ class T:
     data: bool | Sequence[int] = False
     scale: float = 0.0
     name: str = ""
+    zero: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _tensor(index: int, entry: T, model: Any) -> Any:
     made.shape, made.shapeSignature = [max(size, 1) for size in entry.shape], list(entry.shape)
     if entry.scale:
         made.quantization = schema.QuantizationParametersT()
-        made.quantization.scale, made.quantization.zeroPoint = [entry.scale], [0]
+        made.quantization.scale, made.quantization.zeroPoint = [entry.scale], [entry.zero]
     if entry.data is not False:
         values = np.ones(entry.shape) if entry.data is True else np.array(entry.data).reshape(entry.shape)
         buffer = schema.BufferT()
@@ -285,15 +286,18 @@ def test_settings_are_no_parameters() -> None:
     assert ((2, 3, 3, 6), (2,)) == profile.profile(content, "up").layers[0].weights
 
 
-def test_an_open_size_counts_as_one() -> None:
-    """A model of any batch size has figures for one, and no arena, with the reason."""
+def test_an_open_size_counts_as_it_stands_in_the_file() -> None:
+    """A model of any batch size has figures and an arena for one, and a note says which sizes are open."""
     tensors = [T((-1, 3)), T((2, 3), data=True), T((-1, 2))]
     operators = [Op("FULLY_CONNECTED", (0, 1, -1), (2,), options("FullyConnected"))]
     found = profile.profile(handmade(tensors, operators, [0], [2]), "batch")
-    assert (6, None) == (found.macs, found.arena)
-    assert "open until it runs" in str(found.problem)
-    assert ("a size that is open until the model runs counts as 1",) == found.notes
-    assert "?x3" in profile.as_text(found)
+    assert (6, None) == (found.macs, found.problem)
+    assert found.arena is not None
+    assert found.arena.total > 0
+    assert ["count as they stand in it, and so they run: model/layer_0/out ?x3"] == [
+        note.partition("open ")[2] for note in found.notes
+    ]
+    assert ((1, 3), (1, 2)) == (found.inputs[0].shape, found.outputs[0].shape)
 
 
 def test_a_custom_operator_is_told() -> None:

@@ -581,3 +581,22 @@ def test_checkpoint_stands_beside_files_of_a_callbacks_own(make: Make) -> None:
     trained = place.train()
     assert "train:tiny: the checkpoint of epoch 2 is not used: " in trained.notes[0]
     assert [1] == trained.epochs
+
+
+@pytest.mark.parametrize("append", ["False", "True"])
+def test_a_csv_log_goes_on_with_one_header(make: Make, append: str) -> None:
+    """Stopped within an epoch, extended, or begun again at an earlier one: a row for each epoch, under one header."""
+    logged = "my_model.train_callbacks = [Trip(), keras.callbacks.CSVLogger('ROOT/log.csv', append=APPEND)]\n"
+    place = make(MORE, logged.replace("APPEND", append) + "my_model.checkpoints_keep = 9\n")
+    path = place.files.root / "log.csv"
+    place.trip(3, 2)
+    place.train()
+    straight = path.read_text()
+    place.edit("epochs = 4", "epochs = 6")
+    assert [5, 6] == place.train().epochs
+    rows = path.read_text().splitlines()
+    assert "epoch,accuracy,loss,val_accuracy,val_loss" == rows[0]
+    assert [*map(str, range(6))] == [row.partition(",")[0] for row in rows[1:]]
+    assert path.read_text().startswith(straight)
+    assert [2, 3, 4, 5, 6] == place.train(start=Start(resume=1)).epochs
+    assert rows == path.read_text().splitlines()

@@ -78,6 +78,7 @@ def test_crash_of_native_code_is_told_apart_from_a_kill(files: Files, own: Proce
         caught.value.where,
         caught.value.found,
     )
+    assert "memory" not in str(caught.value.fix)
     assert "in load" in (files.root / "build/kws/.logs/data.log").read_text(encoding="utf-8", errors="replace")
 
 
