@@ -229,17 +229,17 @@ BAD: dict[str, tuple[str, str, type[MltkError], str, str]] = {
         loads("return open('/nowhere/x.npy')"), "data", DataError, "open(", "the data loader raised FileNotFoundError",
     ),
     "other data each time": (
-        loads(UNSEEDED), "train", StageError, "my_model.dataset", "other training samples than before",
+        loads(UNSEEDED), "preflight", StageError, "my_model.dataset", "other training samples than before",
     ),
     "other model each time": (
         change(NETWORK, CLOCK_NETWORK), "train", StageError, "my_model.build_model_", "another model than before",
     ),
     "wrong input shape": (
-        loads(f"return np.zeros((24, 5), 'float32'), {Y}"), "train", SpecError, "my_model.build_model_",
+        loads(f"return np.zeros((24, 5), 'float32'), {Y}"), "preflight", SpecError, "my_model.build_model_",
         "found: samples of shape (5,), an input of shape (4,)",
     ),
     "loss doesn't fit": (
-        change("sparse_categorical", "categorical"), "train", SpecError, "my_model.build_model_function = build",
+        change("sparse_categorical", "categorical"), "preflight", SpecError, "my_model.build_model_function = build",
         "the loss takes one-hot rows",
     ),
     "loss is NaN": (NAN_LOSS, "train", StageError, "", "the loss is no finite number at step"),

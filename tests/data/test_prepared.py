@@ -194,7 +194,7 @@ def test_edits_re_run_what_they_reach(images: Files, executor: Processes) -> Non
     assert "data" not in bring(images, executor.run)
     images.edit("models/kws.py", "rescale=1 / 255", "rescale=1 / 128")
     ran = bring(images, executor.run)
-    assert ["spec", "data", "train"] == ran[:3]
+    assert ["spec", "data", "preflight", "train"] == ran[:4]
     assert before["training.npy"] == features(images)["training.npy"]
     images.edit("models/kws.py", "# @mltk_model", "# @mltk_model\n# a comment")
     assert ["archive"] == bring(images, executor.run)
@@ -212,7 +212,7 @@ def test_added_recording_moves_no_other(tones: Files, executor: Processes) -> No
     write_tone(tones.root / "data/low/020.wav", 430.0)
     ran = bring(tones, executor.run)
     # What follows the quantized model may end early: one recording more can give the same weights.
-    assert (["data", "train", "quantize"], "archive") == (ran[:3], ran[-1])
+    assert (["data", "preflight", "train", "quantize"], "archive") == (ran[:4], ran[-1])
     for subset, earlier in before.items():
         assert earlier == [name for name in names(tones, subset) if name != "low/020.wav"]
     os.unlink(tones.root / "data/low/020.wav")
