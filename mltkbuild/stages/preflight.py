@@ -18,6 +18,7 @@ from mltkbuild.training import fitting, keras_file, preflight, published, target
 VERSION = 1
 _SAMPLES = 8
 """With so many samples the trial conversion is calibrated."""
+_MADE_LATER = "on_save_keras_model makes the model that is saved: it is saved and converted after the training alone"
 
 
 def check(run: StageRun) -> None:
@@ -49,6 +50,10 @@ def _tried(run: StageRun, keras_model: Any, training: data.Samples, validation: 
     shown = None if shown is None else run.data.finished("validation", shown)
     with run.code.at("build_model_function"), run.code.running("the first training step"):
         metrics = preflight.one_step(keras_model, training, shown, train.settings_of(run), label)
+    if run.peek.on_save_keras_model is not None:
+        # It may write files, or want a trained model: it isn't called before there is one.
+        run.outcome.notes = (*run.outcome.notes, _MADE_LATER)
+        return {"metrics": sorted(metrics), "operators": None, "starts": None}
     keras_model = run.models.as_saved(keras_model)
     path = run.files.scratch / "untrained.keras"
     with run.code.at("build_model_function"), keras_file.saved_for_a_while(keras_model, path, label):

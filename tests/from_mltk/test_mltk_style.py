@@ -338,6 +338,8 @@ def test_distilled_scheduled_calibrated_and_evaluated_by_the_spec(tmp_path: Path
     """A student that is saved, a schedule that ends the training, samples for a generator, a classifier's report."""
     files = workspace(tmp_path, OWN_EVALUATION)
     bring(files, executor.run)
+    # The student that is saved comes of on_save_keras_model, which no preflight calls.
+    assert {"operators": None, "starts": None}.items() <= document(files, "preflight.json").items()
     assert 6 == len(document(files, "train/history.json")["epochs"])
     for kind in ("keras", "tflite"):
         results = document(files, f"eval/{kind}/results.json")
