@@ -33,7 +33,7 @@ from mltkbuild.errors import MltkError
 from mltkbuild.front.session import Session, current, fail
 from mltkbuild.shown import shown
 from mltkbuild.stages.protocol import RESUME, Start
-from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes
+from mltkbuild.stages.table import ARCHIVE, STAGES, Stage, makes, upstream
 
 OBJECTS = 1_000_000
 """So many new objects, less those that are gone, are worth a search for garbage."""
@@ -132,6 +132,7 @@ class StageTask(Task):
 
     stage: str
     target: str
+    order: tuple[str, ...]
     session: Session
     verdict: Verdict | None
 
@@ -139,7 +140,10 @@ class StageTask(Task):
     def template(cls, stage: Stage) -> StageTask:
         """A task of this stage without a target."""
         params = [_OPTIONS[name] for name in stage.options] + (list(_RESUMING) if stage.resumable else [])
-        return cls(stage.name, [_no_action], doc=stage.doc, params=params, io={"capture": False}, verbosity=2)
+        task = cls(stage.name, [_no_action], doc=stage.doc, params=params, io={"capture": False}, verbosity=2)
+        # doit goes through what an archive needs in this order, so that each stage comes as it follows from the others.
+        task.order = upstream(stage.name)[:-1] if stage is ARCHIVE else stage.needs
+        return task
 
     def for_target(self, owner: Session, stage: Stage, target: str) -> StageTask:
         """The task of one target."""
@@ -149,7 +153,7 @@ class StageTask(Task):
         task.name = f"{stage.name}:{target}"
         task.subtask_of = stage.name
         task.stage, task.target, task.session, task.verdict = stage.name, target, owner, None
-        task.task_dep = [f"{needed}:{target}" for needed in stage.needs]
+        task.task_dep = [f"{needed}:{target}" for needed in self.order]
         task.targets = _targets(owner, stage, target)
         task.uptodate = [(Judge(owner, task), [], {})]
         task._actions = [task.build]

@@ -24,7 +24,7 @@ from mltkbuild.events import Counted, EpochProgress, Event, Note
 from mltkbuild.front.interrupt import Interrupt
 from mltkbuild.front.report import duration, figures_text, first_of, plural, reason_text
 from mltkbuild.stages.protocol import RESUME, Options, Start
-from mltkbuild.stages.table import STAGES
+from mltkbuild.stages.table import BUILT, STAGES
 
 INTERRUPTED = 130
 READING, WORTH_SHOWING = "files", 2000
@@ -187,7 +187,7 @@ class Session:
     def _label_width(self) -> int:
         """Room for the names of all stages, within reason."""
         longest = max(map(len, self.builder.listing.specs), default=0)
-        return min(max(24, longest + len("quantize:")), 44)
+        return min(max(24, longest + max(map(len, BUILT)) + len(":")), 44)
 
     def guard(self) -> None:
         """From now on Ctrl+C and SIGTERM end the workers, a training with a checkpoint, and this process with 130."""

@@ -19,7 +19,7 @@ from mltkbuild.engine.freshness import Reason
 from mltkbuild.errors import MltkError, StageError, UsageError
 from mltkbuild.events import Event, Listener, Note
 from mltkbuild.stages.protocol import Outcome, Request, Start
-from mltkbuild.stages.table import BUILT, upstream
+from mltkbuild.stages.table import BUILT, STAGES, upstream
 
 from ..conftest import Fakes, Files, Running, bring
 from ..disk.faults import Steps, disk_full, watching
@@ -262,7 +262,9 @@ def test_corrupt_record_runs_just_its_stage(data: bytes, stage: str, built: File
     assert ("bad record",) == tuple(reason.kind for reason in builder.judge("kws", stage).reasons)
     fakes = Fakes()
     bring(built, fakes)
-    assert ([stage], []) == (stages_of(fakes), bring(built, Fakes()))
+    # What only looks ahead of a training that is done has no work.
+    expected = [] if STAGES[stage].before else [stage]
+    assert (expected, []) == (stages_of(fakes), bring(built, Fakes()))
 
 
 def test_record_of_another_model_is_refused(built: Files) -> None:
@@ -438,7 +440,7 @@ def test_provenance_has_no_clock_no_host_and_no_place(workspace: Files) -> None:
     assert seen[0] == seen[1]
     text = json.dumps(seen[0])
     assert not [word for word in (str(workspace.root.parent), platform.node(), "finished", "seconds") if word in text]
-    assert set(BUILT) - {"archive"} == set(json.loads(text)["stages"])
+    assert set(BUILT) - {"archive", "preflight"} == set(json.loads(text)["stages"])
     assert {"models/kws.py", "models/parts.py"} == set(json.loads(text)["sources"])
 
 

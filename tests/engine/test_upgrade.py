@@ -22,7 +22,7 @@ from mltkbuild.stages.table import BUILT, STAGES, makes
 from ..conftest import Fakes, Files, Running, bring
 
 EARLIER = Path(__file__).with_name("build_9f7cfca.zip")
-EXPECTED = ["spec", "quantize", "evaluate", "profile"]
+EXPECTED = ["spec", "data", "quantize", "evaluate", "profile"]
 """The stages that run again, which the changelog names."""
 
 

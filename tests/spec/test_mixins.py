@@ -100,6 +100,8 @@ TABLE: dict[str, tuple[type, object, list[object], list[object]]] = {
     "deterministic": (TrainMixin, True, [False], [None, 0]),
     "x": (DatasetMixin, None, [np.zeros(3), None], []),
     "y": (DatasetMixin, None, [np.zeros(3), None], []),
+    "validation_stratify": (DatasetMixin, False, [True, False], [1, "yes", None]),
+    "validation_split_seed": (DatasetMixin, None, [0, 7, None], [-1, 1.5, "x"]),
     "validation_split": (DatasetMixin, 0.0, [0.5, 0], [1, -0.1, "x", None]),
     "validation_data": (DatasetMixin, None, [(1, 2), None], []),
     "shuffle": (DatasetMixin, True, [False], [None]),

@@ -88,6 +88,7 @@ OTHER = {
     "eval_shuffle": "True",
     "eval_augment": "True",
     "validation_split": "0.5",
+    "validation_stratify": "True",
     "x": "3",
     "y": "3",
     "sample_weight": "3",

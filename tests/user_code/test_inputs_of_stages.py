@@ -236,7 +236,7 @@ def test_touch_and_files_of_no_matter_run_nothing(built: Built) -> None:
 def test_what_cannot_be_watched_is_said_once(built: Built) -> None:
     """A line for each program that was started, with what to do."""
     told = "what the program cat reads can't be watched: after a change, doit forget data:kws"
-    assert (told,) == built.notes
+    assert [told] == [note for note in built.notes if " samples" not in note]
 
 
 KEPT = """
@@ -265,7 +265,7 @@ def test_samples_that_tensorflow_keeps_are_told(tmp_path: Path, executor: Proces
         builder.build("kws", "data")
         builder.close()
         told = "kept/samples keeps samples for later runs, whatever changes meanwhile: delete it after a change"
-        assert (told,) == outcomes[-1].notes
+        assert [told] == [note for note in outcomes[-1].notes if "evaluation" not in note and "fewer" not in note]
     (files.root / "kept/samples.index").unlink()
     builder = Builder(files.workspace)
     assert ["kept/samples.index"] == [parse(one.subject).subject for one in builder.judge("kws", "data").reasons]
