@@ -23,6 +23,8 @@ SAMPLES = 8
 """So many samples show which output is which."""
 _SURE = 4.0
 """So many times nearer to another output's values than to its own, and it is the other one."""
+_FLOAT = 1e-3
+"""Of the largest value: kernels add in orders of their own, and deep networks add up what that makes."""
 _FIX = "name the outputs in a dict, or report it with the spec: nobody could tell the outputs apart"
 
 
@@ -187,18 +189,19 @@ def _unknown(found: str) -> StageError:
     return StageError("the converted model doesn't tell which output is which", found=found, fix=_FIX)
 
 
-def prove(tflite: bytes, keras_model: Any, samples: Sequence[Sequence[np.ndarray]]) -> None:
+def prove(tflite: bytes, keras_model: Any, samples: Sequence[Sequence[np.ndarray]], *, is_float: bool = False) -> None:
     """Run a converted model and Keras' on the same samples: each output must be the one that it is called.
 
     Args:
         tflite: The converted model.
         keras_model: The Keras model.
         samples: For each sample an array an input.
+        is_float: Whether nothing in it is quantized, so that it must answer as Keras' does.
 
     Raises:
-        StageError: An output answers as another one does.
+        StageError: An output answers as another one does, or otherwise than Keras'.
     """
-    if not are_several(keras_model) or not samples:
+    if not samples or not (is_float or are_several(keras_model)):
         return
     expected = _answers_of_keras(keras_model, samples)
     try:
@@ -206,7 +209,9 @@ def prove(tflite: bytes, keras_model: Any, samples: Sequence[Sequence[np.ndarray
     except StageError:
         # Operators that no interpreter has here: the proof says so, and the order is the signature's.
         return
-    names = output_names(keras_model)
+    names = output_names(keras_model) if are_several(keras_model) else [""]
+    if is_float and not any(map(_differ, expected, _answers_of_keras(keras_model, samples))):
+        _require_same(expected, found, names)
     for place, own in enumerate(found):
         near = _distance(own, expected[place])
         for other, values in enumerate(expected):
@@ -216,6 +221,27 @@ def prove(tflite: bytes, keras_model: Any, samples: Sequence[Sequence[np.ndarray
                     found=f"output {place} answers as {names[other]}, not as {names[place]}",
                     fix=_FIX,
                 )
+
+
+def _require_same(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Each output of a float model is Keras', but for the order in which kernels add."""
+    for name, wanted, own in zip(names, expected, found, strict=True):
+        if _differ(wanted, own):
+            whose = f"the output {name}" if name else "it"
+            told = (
+                "of another shape" if wanted.shape != own.shape else f"off by {_distance(wanted, own):.3g} on average"
+            )
+            raise StageError(
+                "the unquantized .tflite doesn't answer as the Keras model does",
+                found=f"{whose} is {told}, of values up to {float(np.abs(wanted).max(initial=0)):.3g}",
+                fix="look for a layer that TensorFlow converts otherwise, such as one that draws numbers or keeps a "
+                "state; leave out layers one by one to find it",
+            )
+
+
+def _differ(wanted: np.ndarray, own: np.ndarray) -> bool:
+    """Whether answers differ by more than float32 does, on the whole: one that is a threshold's may turn over."""
+    return _distance(wanted, own) > _FLOAT * float(np.abs(wanted).max(initial=0)) + 1e-6
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:

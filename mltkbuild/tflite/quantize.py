@@ -71,8 +71,9 @@ def run(  # noqa: PLR0913  # what a conversion depends on
             options["representative_dataset"] = _representative(ready, inputs)
         _export_wholly(keras_model, converted, options, attempts if is_fully_quantized(converter) else 1)
     shown = list((ready or made_up(inputs))[: ports.SAMPLES])
-    for path in (converted, *([float32] if converter["generate_unquantized"] else [])):
-        ports.prove(path.read_bytes(), keras_model, shown)
+    ports.prove(converted.read_bytes(), keras_model, shown, is_float=not converter["optimizations"])
+    if converter["generate_unquantized"]:
+        ports.prove(float32.read_bytes(), keras_model, shown, is_float=True)
     facts["bytes"] = converted.stat().st_size
     return facts
 

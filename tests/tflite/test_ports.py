@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -162,3 +163,24 @@ def test_outputs_that_answer_for_each_other_are_refused(tmp_path: Path) -> None:
     swapped.signatureDefs[0].outputs[0].name = b"other"
     with pytest.raises(StageError, match="which output is which"):
         ports.in_order(flatbuffer.pack(swapped), model)
+
+
+class Traced(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Computes otherwise where TensorFlow traces it, as code that asks for eager execution does."""
+
+    def call(self, x: Any) -> Any:
+        """Scale, or not."""
+        return x * 2.0 if tf.executing_eagerly() else x
+
+
+def test_float_file_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
+    """The unquantized file computes what Keras does, within what float32 makes of another order of sums."""
+    entry = keras.Input((4,))
+    for layer, fails in ((Traced(), True), (keras.layers.Dense(64, activation="tanh"), False)):
+        model = keras.Model(entry, keras.layers.Dense(2)(layer(entry)))
+        if not fails:
+            converted(model, samples_for(model), "float", tmp_path)
+            continue
+        with pytest.raises(StageError, match="doesn't answer as the Keras model does") as caught:
+            converted(model, samples_for(model), "float", tmp_path)
+        assert "off by" in str(caught.value.found)
