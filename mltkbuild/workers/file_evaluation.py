@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from mltkbuild.workers import file_jobs
 from mltkbuild.workers.file_jobs import about, content_of, keras_model_of, missing, samples_of, write
 
 BATCH = 32
+T = TypeVar("T")
 
 
 def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,15 +48,16 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
     with about(paths[0]):
         known = options["classes"] or _embedded(paths)
         loaded, left = _by_name(samples_of(first.inputs, data, options["rescale"]), known)
-        targets, told = _targets(loaded, first)
+        targets = _targets(loaded, first)
         # Labels that a file bears may be of what its answers are made into, such as normal and abnormal.
-        fits = known is not None and first.widths in ([len(known)], [1] if len(known) == 2 else None)
+        widths = targets.of(first.widths)
+        fits = known is not None and widths in ([len(known)], [1] if len(known) == 2 else None)
         sure = bool(options["classes"] or loaded.classes or fits)
-        scales = list(models.values())[-1].scales
-        judge = Judge(first.names, scales, known or loaded.classes, is_classifier=sure, by_targets=True)
+        names, scales = targets.of(first.names), targets.of(list(models.values())[-1].scales)
+        judge = Judge(names, scales, known or loaded.classes, is_classifier=sure, by_targets=True)
         _answer(models, loaded, targets, judge)
     with tempfile.TemporaryDirectory(prefix="mltkbuild-") as scratch:
-        texts, results = _written(models, judge, [*loaded.told, *left, *told], Path(scratch))
+        texts, results = _written(models, judge, [*loaded.told, *left, *targets.told], Path(scratch))
         if options["output"] is not None:
             for file in sorted(Path(scratch).rglob("*")):
                 if file.is_file():
@@ -68,15 +70,15 @@ def evaluate(paths: Sequence[str], data: str, options: Mapping[str, Any]) -> dic
 def _answer(
     models: Mapping[str, _KerasModel | _TfliteModel],
     loaded: Loaded,
-    targets: Sequence[np.ndarray] | None,
+    targets: Targets,
     judge: Judge,
 ) -> None:
     """Let all models answer, some samples at a time."""
-    for part in chunks(Samples(loaded.inputs, None if targets is None else tuple(targets)), BATCH):
+    for part in chunks(Samples(loaded.inputs, tuple(targets.arrays)), BATCH):
         answers = {}
         for kind, model in models.items():
             with about(model.path):
-                answers[kind] = model.predict(part.x)
+                answers[kind] = targets.of(model.predict(part.x))
         judge.add(part.y, answers)
 
 
@@ -224,33 +226,67 @@ def _by_name(loaded: Loaded, classes: Sequence[str] | None) -> tuple[Loaded, lis
     return replace(loaded, y=ids[loaded.y], classes=tuple(classes)), notes
 
 
-def _targets(loaded: Loaded, model: _KerasModel | _TfliteModel) -> tuple[list[np.ndarray] | None, list[str]]:
+@dataclass(frozen=True)
+class Targets:
+    """What the answers of a model's outputs are compared with.
+
+    Args:
+        arrays: One row a sample, for each output that is evaluated.
+        places: Which outputs these are, from 0 on.
+        told: Lines for people.
+    """
+
+    arrays: Sequence[np.ndarray]
+    places: Sequence[int]
+    told: Sequence[str] = ()
+
+    def of(self, values: Sequence[T]) -> list[T]:
+        """Those of some values, one an output, whose outputs are evaluated."""
+        return [values[place] for place in self.places]
+
+
+def _targets(loaded: Loaded, model: _KerasModel | _TfliteModel) -> Targets:
     """The targets in the order of a model's outputs, and what to tell of them.
 
     Raises:
-        UsageError: There are none, or not for each output.
+        UsageError: There are none.
     """
     names = model.names
     called = loading.names_in(loaded.others, names, "y") if len(names) > 1 or loaded.y is None else None
     if called is not None:
-        return [_checked(name, loaded.others[name], loaded) for name in called], []
+        return Targets([_checked(name, loaded.others[name], loaded) for name in called], range(len(names)))
     if loaded.y is not None and len(names) == 1:
-        return [loaded.y], []
+        return Targets([loaded.y], [0])
     shapes = [tuple(entry.shape[1:]) for entry in model.inputs]
     if loaded.y is None and not loaded.others and model.shapes == shapes:
-        return list(loaded.inputs), [
-            "there are no targets: the outputs are compared with the inputs, as an auto-encoder's"
-        ]
+        told = "there are no targets: the outputs are compared with the inputs, as an auto-encoder's"
+        return Targets(list(loaded.inputs), range(len(names)), [told])
+    if len(names) > 1 and (some := _of_some(loaded, names)):
+        told = f"evaluated is {_listed(names, some)} alone: there are no targets for "
+        return Targets(list(some.values()), list(some), [told + _listed(names, set(range(len(names))) - set(some))])
     if len(names) > 1:
-        given = [*(["y"] if loaded.y is not None else []), *loaded.others]
-        lacking = next((name for name in names if loading.names_in(loaded.others, [name], "y") is None), names[0])
         raise UsageError(
-            "evaluating needs targets for each output",
-            found=f"{', '.join(map(shown, given)) or 'none'}; the outputs are {', '.join(map(shown, names))}",
-            fix=f"save an array for each in the .npz, by its name or as y0, y1, ...: {shown(lacking)}=...",
+            "evaluating needs targets for the outputs",
+            found=f"{', '.join(map(shown, loaded.others)) or 'none'}; the outputs are {', '.join(map(shown, names))}",
+            fix=f"save an array for each in the .npz, by its name or as y0, y1, ...: {shown(names[0])}=...",
         )
     fix = "save targets as y in the .npz, or put the samples in a subfolder for each class"
     raise UsageError("evaluating needs targets", found="no y", fix=fix)
+
+
+def _listed(names: Sequence[str], places: Collection[int]) -> str:
+    return ", ".join(shown(names[place]) for place in sorted(places))
+
+
+def _of_some(loaded: Loaded, names: Sequence[str]) -> dict[int, np.ndarray]:
+    """The targets of those outputs that have some; a plain `y` is the first output's."""
+    found = {} if loaded.y is None else {0: loaded.y}
+    for place, name in enumerate(names):
+        ways = (name, f"y_{name}", f"y{place}", f"y_{place}")
+        own = next((way for way in ways if way in loaded.others), None)
+        if own is not None:
+            found[place] = _checked(own, loaded.others[own], loaded)
+    return dict(sorted(found.items()))
 
 
 def _checked(name: str, array: np.ndarray, loaded: Loaded) -> np.ndarray:

@@ -45,6 +45,7 @@ np.savez(folder + "/names.npz", zed=zed, alpha=alpha, **targets)
 np.savez(folder + "/y_names.npz", x_zed=zed, x_alpha=alpha, **{f"y_{name}": y for name, y in targets.items()})
 np.savez(folder + "/numbers.npz", x0=zed, x1=alpha, y0=targets["kind"], y1=area)
 np.savez(folder + "/half.npz", zed=zed, alpha=alpha, kind=targets["kind"])
+np.savez(folder + "/first.npz", zed=zed, alpha=alpha, y=targets["kind"])
 np.savez(folder + "/short.npz", zed=zed, alpha=alpha, kind=targets["kind"][:3], area=area)
 keras.Sequential([keras.Input((640,)), L.Dense(4), L.Dense(640)]).save(folder + "/auto.keras")
 wide = np.random.default_rng(3).random((6, 640)).astype("float32")
@@ -244,8 +245,8 @@ def test_each_output_is_evaluated_by_the_names_that_people_gave(
     ("data", "told"),
     [
         (
-            "half",
-            "found: kind; the outputs are kind, area\n  fix:   save an array for each in the .npz, by its name or as",
+            "two",
+            "found: none; the outputs are kind, area\n  fix:   save an array for each in the .npz, by its name or as",
         ),
         ("short", "found: kind of type int64 and shape (3,) for 30 samples"),
         ("samples", "found: arrays x; the model takes zed, alpha"),
@@ -255,6 +256,16 @@ def test_targets_that_are_missing_are_named(front: Front, made: Path, data: str,
     """What was found, and what the model has."""
     result = front.mltk("evaluate", str(made / "pair.keras"), "--data", str(made / f"{data}.npz"))
     assert (2 if data != "samples" else 1, True) == (result.code, told in result.err), result.err
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("data", ["half", "first"])
+def test_outputs_without_targets_are_told(front: Front, made: Path, data: str) -> None:
+    """Those that have some are evaluated; a plain `y` is the first one's."""
+    result = front.mltk("evaluate", str(made / "pair.keras"), "--data", str(made / f"{data}.npz"))
+    assert (0, "") == (result.code, result.err)
+    assert "overall accuracy  1.0000" in result.out
+    assert "note: evaluated is kind alone: there are no targets for area" in result.out
 
 
 @pytest.mark.real
