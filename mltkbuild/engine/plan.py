@@ -111,7 +111,11 @@ class _Walk:
         after = tuple(
             step.stage
             for step in self.steps
-            if step.stage in STAGES[name].needs and step.state != FRESH and not step.texts
+            if step.stage in STAGES[name].needs
+            and step.state != FRESH
+            and not step.texts
+            # Of a stage that only looks ahead nothing is read.
+            and not STAGES[step.stage].before
         )
         if after:
             reasons = tuple(reason for reason in reasons if not _provisional(reason))

@@ -184,12 +184,19 @@ class TargetState:
     def is_due(self, stage_name: str, options: Options | None = None) -> bool:
         """Whether a stage is worth running for others: one that looks ahead of another stage is only ahead of a run.
 
+        What it has made stays whole all the same: an artifact or a record that is damaged is made again.
+
         Args:
             stage_name: The stage.
             options: Options of the stage that it looks ahead of.
         """
         ahead = STAGES[stage_name].before
-        return not ahead or self.record(ahead) is None or bool(self.reasons(ahead, options))
+        if not ahead or self.record(ahead) is None:
+            return True
+        own = self.record_or_error(stage_name)
+        if isinstance(own, RecordError) or (own is not None and damaged(own, self.artifacts(own))):
+            return True
+        return bool(self.reasons(ahead, options))
 
     def _is_pending(self, stage_name: str) -> bool:
         pending = self._pending

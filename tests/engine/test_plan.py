@@ -67,7 +67,7 @@ def test_inspection_tells_exactly_what_an_edit_reaches(built_workspace: Files, f
 
 
 def test_stage_that_looks_ahead_runs_before_a_training_alone(built_workspace: Files, fakes: Fakes) -> None:
-    """A setting of the converter, or a preflight that is gone, is no reason to look ahead of what is trained."""
+    """A setting of the converter is no reason to look ahead of what is trained; a damaged artifact is made again."""
 
     def steps(last: str = "archive") -> dict[str, str]:
         builder = Builder(built_workspace.workspace, Running(fakes))
@@ -79,8 +79,8 @@ def test_stage_that_looks_ahead_runs_before_a_training_alone(built_workspace: Fi
     assert RUNS == steps("preflight")["preflight"]
     built_workspace.edit("models/kws.py", 'my_model.tflm = "warn"\n', "")
     (built_workspace.root / "build/kws/preflight.json").unlink()
-    assert {FRESH} == set(steps().values())
-    assert [] == bring(built_workspace, fakes)
+    assert {"preflight"} == {stage for stage, state in steps().items() if state != FRESH}
+    assert ["preflight"] == bring(built_workspace, fakes)
     built_workspace.edit("models/kws.py", "batch_size = 32", "batch_size = 64")
     found = steps()
     assert (RUNS, RUNS) == tuple(found[stage] for stage in ("preflight", "train"))

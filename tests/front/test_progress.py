@@ -211,6 +211,7 @@ def test_real_terminal_shows_training_and_no_noise(workspace: Files) -> None:
     screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
     assert re.search(r"train:digits +epoch [1-6]/6, \d+ s left, val_accuracy [01]\.\d{4}", screen)
     closing = [line.split("\r")[-1] for line in screen.splitlines() if re.search(r"\d\.\d s  |^done", line)]
-    assert ["spec:digits", "data:digits", "train:digits", "done:"] == [line.split()[0] for line in closing]
+    stages = ["spec:digits", "data:digits", "preflight:digits", "train:digits", "done:"]
+    assert stages == [line.split()[0] for line in closing]
     for noise in ("WARNING", "oneDNN", "cuda", "I0000", "tensorflow", "Traceback", "100%"):
         assert noise.lower() not in screen.lower()
