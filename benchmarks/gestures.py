@@ -229,6 +229,9 @@ def _graph(builder: Builder) -> Graph:
         record = state.record(stage)
         assert record is not None
         paths = [_source(name) or earlier.get(name, "") for name in record.inputs]
+        # What looks ahead of a stage is made before it: another tool knows that by a file alone.
+        ahead = [name for name in STAGES[stage].needs if STAGES[name].before == stage]
+        paths += [earlier[artifact] for name in ahead for artifact in makes(STAGES[name], MODEL)]
         artifacts = {name: builder.workspace.relative(state.folder.artifact(name)) or "" for name in record.artifacts}
         earlier |= artifacts
         graph[stage] = (
