@@ -41,7 +41,8 @@ def unknown_name(message: str) -> Unknown | None:
     keras = sys.modules.get("keras")
     names = vars(getattr(keras, _MODULES[kind], None) or object).keys()
     known = {name for name in names if not name.startswith("_") and name not in ("get", "serialize", "deserialize")}
-    # Keras takes an optimizer's class in small letters.
+    # Keras takes an optimizer's class in small letters, and has a word for the accuracy that fits.
     known |= {name.lower() for name in known} if kind == "optimizer" else set()
+    known |= {"accuracy"} if kind == "metric" else set()
     name = found["name"].strip("'\"")
     return Unknown(f"Keras has no {kind} of this name", name, did_you_mean(name, known))

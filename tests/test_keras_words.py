@@ -42,7 +42,7 @@ def test_gist_is_the_line_that_tells(name: str) -> None:
     [
         ("optimizer", keras.optimizers.get, "adm", "adam"),
         ("loss", keras.losses.get, "mean_square_error", "mean_squared_error"),
-        ("metric", keras.metrics.get, "acuracy", "Accuracy"),
+        ("metric", keras.metrics.get, "acuracy", "did you mean accuracy or "),
         ("activation", keras.activations.get, "rellu", "relu"),
         ("initializer", keras.initializers.get, "he_uniformm", "he_uniform"),
         ("regularizer", keras.regularizers.get, "l22", "l2"),
