@@ -84,7 +84,8 @@ class TargetState:
         One that is what it was stays the same object, so that a verdict which goes by it stands.
         """
         before, self._records, self._pending, self._lists = self._records, {}, None, {}
-        for stage, old in before.items():
+        # Another thread that judges may still put a record where it found them.
+        for stage, old in tuple(before.items()):
             if self.record_or_error(stage) == old:
                 self._records[stage] = old
 

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mltkbuild.disk import store
+from mltkbuild.disk.folder import Folder
 from mltkbuild.disk.inputs import CODE, FILE, LIBRARY, OPTION, PROPERTY, REVISION, TEXT, TOOL, Input, parse
+from mltkbuild.disk.records import Record
 from mltkbuild.engine import sources, target_state
 from mltkbuild.engine.builder import Builder
 from mltkbuild.engine.freshness import Reason
@@ -326,3 +329,20 @@ def test_damage_counts_artifacts_alone(built_workspace: Files) -> None:
     assert ((), True) == (target.damage("spec"), bool(target.reasons("spec")))
     (built_workspace.root / "build/kws/summary.txt").write_text("edited", encoding="utf-8")
     assert ["artifact changed"] == [reason.kind for reason in target.damage("spec")]
+
+
+def test_records_may_be_judged_while_they_are_read_anew(
+    built_workspace: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that judges puts a record where it found the others, which a build in another one has just left."""
+    target = state_of(built_workspace)
+    assert target.record("spec") is not None
+    before, load = target._records, store.load_record
+
+    def judged(folder: Folder, stage: str) -> Record | None:
+        before[f"{stage} of another thread"] = None
+        return load(folder, stage)
+
+    monkeypatch.setattr(store, "load_record", judged)
+    target.reload()
+    assert ["spec"] == list(target._records)
