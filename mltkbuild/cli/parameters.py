@@ -178,7 +178,7 @@ def _loader(*, words: bool) -> Any:
     """PyYAML's safe loader with the core schema of YAML 1.2; with `words` every scalar is text."""
     yaml = importlib.import_module("yaml")
 
-    class Loader(yaml.SafeLoader):  # type: ignore[name-defined,misc]
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined,misc]  # loaded when it is needed
         """Reads plain words by the core schema."""
 
         yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}

@@ -14,8 +14,6 @@ FEWEST = 5
 """A class with fewer training samples is told."""
 _SHARED = 0.05
 """Discrete samples may well be equal by chance; from this part on, those that two subsets share are told."""
-_MOST_VALUES = 4096
-"""So many values of a sample, spread over it, are compared."""
 _MOST_NAMES = 5
 
 
@@ -73,6 +71,4 @@ def _keys(part: Samples | None) -> list[int]:
 
 
 def _row_keys(array: np.ndarray) -> list[int]:
-    rows = array.reshape(len(array), -1)
-    rows = rows[:, :: -(-rows.shape[1] // _MOST_VALUES)]
-    return [hash(row.tobytes()) for row in rows]
+    return [hash(row.tobytes()) for row in array]

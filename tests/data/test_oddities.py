@@ -62,7 +62,7 @@ def test_few_equal_samples_may_be_chance() -> None:
     assert [] == told(many, None, once)
     wide = np.zeros((30, 9000), np.uint8)
     other = wide.copy()
-    other[:, 4490:4510] = 1
+    other[:, 4501] = 1
     assert [] == told(samples([0, 1, 2] * 10, wide), None, samples([0, 1, 2] * 10, other))
 
 
